@@ -1,0 +1,54 @@
+# Every target makes what it needs; `make help` lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format test-integration bench generate lock control-plane clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+$(VENV)/complete: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --upgrade pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo]' --group dev
+	touch $@
+
+demo: $(VENV)/complete ## a burst on a real nats-server scales a Deployment, in about 45 s
+	$(BIN)/natsscaler demo $(DEMO_FLAGS)
+
+test: check ## checks, then every test that can run here
+	$(BIN)/pytest $(PYTEST_FLAGS)
+
+check: $(VENV)/complete ## lint, formatting, types, import layers, generated files
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python hack/generate_crd.py --check
+
+format: $(VENV)/complete ## format and mend what can be mended by itself
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+control-plane: ## build the real control plane that the integration tests use, and print its folder
+	@hack/control-plane/build
+
+test-integration: check ## the tests, those on a real control plane too
+	KUBEBUILDER_ASSETS=$${KUBEBUILDER_ASSETS:-$$(hack/control-plane/build)} $(BIN)/pytest $(PYTEST_FLAGS)
+
+bench: $(VENV)/complete ## reaction times, event-driven against poll-only, side by side
+	$(BIN)/python -m tests.bench $(BENCH_FLAGS)
+
+generate: $(VENV)/complete ## write the CRD anew from natsscaler/rules.py
+	$(BIN)/python hack/generate_crd.py
+
+lock: ## pin the newest versions that the ranges in pyproject.toml allow
+	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --upgrade --editable '.[demo]' --group dev
+	$(BIN)/pip freeze --all --exclude-editable | grep -v '^setuptools=' >constraints.txt
+
+clean: ## remove the virtual environment and all caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -1,0 +1,156 @@
+"""From the facts of an evaluation to the status that states them, in the vocabulary of an HPA.
+
+`AbleToScale` speaks of the Deployment, `ScalingActive` of the backlog and of people's switches,
+`ScalingLimited` of the bounds, `EventDriven` of how the rule is woken, and `Ready` sums up: false while
+something is wrong, not while a person has switched the rule off.
+"""
+
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from natsscaler.backlog import Backlog, Unknown
+from natsscaler.decision import Decision, Observation, messages_until_change
+from natsscaler.errors import Reason
+from natsscaler.rules import Rule
+from natsscaler.status import Condition, LastDecision, RuleStatus, rfc3339
+
+
+class Finding(NamedTuple):
+    """A reason with its sentence."""
+
+    reason: Reason
+    message: str
+
+
+class Facts(NamedTuple):
+    """All that is true of a rule after an evaluation. Times in seconds since the epoch."""
+
+    rule: Rule
+    seen: Observation | None
+    decision: Decision | None
+    unable: Finding | None
+    """What keeps the Deployment from being scaled by this rule."""
+    events: Finding
+    """Listening, or what keeps events from waking the rule."""
+    next_change: float | None
+    now: float
+
+
+def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
+    """Write the status that says these facts, keeping what only the past knows."""
+    rule, seen, decision = facts.rule, facts.seen, facts.decision
+    backlog = seen.backlog if seen else None
+    known = backlog if isinstance(backlog, Backlog) else None
+    last = None
+    if seen and decision:
+        last = LastDecision(
+            time=rfc3339(facts.now),
+            backlog=known.messages if known else None,
+            pending=known.pending if known else None,
+            unacknowledged=known.unacknowledged if known else None,
+            recommendation=decision.recommendation,
+            desired=decision.desired,
+            reason=decision.reason,
+            message=decision.message,
+            messages_until_change=messages_until_change(rule, seen),
+            next_change_time=rfc3339(facts.next_change) if facts.next_change else None,
+        )
+    return replace(
+        previous,
+        observed_generation=rule.generation,
+        current_replicas=seen.replicas if seen else None,
+        pending_messages=known.messages if known else None,
+        backlog_source=known.source if known else previous.backlog_source,
+        last_decision=last,
+        conditions=merge(_conditions(facts), previous, rule.generation, facts.now),
+    )
+
+
+def invalid(finding: Finding, generation: int, previous: RuleStatus, now: float) -> RuleStatus:
+    """Write the status of a rule that cannot be used at all."""
+    findings = {"Ready": ("False", finding), "ScalingActive": ("False", finding)}
+    return replace(
+        previous,
+        observed_generation=generation,
+        conditions=merge(findings, previous, generation, now),
+    )
+
+
+def merge(
+    findings: dict[str, tuple[str, Finding]], previous: RuleStatus, generation: int, now: float
+) -> tuple[Condition, ...]:
+    """Make conditions of findings; one whose status stays the same keeps its transition time."""
+    merged = []
+    for kind, (status, finding) in findings.items():
+        old = previous.condition(kind)
+        merged.append(
+            Condition(
+                type=kind,
+                status=status,
+                reason=finding.reason,
+                message=finding.message,
+                last_transition_time=old.last_transition_time
+                if old and old.status == status
+                else rfc3339(now),
+                observed_generation=generation,
+            )
+        )
+    return tuple(merged)
+
+
+def _conditions(facts: Facts) -> dict[str, tuple[str, Finding]]:
+    able = facts.unable or Finding(Reason.READY_FOR_NEW_SCALE, "The Deployment can be scaled by this rule")
+    doubt = _doubt(facts)
+    obstacle = facts.unable or doubt
+    active = _switched_off(facts) or doubt
+    limited = facts.decision.limited_by if facts.decision else None
+    return {
+        "Ready": (
+            ("False", obstacle)
+            if obstacle
+            else ("True", Finding(Reason.SCALING, "The rule is evaluated and acted upon"))
+        ),
+        "AbleToScale": ("False" if facts.unable else "True", able),
+        "ScalingActive": (
+            ("False", active)
+            if active
+            else ("True", Finding(Reason.VALID_METRIC_FOUND, f"The backlog is known: {_source(facts)}"))
+        ),
+        "ScalingLimited": (
+            ("True", Finding(limited, "The backlog asks for replicas beyond minReplicas or maxReplicas"))
+            if limited
+            else ("False", Finding(Reason.DESIRED_WITHIN_RANGE, "The desired replicas are within the bounds"))
+        ),
+        "EventDriven": ("True" if facts.events.reason is Reason.LISTENING else "False", facts.events),
+    }
+
+
+def _source(facts: Facts) -> str:
+    if facts.seen is None or isinstance(facts.seen.backlog, Unknown):
+        return "not read yet"
+    source = facts.seen.backlog.source
+    return f"{', '.join(source.consumers)} in account {source.account}"
+
+
+def _switched_off(facts: Facts) -> Finding | None:
+    """Say which person's wish keeps the rule from scaling, if one does."""
+    if facts.seen and facts.seen.replicas == 0 and facts.decision:
+        return Finding(Reason.SCALING_DISABLED, facts.decision.message)
+    if facts.rule.paused:
+        return Finding(Reason.PAUSED, "The rule is paused by annotation: remove it or set it to false")
+    if facts.rule.spec.dry_run:
+        return Finding(Reason.DRY_RUN, "spec.dryRun is true: decisions are recorded, not carried out")
+    return None
+
+
+def _doubt(facts: Facts) -> Finding | None:
+    """Say what is wrong with the backlog, if something is."""
+    if facts.seen is None:
+        return None if facts.unable else Finding(Reason.NOT_YET_READ, "The backlog has not been read yet")
+    backlog = facts.seen.backlog
+    if isinstance(backlog, Unknown):
+        return Finding(backlog.reason, f"The backlog is not known, replicas are held: {backlog.message}")
+    if backlog.paused and facts.decision:
+        return Finding(Reason.CONSUMER_PAUSED, facts.decision.message)
+    return None

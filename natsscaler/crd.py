@@ -1,0 +1,153 @@
+"""The CustomResourceDefinition, made from the structs that parse rules and write statuses.
+
+`make generate` writes it to config/crd/bases. JSON Schema and the structural schemas of Kubernetes differ
+in a few points, which are bridged here: references are resolved, and optional fields are absent, not null.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from natsscaler.rules import GROUP, INT32_MAX, KIND, PLURAL, VERSION, RuleSpec
+from natsscaler.status import RuleStatus
+
+PRINTER_COLUMNS: list[dict[str, Any]] = [
+    {"name": "Deployment", "type": "string", "jsonPath": ".spec.deploymentName"},
+    {"name": "Namespace", "type": "string", "jsonPath": ".spec.namespace"},
+    {"name": "Current Replicas", "type": "integer", "jsonPath": ".status.currentReplicas"},
+    {"name": "Pending Messages", "type": "integer", "jsonPath": ".status.pendingMessages"},
+    {"name": "Last Action", "type": "date", "jsonPath": ".status.lastScalingAction"},
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {
+        "name": "Ready",
+        "type": "string",
+        "jsonPath": '.status.conditions[?(@.type=="Ready")].reason',
+        "priority": 1,
+    },
+]
+VALIDATIONS = [
+    {
+        "rule": "self.minReplicas <= self.maxReplicas",
+        "message": "minReplicas must not be greater than maxReplicas: lower the one or raise the other",
+        "fieldPath": ".minReplicas",
+    },
+    {
+        "rule": "self.scaleDownThreshold <= self.scaleUpThreshold",
+        "message": "scaleDownThreshold must not be greater than scaleUpThreshold:"
+        " lower the one or raise the other",
+        "fieldPath": ".scaleDownThreshold",
+    },
+]
+PATTERN_MESSAGES = {
+    "deploymentName": "deploymentName must be the name of a Deployment: lower case letters, digits, - and .",
+    "namespace": "namespace must be the name of a namespace: lower case letters, digits and -",
+    "natsMonitoringURL": "natsMonitoringURL must be http://HOST:PORT or https://HOST:PORT,"
+    " without user, query or fragment",
+    "subject": "subject must be a NATS subject: tokens between dots, no white space,"
+    " > only as the last token",
+    "stream": "stream must be the name of a JetStream stream: no white space, dots, *, > or slashes",
+    "consumer": "consumer must be the name of a JetStream consumer: no white space, dots, *, > or slashes",
+}
+
+
+def crd() -> dict[str, Any]:
+    """Make the CustomResourceDefinition of ScalingRule."""
+    spec = structural(RuleSpec)
+    spec["x-kubernetes-validations"] = VALIDATIONS
+    for name, message in PATTERN_MESSAGES.items():
+        _explain_pattern(spec["properties"][name], message)
+    _explain_pattern(
+        spec["properties"]["nats"]["properties"]["url"],
+        "nats.url must be nats://HOST:PORT or tls://HOST:PORT; credentials do not belong in it",
+    )
+    spec["properties"]["events"]["x-kubernetes-list-type"] = "set"
+    status = structural(RuleStatus)
+    conditions = status["properties"]["conditions"]
+    conditions["x-kubernetes-list-type"] = "map"
+    conditions["x-kubernetes-list-map-keys"] = ["type"]
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": KIND.lower(),
+                "shortNames": ["sr"],
+            },
+            "scope": "Namespaced",
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": PRINTER_COLUMNS,
+                    "schema": {
+                        "openAPIV3Schema": {
+                            "type": "object",
+                            "description": "Scales a Deployment on the backlog of a NATS JetStream subject.",
+                            "required": ["spec"],
+                            "properties": {
+                                "apiVersion": {"type": "string"},
+                                "kind": {"type": "string"},
+                                "metadata": {"type": "object"},
+                                "spec": spec,
+                                "status": status,
+                            },
+                        }
+                    },
+                }
+            ],
+        },
+    }
+
+
+def structural(struct: type) -> dict[str, Any]:
+    """Turn a msgspec struct into a structural schema (Kubernetes: CustomResourceDefinition documentation)."""
+    schema = msgspec.json.schema(struct)
+    definitions = schema.pop("$defs", {})
+
+    def resolve(node: dict[str, Any]) -> dict[str, Any]:
+        node = _plain(node, definitions)
+        if "properties" in node:
+            node["properties"] = {name: resolve(child) for name, child in node["properties"].items()}
+        if isinstance(node.get("items"), dict):
+            node["items"] = resolve(node["items"])
+        return node
+
+    return resolve(schema)
+
+
+def _plain(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    node = dict(node)
+    reference = node.pop("$ref", None)
+    if reference:
+        node = {**definitions[reference.rsplit("/", 1)[1]], **node}
+    variants = node.pop("anyOf", None)
+    if variants:
+        (present,) = (variant for variant in variants if variant != {"type": "null"})
+        node = {**_plain(present, definitions), **node}
+    for key, worthless in (
+        ("title", ...),
+        ("additionalProperties", ...),
+        ("default", None),
+        ("required", []),
+    ):
+        if key in node and (worthless is ... or node[key] == worthless):
+            del node[key]
+    if "enum" in node:
+        node["type"] = "string"
+    if node.get("type") == "integer":
+        node["format"] = "int32" if node.get("maximum") == INT32_MAX else "int64"
+    return node
+
+
+def _explain_pattern(node: dict[str, Any], message: str) -> None:
+    """Say in words what a pattern asks: the API server would only print the pattern."""
+    pattern = re.sub(r"(['\\])", r"\\\1", node.pop("pattern"))
+    node["x-kubernetes-validations"] = [{"rule": f"self.matches('{pattern}')", "message": message}]

@@ -1,0 +1,259 @@
+"""ScalingRule objects, typed: what a user may write, with the bounds and words that the CRD shows too.
+
+The structs below are the one source of truth for the schema of `spec`: `crd.py` turns them into the
+CustomResourceDefinition, so that what the API server accepts is what this parser accepts.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from natsscaler.errors import InvalidRule, excerpt
+from natsscaler.subjects import SUBJECT_PATTERN
+
+GROUP, VERSION, PLURAL, KIND = "scaling.example.com", "v1", "scalingrules", "ScalingRule"
+PAUSED_ANNOTATION = f"{GROUP}/paused"
+DEFAULT_STABILIZATION_SECONDS = 300
+"""The HorizontalPodAutoscaler's default (Kubernetes API reference, autoscaling/v2 HPAScalingRules)."""
+
+INT32_MAX = 2**31 - 1
+Int32 = Annotated[int, Meta(ge=-(2**31), le=INT32_MAX)]
+Replicas = Annotated[int, Meta(ge=1, le=INT32_MAX)]
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+STREAM_NAME = r"^[^ \t\r\n\f\v.*>/\\]+$"
+"""Names of streams and consumers (NATS ADR-6: no white space, dots, wildcards or path separators)."""
+Name = Annotated[str, Meta(pattern=STREAM_NAME, max_length=255)]
+
+
+class BacklogMode(StrEnum):
+    """Which messages count as backlog."""
+
+    PENDING_AND_UNACKNOWLEDGED = "PendingAndUnacknowledged"
+    PENDING = "Pending"
+
+
+class EventSource(StrEnum):
+    """What may wake a rule before its poll interval has passed."""
+
+    ADVISORIES = "Advisories"
+    DOORBELL = "Doorbell"
+
+
+class ScaleDown(Struct, frozen=True, forbid_unknown_fields=True):
+    """How scaling down behaves."""
+
+    stabilization_window_seconds: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=3600,
+            description="With messagesPerReplica: scale down no lower than the highest number of replicas"
+            " wanted in this many seconds. 0 to 3600.",
+        ),
+    ] = field(default=DEFAULT_STABILIZATION_SECONDS, name="stabilizationWindowSeconds")
+
+
+class Behavior(Struct, frozen=True, forbid_unknown_fields=True):
+    """How scaling behaves over time, in the fields of a HorizontalPodAutoscaler."""
+
+    scale_down: Annotated[ScaleDown, Meta(description="How scaling down behaves.")] = field(
+        default=ScaleDown(), name="scaleDown"
+    )
+
+
+class Nats(Struct, frozen=True, forbid_unknown_fields=True):
+    """How to reach NATS itself, for events."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(nats|tls)://[^ \t\r\n\f\v/@]+$",
+            max_length=2048,
+            description="Address of a NATS server to listen on for events, such as nats://nats:4222;"
+            " tls:// requires TLS. Default: derived from natsMonitoringURL.",
+        ),
+    ]
+
+
+class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the user wants."""
+
+    deployment_name: Annotated[
+        str,
+        Meta(pattern=DNS_SUBDOMAIN, max_length=253, description="Name of the Deployment to scale."),
+    ] = field(name="deploymentName")
+    namespace: Annotated[
+        str,
+        Meta(
+            pattern=DNS_LABEL,
+            max_length=63,
+            description="Namespace of the Deployment. Another one than the rule's own is refused"
+            " unless natsscaler runs with --allow-cross-namespace.",
+        ),
+    ]
+    min_replicas: Annotated[Replicas, Meta(description="Lower bound of the replicas, 1 or more.")] = field(
+        name="minReplicas"
+    )
+    max_replicas: Annotated[Replicas, Meta(description="Upper bound of the replicas, 1 or more.")] = field(
+        name="maxReplicas"
+    )
+    nats_monitoring_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^https?://[^ \t\r\n\f\v/?#@]+(/[^ \t\r\n\f\v?#@]*)?$",
+            max_length=2048,
+            description="Monitoring endpoint of NATS (its http_port), such as http://nats:8222.",
+        ),
+    ] = field(name="natsMonitoringURL")
+    subject: Annotated[
+        str,
+        Meta(
+            pattern=SUBJECT_PATTERN,
+            max_length=1024,
+            description="NATS subject whose backlog decides, such as orders.processing;"
+            " * stands for one token, a final > for one or more.",
+        ),
+    ]
+    scale_up_threshold: Annotated[
+        Int32, Meta(description="Scale up when the backlog is greater than this many messages.")
+    ] = field(name="scaleUpThreshold")
+    scale_down_threshold: Annotated[
+        Int32, Meta(description="Scale down when the backlog is less than this many messages.")
+    ] = field(name="scaleDownThreshold")
+    poll_interval_seconds: Annotated[
+        Replicas,
+        Meta(
+            description="Longest time between two evaluations, in seconds; events cause earlier ones."
+            " Without messagesPerReplica also the least time between two steps."
+        ),
+    ] = field(name="pollIntervalSeconds")
+    stream: Annotated[
+        Name | None,
+        Meta(description="Only look at this JetStream stream. Default: found by the subject."),
+    ] = None
+    consumer: Annotated[
+        Name | None,
+        Meta(description="Only look at this consumer. Default: found by the subject."),
+    ] = None
+    account: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=255)] | None,
+        Meta(
+            description="Name or id of the NATS account that has the stream."
+            " Default: the one account that has a matching stream.",
+        ),
+    ] = None
+    backlog: Annotated[
+        BacklogMode,
+        Meta(
+            description="Which messages count: those not yet delivered and those delivered but not yet"
+            " acknowledged (PendingAndUnacknowledged), or only the former (Pending)."
+        ),
+    ] = BacklogMode.PENDING_AND_UNACKNOWLEDGED
+    messages_per_replica: Annotated[
+        Annotated[int, Meta(ge=1, le=INT32_MAX)] | None,
+        Meta(
+            description="Scale to backlog divided by this, rounded up, in one go."
+            " Default: one replica per step."
+        ),
+    ] = field(default=None, name="messagesPerReplica")
+    behavior: Annotated[Behavior, Meta(description="How scaling behaves over time.")] = Behavior()
+    events: Annotated[
+        tuple[EventSource, ...],
+        Meta(
+            description="What may wake the rule before its poll interval has passed: Advisories of"
+            " JetStream, and the Doorbell, a subscription that counts messages. [] for polling only."
+        ),
+    ] = (EventSource.ADVISORIES, EventSource.DOORBELL)
+    dry_run: Annotated[bool, Meta(description="Decide and record, but never change the replicas.")] = field(
+        default=False, name="dryRun"
+    )
+    nats: Annotated[Nats | None, Meta(description="How to reach NATS itself, for events.")] = None
+
+
+class RuleKey(NamedTuple):
+    """Names a ScalingRule."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Target(NamedTuple):
+    """Names a Deployment."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """A ScalingRule that can be acted upon. Equal rules ask for the same."""
+
+    key: RuleKey
+    uid: str
+    generation: int
+    created: str
+    """creationTimestamp, RFC 3339: the older of two rules for one Deployment owns it."""
+    paused: bool
+    spec: RuleSpec
+
+    @property
+    def target(self) -> Target:
+        return Target(self.spec.namespace, self.spec.deployment_name)
+
+    @property
+    def selector(self) -> str:
+        """What the backlog is looked for by; a choice of consumers holds as long as this stays the same."""
+        spec = self.spec
+        chosen = {"account": spec.account, "stream": spec.stream, "consumer": spec.consumer}
+        return ", ".join([f"subject {spec.subject}", *(f"{k} {v}" for k, v in chosen.items() if v)])
+
+
+def parse(body: Mapping[str, Any]) -> Rule:
+    """Turn a ScalingRule object, as the Kubernetes API gives it, into a Rule.
+
+    Raises InvalidRule naming the field and the mend. Unknown fields are refused: the API server prunes
+    them, so one that is still there comes from a newer CRD and would silently be ignored.
+    """
+    metadata = body["metadata"]
+    try:
+        spec = msgspec.convert(body.get("spec") or {}, RuleSpec)
+    except msgspec.ValidationError as error:
+        raise InvalidRule(excerpt(f"spec: {error}".replace("$.", "spec."))) from error
+    for info in msgspec.structs.fields(spec):
+        value = getattr(spec, info.name)
+        if isinstance(value, str) and value.endswith("\n"):  # Python's `$` lets this pass, the CRD's does not
+            raise InvalidRule(f"spec.{info.encode_name} ends with a line break: remove it")
+    if spec.min_replicas > spec.max_replicas:
+        raise InvalidRule(
+            f"spec.minReplicas ({spec.min_replicas}) is greater than spec.maxReplicas"
+            f" ({spec.max_replicas}): lower the one or raise the other"
+        )
+    if spec.scale_down_threshold > spec.scale_up_threshold:
+        raise InvalidRule(
+            f"spec.scaleDownThreshold ({spec.scale_down_threshold}) is greater than spec.scaleUpThreshold"
+            f" ({spec.scale_up_threshold}): lower the one or raise the other"
+        )
+    return Rule(
+        key=RuleKey(metadata["namespace"], metadata["name"]),
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        created=metadata["creationTimestamp"],
+        paused=_paused(metadata.get("annotations") or {}),
+        spec=spec,
+    )
+
+
+def _paused(annotations: Mapping[str, str]) -> bool:
+    value = annotations.get(PAUSED_ANNOTATION, "false").strip().lower()
+    if value not in ("true", "false"):
+        raise InvalidRule(f'metadata.annotations["{PAUSED_ANNOTATION}"] must be "true" or "false"')
+    return value == "true"

@@ -1,0 +1,165 @@
+"""What a ScalingRule's status says, and when it is worth writing.
+
+A status is made whole from what is true now and compared with the one written last: only what a person
+would notice is worth a write at once, a mere new count can wait for the poll interval. Wall-clock times
+are absolute, so that a status at rest never changes.
+"""
+
+import math
+from datetime import UTC, datetime
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+from msgspec.structs import replace
+
+from natsscaler.backlog import Source
+from natsscaler.decision import History, Want
+
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+GOOD = {"Ready": "True", "AbleToScale": "True", "ScalingActive": "True", "EventDriven": "True"}
+"""The status that a condition has when all is well; ScalingLimited is neither good nor bad."""
+
+
+class Condition(Struct, frozen=True, kw_only=True):
+    """One of the standard conditions (Kubernetes API conventions, metav1.Condition)."""
+
+    type: Annotated[str, Meta(max_length=316, description="What is asked.")]
+    status: Annotated[str, Meta(description="True, False or Unknown.")]
+    reason: Annotated[str, Meta(max_length=1024, description="Why, in one word.")]
+    message: Annotated[str, Meta(max_length=32768, description="Why, in a sentence, with the mend.")]
+    last_transition_time: Annotated[Time, Meta(description="When the status last changed.")] = field(
+        name="lastTransitionTime"
+    )
+    observed_generation: Annotated[
+        int, Meta(description="The generation of the rule that this speaks of.")
+    ] = field(name="observedGeneration")
+
+
+class LastScaling(Struct, frozen=True, kw_only=True):
+    """The last change of replicas that this rule made."""
+
+    time: Annotated[Time, Meta(description="When.")]
+    before: Annotated[int, Meta(description="Replicas before.")] = field(name="from")
+    after: Annotated[int, Meta(description="Replicas after.")] = field(name="to")
+
+
+class LastDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The last decision, step by step; brought up to date when something a person would notice changes."""
+
+    time: Annotated[Time, Meta(description="When this was decided.")]
+    backlog: Annotated[int | None, Meta(description="The backlog that decided; absent if unknown.")] = None
+    pending: Annotated[int | None, Meta(description="Messages not yet delivered.")] = None
+    unacknowledged: Annotated[
+        int | None, Meta(description="Messages delivered and not yet acknowledged.")
+    ] = None
+    recommendation: Annotated[int, Meta(description="Replicas that the backlog alone asks for.")]
+    desired: Annotated[int, Meta(description="Replicas after bounds and stabilization.")]
+    reason: Annotated[str, Meta(description="Why, in one word.")]
+    message: Annotated[str, Meta(description="Why, in a sentence.")]
+    messages_until_change: Annotated[
+        int | None,
+        Meta(description="After how many further messages the rule would scale up; absent if none would do."),
+    ] = field(default=None, name="messagesUntilChange")
+    next_change_time: Annotated[
+        Time | None, Meta(description="When time alone could change the decision.")
+    ] = field(default=None, name="nextChangeTime")
+
+
+class RuleStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The status of a ScalingRule."""
+
+    observed_generation: Annotated[
+        int | None, Meta(description="The generation of the rule that this speaks of.")
+    ] = field(default=None, name="observedGeneration")
+    current_replicas: Annotated[int | None, Meta(description="Replicas that the Deployment asks for.")] = (
+        field(default=None, name="currentReplicas")
+    )
+    pending_messages: Annotated[
+        int | None, Meta(description="The backlog that decides; absent if it is not known.")
+    ] = field(default=None, name="pendingMessages")
+    last_scaling_action: Annotated[
+        Time | None, Meta(description="When this rule last changed the replicas.")
+    ] = field(default=None, name="lastScalingAction")
+    last_scaling_reason: Annotated[
+        str | None, Meta(description="Why this rule last changed the replicas.")
+    ] = field(default=None, name="lastScalingReason")
+    last_scaling: Annotated[
+        LastScaling | None, Meta(description="The last change of replicas that this rule made.")
+    ] = field(default=None, name="lastScaling")
+    backlog_source: Annotated[
+        Source | None, Meta(description="Where the backlog is counted, and how that was found.")
+    ] = field(default=None, name="backlogSource")
+    last_decision: Annotated[LastDecision | None, Meta(description="The last decision, step by step.")] = (
+        field(default=None, name="lastDecision")
+    )
+    conditions: Annotated[
+        tuple[Condition, ...], Meta(description="Ready, AbleToScale, ScalingActive and others.")
+    ] = ()
+
+    def condition(self, kind: str) -> Condition | None:
+        """Return the condition of this type, if there is one."""
+        return next((condition for condition in self.conditions if condition.type == kind), None)
+
+
+def rfc3339(epoch: float) -> str:
+    """Write seconds since the epoch as the Kubernetes API writes a time: UTC, whole seconds."""
+    return datetime.fromtimestamp(math.floor(epoch), UTC).isoformat().replace("+00:00", "Z")
+
+
+def noticeable(old: RuleStatus, new: RuleStatus) -> bool:
+    """Tell whether a person would notice the difference: anything but a mere new count."""
+    return _without_counts(old) != _without_counts(new)
+
+
+def new_count(old: RuleStatus, new: RuleStatus) -> bool:
+    """Tell whether the counts differ; when the next change may come is no count."""
+
+    def counts(status: RuleStatus) -> tuple[object, ...]:
+        last = status.last_decision
+        return (
+            status.pending_messages,
+            last and (last.pending, last.unacknowledged, last.recommendation, last.desired, last.reason),
+        )
+
+    return counts(old) != counts(new)
+
+
+def _without_counts(status: RuleStatus) -> RuleStatus:
+    """Strip what follows the backlog up and down while the rule stays in the same state."""
+    return replace(
+        status,
+        pending_messages=None if status.pending_messages is None else 0,
+        last_decision=None,
+    )
+
+
+def changed_conditions(old: RuleStatus, new: RuleStatus) -> list[Condition]:
+    """List the conditions that deserve an Event: changed ones, and new ones that are not as they should be.
+
+    Ready only repeats another condition's reason, so it gets none unless it stands alone.
+    """
+    kinds = {condition.type for condition in new.conditions}
+    changed = []
+    for condition in new.conditions:
+        before = old.condition(condition.type)
+        same = before and (before.status, before.reason) == (condition.status, condition.reason)
+        new_and_well = before is None and GOOD.get(condition.type, "False") == condition.status
+        repeats = condition.type == "Ready" and {"AbleToScale", "ScalingActive"} & kinds
+        if not (same or new_and_well or repeats):
+            changed.append(condition)
+    return changed
+
+
+def restore(status: RuleStatus, replicas: int, now: float, wall: float) -> History:
+    """Rebuild the history that a restart forgot; `now` on the decision's clock, `wall` since the epoch.
+
+    Replicas that differ from the status were changed while nobody looked, perhaps by ourselves just
+    before a crash: that counts as an action of this moment, so no step is taken twice.
+    """
+    history = History(wants=(Want(now, replicas),))
+    if status.last_scaling:
+        age = max(0.0, wall - datetime.fromisoformat(status.last_scaling.time).timestamp())
+        history = history.acted(status.last_scaling.before, status.last_scaling.after, now - age)
+    if status.current_replicas is not None:
+        history = history.acted(status.current_replicas, replicas, now)
+    return history

@@ -1,0 +1,66 @@
+"""The algebra of NATS subjects: which subjects one pattern covers, and what it shares with another.
+
+A subject is made of tokens between dots; in a pattern, `*` stands for one token and a final `>` for one
+or more (https://docs.nats.io/nats-concepts/subjects). Patterns are compared as sets of subjects.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+
+_TOKEN = r"[^ \t\r\n\f\v.>][^ \t\r\n\f\v.]*"
+
+SUBJECT_PATTERN = rf"^({_TOKEN}\.)*(>|{_TOKEN})$"
+"""What a subject or pattern may look like: no empty token, no white space, `>` alone only as last token."""
+
+
+def is_literal(pattern: str) -> bool:
+    """Tell whether a pattern covers exactly one subject: itself."""
+    return not any(token in ("*", ">") for token in pattern.split("."))
+
+
+def within(inner: str, outer: str) -> bool:
+    """Tell whether every subject that `inner` covers is covered by `outer` too."""
+    inner_tokens, outer_tokens = inner.split("."), outer.split(".")
+    for position, token in enumerate(outer_tokens):
+        if position >= len(inner_tokens):
+            return False
+        if token == ">":
+            return True
+        if inner_tokens[position] == ">" or (token != "*" and token != inner_tokens[position]):
+            return False
+    return len(inner_tokens) == len(outer_tokens)
+
+
+def overlaps(one: str, other: str) -> bool:
+    """Tell whether there is a subject that both patterns cover."""
+    one_tokens, other_tokens = one.split("."), other.split(".")
+    for a, b in zip(one_tokens, other_tokens, strict=False):
+        if ">" in (a, b):
+            return True
+        if a != b and "*" not in (a, b):
+            return False
+    return len(one_tokens) == len(other_tokens)
+
+
+def any_overlap(ones: Iterable[str], others: Sequence[str]) -> bool:
+    """Tell whether a subject is covered by both collections of patterns."""
+    return any(overlaps(one, other) for one in ones for other in others)
+
+
+def all_within(inners: Iterable[str], outers: Sequence[str]) -> bool:
+    """Tell whether each inner pattern lies within one of the outer ones."""
+    return all(any(within(inner, outer) for outer in outers) for inner in inners)
+
+
+def disjoint(groups: Iterable[Sequence[str]]) -> bool:
+    """Tell whether no subject is covered by two of the groups of patterns."""
+    return not any(any_overlap(one, other) for one, other in combinations(groups, 2))
+
+
+def too_wide(pattern: str) -> bool:
+    """Tell whether a core subscription to this would also see traffic that feeds no stream.
+
+    A pattern of wildcards alone includes replies to inboxes; `$…` is the server's own name space
+    (https://docs.nats.io/nats-concepts/subjects#reserved-subject-names).
+    """
+    return pattern.startswith("$") or all(token in ("*", ">") for token in pattern.split("."))
