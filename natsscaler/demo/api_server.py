@@ -1,0 +1,154 @@
+"""A small Kubernetes API server for the demo and for tests.
+
+It speaks enough of the real API for the operator, kopf, the official Python client and `kubectl`: discovery,
+lists in pages, watches with bookmarks, JSON and merge patches, `/status` and `/scale`, tables, CRDs. There
+are no pods: a Deployment is ready as soon as it is scaled. The tests in `tests/contract` hold it to the
+real API.
+"""
+
+import asyncio
+import collections
+import json
+import pathlib
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from natsscaler.demo import api_errors
+from natsscaler.demo.api_errors import ApiError, Object
+from natsscaler.demo.api_objects import Objects
+from natsscaler.demo.api_routes import Routes, reply
+from natsscaler.demo.api_store import Store
+
+LOGGED_REQUESTS = 100_000
+
+
+@dataclass(slots=True)
+class Fault:
+    """Requests that `matches` accepts fail: answered with `status`, or never if that is None.
+
+    `times`: how many requests fail (None: until the fault is removed from `EmbeddedKubernetes.faults`).
+    """
+
+    matches: Callable[[web.Request], bool]
+    status: int | None = 500
+    times: int | None = 1
+
+
+class EmbeddedKubernetes:
+    """A Kubernetes API on 127.0.0.1; `async with` starts and stops it.
+
+    `crds` and `objects` exist from the beginning, written as in manifests. With a `token`, requests without
+    it are answered 401; kubectl sends none over plain HTTP, so leave it out where kubectl is used.
+    `bookmark_seconds`: how long a watch is silent before a bookmark. `clock`: Unix seconds, for timestamps.
+
+    `objects` reads and writes without HTTP; `requests` has (method, path with query) of the last requests;
+    `faults` are the requests that fail.
+    """
+
+    def __init__(
+        self,
+        *,
+        crds: Iterable[Object] = (),
+        objects: Iterable[Object] = (),
+        token: str = "",
+        bookmark_seconds: float = 5.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store = Store()
+        self.objects = Objects(self.store, clock)
+        for obj in (*crds, *objects):
+            self.objects.add(obj)
+        self.requests: collections.deque[tuple[str, str]] = collections.deque(maxlen=LOGGED_REQUESTS)
+        self.faults: list[Fault] = []
+        self.port = 0
+        self._token = token
+        self._stopped = asyncio.Event()
+        self._routes = Routes(
+            self.objects, bookmark_seconds=bookmark_seconds, stopping=self._stopped.is_set, clock=clock
+        )
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Listen, on the same port as before if there was one; everything written before is still there."""
+        self._stopped.clear()
+        app = web.Application(client_max_size=16 * 1024 * 1024)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
+        await self._runner.setup()
+        listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
+        self.port = listener.getsockname()[1]
+        await web.SockSite(self._runner, listener).start()
+
+    async def stop(self) -> None:
+        """Close all connections, watches too, and stop listening, as a restarting API server does."""
+        self._stopped.set()
+        self.store.wake()
+        if self._runner:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def fail(
+        self, matches: Callable[[web.Request], bool], *, status: int | None = 500, times: int | None = 1
+    ) -> Fault:
+        """Make the next requests fail that `matches` accepts; see Fault."""
+        fault = Fault(matches, status, times)
+        self.faults.append(fault)
+        return fault
+
+    def write_kubeconfig(self, path: pathlib.Path, *, namespace: str = "default") -> None:
+        """Write a kubeconfig (in JSON, which is YAML) that leads here; only its owner can read it."""
+        name = "natsscaler"
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": name,
+            "clusters": [{"name": name, "cluster": {"server": self.url}}],
+            "users": [{"name": name, "user": {"token": self._token} if self._token else {}}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": namespace}}],
+        }
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(config, indent=2))
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append((request.method, request.path_qs))
+        try:
+            await self._apply_faults(request)
+            if self._token and request.headers.get("Authorization") != f"Bearer {self._token}":
+                raise api_errors.unauthorized()
+            return await self._routes.answer(request)
+        except ApiError as error:
+            if error.as_text:
+                return web.Response(status=error.code, text=error.message)
+            return reply(error.status, error.code)
+
+    async def _apply_faults(self, request: web.Request) -> None:
+        fault = next((fault for fault in self.faults if fault.matches(request)), None)
+        if not fault:
+            return
+        if fault.times is not None:
+            fault.times -= 1
+            if not fault.times:
+                self.faults.remove(fault)
+        if fault.status is None:
+            await self._stopped.wait()
+            raise api_errors.injected(503)
+        raise api_errors.injected(fault.status)

