@@ -7,9 +7,9 @@ consumers are the rule's workers is found by classes, best first, and never gues
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from natsscaler.errors import Reason
 from natsscaler.jsz import AccountInfo, ConsumerInfo, StreamInfo, View, is_sourced, own_filters, stream_feeds
@@ -41,11 +41,13 @@ class Match(StrEnum):
 class Source(Struct, frozen=True):
     """Where a backlog came from; kept in the rule's status so that it cannot silently get worse."""
 
-    selector: str
-    account: str
-    match: Match
-    consumers: tuple[str, ...]
-    """`STREAM/CONSUMER`, or `STREAM` where the stream's own messages are the backlog; sorted."""
+    selector: Annotated[str, Meta(description="What the rule looks for; the choice holds until it changes.")]
+    account: Annotated[str, Meta(description="The NATS account.")]
+    match: Annotated[Match, Meta(description="How well it matches: the class that it was found by.")]
+    consumers: Annotated[
+        tuple[str, ...],
+        Meta(description="STREAM/CONSUMER, or STREAM where the stream's own messages count; sorted."),
+    ]
 
 
 class Backlog(Struct, frozen=True, kw_only=True):
@@ -58,7 +60,7 @@ class Backlog(Struct, frozen=True, kw_only=True):
     mode: BacklogMode
     source: Source
     feeds: tuple[str, ...]
-    """Subjects whose messages raise this backlog."""
+    """Subjects whose messages raise this backlog; sorted."""
     sourced: bool = False
     """A stream of the source is filled from other streams, where no subscription of ours sees it."""
     paused: bool = False
@@ -142,20 +144,21 @@ def _streams(rule: Rule, view: View) -> Streams | Unknown:
                 Reason.STREAM_NOT_FOUND,
                 f"no stream has subjects that match {spec.subject}: create one or mend spec.subject",
             )
-    names = list(dict.fromkeys(account.name for account, _ in found))
-    if len(names) > 1:
+    owners = {account.id or account.name: account.name for account, _ in found}
+    if len(owners) > 1:  # the name may be a mere tag that two accounts share; the id never is
+        names = (name if name == id_ else f"{name} ({id_})" for id_, name in owners.items())
         return Unknown(
             Reason.AMBIGUOUS_ACCOUNT,
             f"several accounts have such a stream: {_listed(names)}. Name one in spec.account",
         )
-    return found
+    return sorted(found, key=lambda pair: pair[1].name)  # /jsz lists them in no order
 
 
 def _choose(rule: Rule, view: View, streams: Streams) -> Backlog | Unknown:
     candidates = [
         Candidate(account, stream, consumer, own_filters(consumer) or stream_feeds(stream))
         for account, stream in streams
-        for consumer in stream.consumer_detail
+        for consumer in sorted(stream.consumer_detail, key=lambda consumer: consumer.name)
         if not (consumer.config and consumer.config.direct)
     ]
     if any(candidate.consumer.config is None for candidate in candidates):
@@ -219,7 +222,7 @@ def _sum(rule: Rule, view: View, match: Match, chosen: Sequence[Candidate]) -> B
             match=match,
             consumers=tuple(sorted(map(str, chosen))),
         ),
-        feeds=tuple(dict.fromkeys(subject for candidate in chosen for subject in candidate.filters)),
+        feeds=tuple(sorted({subject for candidate in chosen for subject in candidate.filters})),
         sourced=any(is_sourced(candidate.stream) for candidate in chosen),
         paused=not active,
     )
@@ -246,7 +249,7 @@ def _stream_messages(rule: Rule, streams: Streams) -> Backlog | Unknown:
             match=Match.STREAM,
             consumers=tuple(sorted(stream.name for _, stream in streams)),
         ),
-        feeds=tuple(dict.fromkeys(subject for _, stream in streams for subject in stream_feeds(stream))),
+        feeds=tuple(sorted({subject for _, stream in streams for subject in stream_feeds(stream)})),
         sourced=any(is_sourced(stream) for _, stream in streams),
     )
 

@@ -148,6 +148,9 @@ def _plain(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _explain_pattern(node: dict[str, Any], message: str) -> None:
-    """Say in words what a pattern asks: the API server would only print the pattern."""
-    pattern = re.sub(r"(['\\])", r"\\\1", node.pop("pattern"))
+    r"""Say in words what a pattern asks: the API server would only print the pattern.
+
+    Python's `\Z`, the end of the text, is `$` there; Python's `$` also stands before a last line break.
+    """
+    pattern = re.sub(r"(['\\])", r"\\\1", node.pop("pattern").replace(r"\Z", "$"))
     node["x-kubernetes-validations"] = [{"rule": f"self.matches('{pattern}')", "message": message}]

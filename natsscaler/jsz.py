@@ -6,7 +6,7 @@ and missing there makes the document unreadable, and so the backlog Unknown.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 
@@ -83,13 +83,20 @@ class Jsz(Struct, frozen=True):
     account_details: tuple[AccountInfo, ...] = ()
 
 
+class ClusterInfo(Struct, frozen=True):
+    """`cluster` of `/varz`."""
+
+    name: str = ""
+
+
 class Varz(Struct, frozen=True):
     """The answer of `GET /varz`."""
 
     server_id: str
-    server_name: str = ""
-    port: int = 4222
+    server_name: str
+    port: int
     tls_required: bool = False
+    cluster: ClusterInfo = ClusterInfo()
 
 
 class View:
@@ -151,3 +158,14 @@ def own_filters(consumer: ConsumerInfo) -> tuple[str, ...]:
     """List the subjects that a consumer itself filters on; none: all of its stream's."""
     config = consumer.config or ConsumerConfig()
     return config.filter_subjects or ((config.filter_subject,) if config.filter_subject else ())
+
+
+class Reading(NamedTuple):
+    """One successful read of a monitoring endpoint."""
+
+    view: View
+    server: Varz
+    nats_url: str
+    """Where this server takes NATS clients, as far as its monitoring endpoint tells."""
+    seconds: float
+    """How long the server was kept busy."""

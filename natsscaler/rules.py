@@ -7,6 +7,7 @@ CustomResourceDefinition, so that what the API server accepts is what this parse
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -22,9 +23,9 @@ DEFAULT_STABILIZATION_SECONDS = 300
 INT32_MAX = 2**31 - 1
 Int32 = Annotated[int, Meta(ge=-(2**31), le=INT32_MAX)]
 Replicas = Annotated[int, Meta(ge=1, le=INT32_MAX)]
-DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-STREAM_NAME = r"^[^ \t\r\n\f\v.*>/\\]+$"
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z"
+DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z"
+STREAM_NAME = r"^[^ \t\r\n\f\v.*>/\\]+\Z"
 """Names of streams and consumers (NATS ADR-6: no white space, dots, wildcards or path separators)."""
 Name = Annotated[str, Meta(pattern=STREAM_NAME, max_length=255)]
 
@@ -71,7 +72,7 @@ class Nats(Struct, frozen=True, forbid_unknown_fields=True):
     url: Annotated[
         str,
         Meta(
-            pattern=r"^(nats|tls)://[^ \t\r\n\f\v/@]+$",
+            pattern=r"^(nats|tls)://[^ \t\r\n\f\v/@]+\Z",
             max_length=2048,
             description="Address of a NATS server to listen on for events, such as nats://nats:4222;"
             " tls:// requires TLS. Default: derived from natsMonitoringURL.",
@@ -104,7 +105,7 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     nats_monitoring_url: Annotated[
         str,
         Meta(
-            pattern=r"^https?://[^ \t\r\n\f\v/?#@]+(/[^ \t\r\n\f\v?#@]*)?$",
+            pattern=r"^https?://[^ \t\r\n\f\v/?#@]+(/[^ \t\r\n\f\v?#@]*)?\Z",
             max_length=2048,
             description="Monitoring endpoint of NATS (its http_port), such as http://nats:8222.",
         ),
@@ -227,11 +228,18 @@ def parse(body: Mapping[str, Any]) -> Rule:
     try:
         spec = msgspec.convert(body.get("spec") or {}, RuleSpec)
     except msgspec.ValidationError as error:
-        raise InvalidRule(excerpt(f"spec: {error}".replace("$.", "spec."))) from error
-    for info in msgspec.structs.fields(spec):
-        value = getattr(spec, info.name)
-        if isinstance(value, str) and value.endswith("\n"):  # Python's `$` lets this pass, the CRD's does not
-            raise InvalidRule(f"spec.{info.encode_name} ends with a line break: remove it")
+        problem, _, path = str(error).partition(" - at `$")
+        raise InvalidRule(excerpt(f"spec{path.removesuffix('`')}: {problem}")) from error
+    if len(set(spec.events)) < len(spec.events):
+        raise InvalidRule("spec.events names a source twice: remove one")
+    for name, url in (
+        ("natsMonitoringURL", spec.nats_monitoring_url),
+        ("nats.url", spec.nats.url if spec.nats else ""),
+    ):
+        try:
+            urlsplit(url).port  # noqa: B018 - reading it is the check
+        except ValueError as error:
+            raise InvalidRule(f"spec.{name} is no usable URL: {excerpt(str(error))}") from error
     if spec.min_replicas > spec.max_replicas:
         raise InvalidRule(
             f"spec.minReplicas ({spec.min_replicas}) is greater than spec.maxReplicas"

@@ -32,7 +32,7 @@ class Condition(Struct, frozen=True, kw_only=True):
     )
     observed_generation: Annotated[
         int, Meta(description="The generation of the rule that this speaks of.")
-    ] = field(name="observedGeneration")
+    ] = field(default=0, name="observedGeneration")
 
 
 class LastScaling(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from itertools import combinations
 
 _TOKEN = r"[^ \t\r\n\f\v.>][^ \t\r\n\f\v.]*"
 
-SUBJECT_PATTERN = rf"^({_TOKEN}\.)*(>|{_TOKEN})$"
+SUBJECT_PATTERN = rf"^({_TOKEN}\.)*(>|{_TOKEN})\Z"
 """What a subject or pattern may look like: no empty token, no white space, `>` alone only as last token."""
 
 

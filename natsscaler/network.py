@@ -1,0 +1,89 @@
+"""The allow-list in front of every connection that a rule can cause.
+
+Whoever may create rules chooses addresses that natsscaler, with its place in the network, connects to.
+So a name is resolved once, each address is checked, and what was checked is what is connected to: a name
+that resolves differently a moment later (DNS rebinding) gains nothing.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from natsscaler.errors import NotAllowed, SettingsError, excerpt
+
+Address = IPv4Address | IPv6Address
+METADATA_ADDRESSES = frozenset(
+    ip_address(address) for address in ("100.100.100.200", "168.63.129.16", "fd00:ec2::254")
+)
+"""Instance metadata services outside the link-local ranges: Alibaba Cloud, Azure, Amazon EC2 over IPv6."""
+
+
+class AllowList:
+    """Decides which hosts and addresses rules may lead to.
+
+    `patterns` are host patterns (`*.nats.svc`, matched without case) and CIDRs; none given: every address
+    is allowed but those that are never allowed. Link-local, metadata, multicast and unspecified addresses
+    and the Kubernetes API server are never allowed; loopback in a cluster only by a pattern that names it.
+    """
+
+    def __init__(
+        self, patterns: Iterable[str] = (), *, in_cluster: bool, api_server: tuple[str, int] | None = None
+    ) -> None:
+        self._hosts: list[str] = []
+        self._networks: list[IPv4Network | IPv6Network] = []
+        for pattern in patterns:
+            if "/" not in pattern:
+                self._hosts.append(pattern.lower())
+                continue
+            try:
+                self._networks.append(ip_network(pattern, strict=False))
+            except ValueError as error:
+                raise SettingsError(f"--allow-hosts {pattern}: {error}") from error
+        self._in_cluster = in_cluster
+        self._api_server = api_server
+
+    async def resolve(self, host: str, port: int) -> tuple[str, ...]:
+        """Return the addresses of a host that may be connected to.
+
+        Raises NotAllowed if there are addresses but none is allowed, OSError if there are none.
+        """
+        found = await _addresses(host, port)
+        forbidden_server = frozenset[Address]()
+        if self._api_server and port == self._api_server[1]:
+            forbidden_server = frozenset(await _addresses(*self._api_server))
+        allowed = [
+            address for address in found if self._allows(host, address) and address not in forbidden_server
+        ]
+        if not allowed:
+            raise NotAllowed(
+                f"natsscaler may not connect to {excerpt(host)}:{port}: an administrator can permit it"
+                " by --allow-hosts, unless it is a link-local, metadata or Kubernetes API address"
+            )
+        return tuple(map(str, allowed))
+
+    def _allows(self, host: str, address: Address) -> bool:
+        if isinstance(address, IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        if (
+            address.is_link_local
+            or address.is_multicast
+            or address.is_unspecified
+            or address in METADATA_ADDRESSES
+        ):
+            return False
+        named = any(fnmatch(host.lower(), pattern) for pattern in self._hosts) or any(
+            address in network for network in self._networks
+        )
+        if address.is_loopback and self._in_cluster:
+            return named
+        return named or not (self._hosts or self._networks)
+
+
+async def _addresses(host: str, port: int) -> list[Address]:
+    try:
+        return [ip_address(host)]
+    except ValueError:
+        infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(ip_address(str(info[4][0]).split("%")[0]) for info in infos))

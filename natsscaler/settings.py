@@ -1,0 +1,129 @@
+"""Flags and environment, read once. Every flag has an environment variable; the flag wins.
+
+Only this module reads the environment, so that what natsscaler does is what its settings say.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from natsscaler.errors import SettingsError
+from natsscaler.rules import EventSource
+
+PREFIX = "NATSSCALER_"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How one process of natsscaler runs."""
+
+    kubeconfig: Path | None = None
+    """None: the pod's service account, or outside a cluster the default kubeconfig."""
+    namespaces: tuple[str, ...] = ()
+    """Namespaces whose rules and Deployments are looked at; none: all."""
+    host: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus reach the pod by its address
+    """Address that the ports below are opened on."""
+    metrics_port: int = 8080
+    """0: off; likewise for the next two."""
+    probe_port: int = 8081
+    activity_port: int = 8082
+    allow_cross_namespace: bool = False
+    """Let a rule scale a Deployment in another namespace than its own."""
+    allow_hosts: tuple[str, ...] = ()
+    """Host patterns and CIDRs that rules may lead to; none: see network.AllowList."""
+    events: frozenset[EventSource] = frozenset(EventSource)
+    """What may wake rules before their deadline; a rule's spec.events can only narrow it."""
+    read_budget: float = 0.05
+    """Share of the time that a NATS server may be kept busy by reads, above 0 and up to 1."""
+    nats_url: str | None = None
+    """NATS server for events of rules without spec.nats.url; None: derived from natsMonitoringURL."""
+    log_level: str = "info"
+    in_cluster: bool = False
+    """Running in a pod (Kubernetes sets KUBERNETES_SERVICE_HOST there)."""
+
+
+def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings of `natsscaler run`. Raises SettingsError; exits by itself on --help."""
+    parser = argparse.ArgumentParser(
+        prog="natsscaler run",
+        description="Watch ScalingRules and scale their Deployments.",
+        epilog=f"Each flag can be given by the environment instead, as {PREFIX}METRICS_PORT for"
+        " --metrics-port; repeatable ones separate values by commas. LOG_LEVEL and NATS_URL have no prefix.",
+        exit_on_error=False,
+    )
+    add = parser.add_argument
+    add("--kubeconfig", type=Path, help="kubeconfig file (default: the service account, else $KUBECONFIG)")
+    add("--namespace", action="append", help="only this namespace; repeatable (default: all)")
+    add("--host", help="address to listen on (default 0.0.0.0)")
+    add("--metrics-port", type=_port, help="Prometheus metrics (default 8080, 0: off)")
+    add("--probe-port", type=_port, help="/healthz and /readyz (default 8081, 0: off)")
+    add("--activity-port", type=_port, help="activity page and JSON (default 8082, 0: off)")
+    add(
+        "--allow-cross-namespace",
+        action=argparse.BooleanOptionalAction,
+        help="let rules scale Deployments of other namespaces (default: no)",
+    )
+    add("--allow-hosts", action="append", help="host pattern or CIDR that rules may lead to; repeatable")
+    add("--events", help="what wakes rules early: Advisories,Doorbell (default: both; none: poll only)")
+    add("--read-budget", type=_share, help="share of time a NATS server may be busy with reads (0.05)")
+    add("--nats-url", help="NATS server for events (default: derived from natsMonitoringURL) [NATS_URL]")
+    add("--log-level", choices=LOG_LEVELS, help="default info [LOG_LEVEL]")
+    given = [*_from_environment(parser, environment), *arguments]
+    try:
+        values = vars(parser.parse_args(given))
+    except argparse.ArgumentError as error:
+        raise SettingsError(str(error)) from error
+    values["namespaces"] = values.pop("namespace")
+    for name in ("namespaces", "allow_hosts"):
+        if values[name] is not None:
+            values[name] = tuple(item for value in values[name] for item in value.split(",") if item)
+    if values["events"] is not None:
+        values["events"] = _events(values["events"])
+    return Settings(
+        in_cluster="KUBERNETES_SERVICE_HOST" in environment,
+        **{name: value for name, value in values.items() if value is not None},
+    )
+
+
+def _from_environment(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> list[str]:
+    bare = {"nats_url": "NATS_URL", "log_level": "LOG_LEVEL"}
+    given: list[str] = []
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public list of its options
+        name = bare.get(action.dest, PREFIX + action.dest.upper())
+        value = environment.get(name)
+        if not value or action.dest == "help":
+            continue
+        if not isinstance(action, argparse.BooleanOptionalAction):
+            given += [action.option_strings[0], value.lower() if action.dest == "log_level" else value]
+        elif value.lower() in ("true", "false"):
+            given.append(action.option_strings[value.lower() == "false"])
+        else:
+            raise SettingsError(f"{name}={value}: must be true or false")
+    return given
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port < 2**16:
+        raise argparse.ArgumentTypeError(f"{port} is no port: 0 to 65535")
+    return port
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{share} is no share of time: above 0, at most 1")
+    return share
+
+
+def _events(text: str) -> frozenset[EventSource]:
+    names = [] if text.lower() == "none" else text.split(",")
+    try:
+        return frozenset(EventSource(name) for name in names)
+    except ValueError as error:
+        raise SettingsError(
+            f"--events {text}: {error}; known are {', '.join(EventSource)} and none"
+        ) from error
