@@ -156,7 +156,7 @@ def _streams(rule: Rule, view: View) -> Streams | Unknown:
 
 def _choose(rule: Rule, view: View, streams: Streams) -> Backlog | Unknown:
     candidates = [
-        Candidate(account, stream, consumer, own_filters(consumer) or stream_feeds(stream))
+        Candidate(account, stream, consumer, own_filters(consumer) or _everything(stream))
         for account, stream in streams
         for consumer in sorted(stream.consumer_detail, key=lambda consumer: consumer.name)
         if not (consumer.config and consumer.config.direct)
@@ -182,6 +182,11 @@ def _choose(rule: Rule, view: View, streams: Streams) -> Backlog | Unknown:
         best = min(classes, key=lambda match: match.rank)
         return _sum(rule, view, best, classes[best])
     return _stream_messages(rule, streams)
+
+
+def _everything(stream: StreamInfo) -> tuple[str, ...]:
+    """List what a consumer without filters takes; of a sourced stream that may be anything: nothing known."""
+    return () if is_sourced(stream) else stream_feeds(stream)
 
 
 def _match(subject: str, candidate: Candidate) -> Match | None:
@@ -233,7 +238,7 @@ def _stream_messages(rule: Rule, streams: Streams) -> Backlog | Unknown:
     for _, stream in streams:
         feeds = stream_feeds(stream)
         work_queue = stream.config is not None and stream.config.retention == "workqueue"
-        if not (work_queue and feeds and all_within(feeds, (subject,))):
+        if is_sourced(stream) or not (work_queue and feeds and all_within(feeds, (subject,))):
             return Unknown(
                 Reason.CONSUMER_NOT_FOUND,
                 f"no consumer on {_listed(s.name for _, s in streams)} takes messages of {subject}:"

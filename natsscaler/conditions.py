@@ -11,16 +11,12 @@ from msgspec.structs import replace
 
 from natsscaler.backlog import Backlog, Unknown
 from natsscaler.decision import Decision, Observation, messages_until_change
-from natsscaler.errors import Reason
+from natsscaler.errors import Finding, Reason
 from natsscaler.rules import Rule
 from natsscaler.status import Condition, LastDecision, RuleStatus, rfc3339
 
-
-class Finding(NamedTuple):
-    """A reason with its sentence."""
-
-    reason: Reason
-    message: str
+IN_TIME = "The rule is evaluated and acted upon"
+LATE = f"{IN_TIME}; deadlines are late, as reads of this NATS server are held to --read-budget"
 
 
 class Facts(NamedTuple):
@@ -33,6 +29,8 @@ class Facts(NamedTuple):
     """What keeps the Deployment from being scaled by this rule."""
     events: Finding
     """Listening, or what keeps events from waking the rule."""
+    late: bool
+    """The read budget made the last evaluation miss its deadline."""
     next_change: float | None
     now: float
 
@@ -73,6 +71,8 @@ def invalid(finding: Finding, generation: int, previous: RuleStatus, now: float)
     return replace(
         previous,
         observed_generation=generation,
+        pending_messages=None,
+        last_decision=None,
         conditions=merge(findings, previous, generation, now),
     )
 
@@ -109,13 +109,11 @@ def _conditions(facts: Facts) -> dict[str, tuple[str, Finding]]:
         "Ready": (
             ("False", obstacle)
             if obstacle
-            else ("True", Finding(Reason.SCALING, "The rule is evaluated and acted upon"))
+            else ("True", Finding(Reason.SCALING, LATE if facts.late else IN_TIME))
         ),
         "AbleToScale": ("False" if facts.unable else "True", able),
         "ScalingActive": (
-            ("False", active)
-            if active
-            else ("True", Finding(Reason.VALID_METRIC_FOUND, f"The backlog is known: {_source(facts)}"))
+            ("False", active) if active else ("True", Finding(Reason.VALID_METRIC_FOUND, _source(facts)))
         ),
         "ScalingLimited": (
             ("True", Finding(limited, "The backlog asks for replicas beyond minReplicas or maxReplicas"))
@@ -128,9 +126,9 @@ def _conditions(facts: Facts) -> dict[str, tuple[str, Finding]]:
 
 def _source(facts: Facts) -> str:
     if facts.seen is None or isinstance(facts.seen.backlog, Unknown):
-        return "not read yet"
+        return "The backlog was not read"
     source = facts.seen.backlog.source
-    return f"{', '.join(source.consumers)} in account {source.account}"
+    return f"The backlog is known: {', '.join(source.consumers)} in account {source.account}"
 
 
 def _switched_off(facts: Facts) -> Finding | None:
@@ -147,7 +145,7 @@ def _switched_off(facts: Facts) -> Finding | None:
 def _doubt(facts: Facts) -> Finding | None:
     """Say what is wrong with the backlog, if something is."""
     if facts.seen is None:
-        return None if facts.unable else Finding(Reason.NOT_YET_READ, "The backlog has not been read yet")
+        return facts.unable or Finding(Reason.NOT_YET_READ, "The backlog has not been read yet")
     backlog = facts.seen.backlog
     if isinstance(backlog, Unknown):
         return Finding(backlog.reason, f"The backlog is not known, replicas are held: {backlog.message}")

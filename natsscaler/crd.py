@@ -144,6 +144,8 @@ def _plain(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
         node["type"] = "string"
     if node.get("type") == "integer":
         node["format"] = "int32" if node.get("maximum") == INT32_MAX else "int64"
+    if isinstance(node.get("default"), tuple):
+        node["default"] = list(node["default"])
     return node
 
 

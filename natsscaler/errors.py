@@ -14,6 +14,7 @@ so that what a person reads in one place can be searched for in another.
 """
 
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Reason(StrEnum):
@@ -89,6 +90,13 @@ class Reason(StrEnum):
     SCALED_UP = "ScaledUp"
     SCALED_DOWN = "ScaledDown"
     BACKLOG_SOURCE_CHANGED = "BacklogSourceChanged"
+
+
+class Finding(NamedTuple):
+    """A reason with its sentence."""
+
+    reason: Reason
+    message: str
 
 
 class NatsscalerError(Exception):

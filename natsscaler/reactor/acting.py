@@ -1,0 +1,200 @@
+"""Carries decisions out and records them: scale, then Event, metrics, activity and status."""
+
+import logging
+import math
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from natsscaler.activity import Action
+from natsscaler.backlog import Backlog, Unknown
+from natsscaler.conditions import Facts, compose
+from natsscaler.decision import Observation, decide
+from natsscaler.errors import Finding, KubernetesError, Reason, ReplicasChanged
+from natsscaler.reactor.shared import Shared
+from natsscaler.reactor.state import RuleState
+from natsscaler.status import GOOD, LastScaling, changed_conditions, new_count, noticeable, rfc3339
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+"""How often a patch is tried while others change the replicas too."""
+RETRY_SECONDS = 5.0
+"""After a write that the Kubernetes API did not take."""
+
+
+def acts(state: RuleState) -> bool:
+    """Tell whether the last decision is to change the replicas."""
+    held = state.unable or state.rule.paused or state.rule.spec.dry_run
+    return bool(state.seen and state.decision and not held and state.decision.desired != state.seen.replicas)
+
+
+class Actor:
+    """Carries out the decisions of one endpoint's rules, each in a task of its own."""
+
+    def __init__(self, shared: Shared, wake: Callable[[], None]) -> None:
+        self._shared = shared
+        self._wake = wake
+
+    def carry_out(self, state: RuleState, rung_at: float) -> None:
+        """Act on the rule's last decision and write what changed; the rule is busy meanwhile."""
+        self._measure(state)
+        if acts(state) or self._worth_writing(state):
+            state.busy = True
+            self._shared.spawn(self._carry_out(state, rung_at), f"carry out {state.rule.key}")
+
+    async def _carry_out(self, state: RuleState, rung_at: float) -> None:
+        try:
+            async with self._shared.writes:
+                if acts(state):
+                    await self._scale(state, rung_at)
+                await self._record(state)
+        except KubernetesError as error:
+            self._failed(state, error)
+        except Exception:  # a supervision point: one bad rule never disturbs another
+            log.exception("Carrying out %s failed", state.rule.key)
+            self._shared.metrics.failures.labels("Internal").inc()
+            state.retry_at = self._shared.clock() + RETRY_SECONDS
+        finally:
+            state.busy = False
+            self._wake()
+
+    async def _scale(self, state: RuleState, rung_at: float) -> None:
+        target = state.rule.target
+        for _ in range(ATTEMPTS):
+            if not (acts(state) and state.seen and state.decision):
+                return
+            before, after = state.seen.replicas, state.decision.desired
+            try:
+                await self._shared.cluster.scale(target, before, after)
+            except ReplicasChanged:
+                now = self._shared.clock()
+                replicas = await self._shared.cluster.fresh_replicas(target)
+                history = state.observe(replicas, now, self._shared.wall())
+                state.seen = Observation(state.seen.backlog, replicas)
+                state.decision = decide(state.rule, state.seen, history, now)
+                state.history = state.decision.history
+            except KubernetesError as error:
+                state.unable = Finding(error.reason, error.message)
+                self._failed(state, error)
+                return
+            else:
+                await self._scaled(state, before, after, rung_at)
+                return
+        state.unable = Finding(
+            Reason.CONFLICT,
+            f"something else keeps changing the replicas of {target}: find it, or remove this rule",
+        )
+
+    async def _scaled(self, state: RuleState, before: int, after: int, rung_at: float) -> None:
+        shared, rule = self._shared, state.rule
+        now, wall = shared.clock(), shared.wall()
+        decision, seen = state.decision, state.seen
+        if decision is None or seen is None or state.history is None:
+            return
+        if rung_at < math.inf:
+            shared.metrics.reaction.observe(now - rung_at)
+        backlog = seen.backlog.messages if isinstance(seen.backlog, Backlog) else None
+        state.history = state.history.acted(before, after, now)
+        state.replicas = after
+        state.seen = Observation(seen.backlog, after)
+        state.status = replace(
+            state.status,
+            last_scaling_action=rfc3339(wall),
+            last_scaling_reason=f"{decision.reason}: {decision.message}",
+            last_scaling=LastScaling(time=rfc3339(wall), before=before, after=after),
+        )
+        state.written_at = -math.inf
+        up = after > before
+        shared.metrics.actions.labels(*rule.key, "up" if up else "down").inc()
+        shared.activity.record(
+            Action(
+                timestamp=rfc3339(wall),
+                deployment=rule.target.name,
+                namespace=rule.target.namespace,
+                from_replicas=before,
+                to_replicas=after,
+                reason=f"{decision.reason}: {decision.message}",
+                pending_messages=backlog,
+            )
+        )
+        log.info("Scaled %s from %d to %d: %s", rule.target, before, after, decision.message)
+        state.ring("scaled", now)
+        await shared.cluster.emit(
+            rule.key,
+            rule.uid,
+            warning=False,
+            reason=Reason.SCALED_UP if up else Reason.SCALED_DOWN,
+            action="Scale",
+            note=f"Scaled Deployment {rule.target} from {before} to {after} replicas: {decision.message}",
+            when=wall,
+        )
+
+    async def _record(self, state: RuleState) -> None:
+        shared, old = self._shared, state.status
+        new = compose(self._facts(state), old)
+        source_changed = old.backlog_source and new.backlog_source != old.backlog_source
+        await shared.cluster.write_status(state.rule.key, new, old)
+        state.status = new
+        state.written_at = shared.clock()
+        for condition in changed_conditions(old, new):
+            await shared.cluster.emit(
+                state.rule.key,
+                state.rule.uid,
+                warning=GOOD.get(condition.type, condition.status) != condition.status,
+                reason=condition.reason,
+                action=condition.type,
+                note=condition.message,
+                when=shared.wall(),
+            )
+        if source_changed and new.backlog_source:
+            await shared.cluster.emit(
+                state.rule.key,
+                state.rule.uid,
+                warning=False,
+                reason=Reason.BACKLOG_SOURCE_CHANGED,
+                action="Measure",
+                note=f"The backlog is now counted on {', '.join(new.backlog_source.consumers)}",
+                when=shared.wall(),
+            )
+
+    def _worth_writing(self, state: RuleState) -> bool:
+        new = compose(self._facts(state), state.status)
+        if noticeable(state.status, new):
+            return True
+        waited = self._shared.clock() - state.written_at >= state.rule.spec.poll_interval_seconds
+        return waited and new_count(state.status, new)
+
+    def _facts(self, state: RuleState) -> Facts:
+        wall = self._shared.wall()
+        next_change = None
+        if state.next_change < math.inf:
+            next_change = wall + state.next_change - self._shared.clock()
+        return Facts(
+            rule=state.rule,
+            seen=state.seen,
+            decision=state.decision,
+            unable=state.unable,
+            events=state.events,
+            late=state.late,
+            next_change=next_change,
+            now=wall,
+        )
+
+    def _measure(self, state: RuleState) -> None:
+        metrics, key = self._shared.metrics, state.rule.key
+        if state.seen is None or state.decision is None:
+            metrics.known.labels(*key).set(0)
+            return
+        known = not isinstance(state.seen.backlog, Unknown)
+        metrics.known.labels(*key).set(known)
+        if isinstance(state.seen.backlog, Backlog):
+            metrics.backlog.labels(*key).set(state.seen.backlog.messages)
+        metrics.replicas.labels(*key).set(state.seen.replicas)
+        metrics.desired.labels(*key).set(state.decision.desired)
+        metrics.decisions.labels(*key, state.decision.reason).inc()
+
+    def _failed(self, state: RuleState, error: KubernetesError) -> None:
+        log.warning("%s: %s", state.rule.key, error.message)
+        self._shared.metrics.failures.labels(error.reason).inc()
+        state.retry_at = self._shared.clock() + RETRY_SECONDS

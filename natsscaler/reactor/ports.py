@@ -1,0 +1,76 @@
+"""What the reactor needs of the world. Monitoring, Connection and Kube satisfy these; tests may too."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from natsscaler.errors import Finding
+from natsscaler.jsz import Reading
+from natsscaler.rules import RuleKey, Target
+from natsscaler.status import RuleStatus
+
+
+class MonitoringPort(Protocol):
+    """Reads NATS."""
+
+    async def read(self, url: str) -> Reading:
+        """Raise MonitoringError."""
+
+    def forget(self, url: str) -> None:
+        """Drop what is remembered of an endpoint."""
+
+
+class DoorbellPort(Protocol):
+    """Counts messages and rings once."""
+
+    limit: int
+    rang: bool
+    last_delivery: float
+    largest: int
+
+    @property
+    def deliveries(self) -> int: ...
+
+    async def lower(self, limit: int) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class ConnectionPort(Protocol):
+    """A connection to NATS."""
+
+    account: str
+    server_id: str
+    cluster: str
+
+    @property
+    def state(self) -> Finding: ...
+
+    def denied(self, subjects: Sequence[str]) -> str | None: ...
+
+    async def doorbell(
+        self, subjects: Sequence[str], limit: int, ring: Callable[[], None]
+    ) -> DoorbellPort | None: ...
+
+    async def settle(self) -> bool: ...
+
+    async def run(self) -> None: ...
+
+
+class ClusterPort(Protocol):
+    """The Kubernetes API; everything raises KubernetesError."""
+
+    def replicas(self, target: Target) -> int | None: ...
+
+    def autoscaler(self, target: Target) -> str | None: ...
+
+    async def wait_synced(self) -> None: ...
+
+    async def scale(self, target: Target, before: int, after: int) -> None: ...
+
+    async def fresh_replicas(self, target: Target) -> int: ...
+
+    async def write_status(self, key: RuleKey, status: RuleStatus, before: RuleStatus) -> None: ...
+
+    async def emit(
+        self, key: RuleKey, uid: str, *, warning: bool, reason: str, action: str, note: str, when: float
+    ) -> None: ...

@@ -1,0 +1,258 @@
+"""All rules of the process: which endpoint serves each, who owns a Deployment, whom an event concerns."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
+
+from natsscaler.activity import Activity
+from natsscaler.conditions import invalid
+from natsscaler.errors import Finding, KubernetesError, Reason
+from natsscaler.jsz import Reading
+from natsscaler.metrics import Metrics
+from natsscaler.reactor.endpoint import Endpoint
+from natsscaler.reactor.ports import ClusterPort, ConnectionPort, MonitoringPort
+from natsscaler.reactor.shared import Shared
+from natsscaler.reactor.state import RuleState
+from natsscaler.rules import EventSource, Rule, RuleKey, Target
+from natsscaler.settings import Settings
+from natsscaler.status import RuleStatus, changed_conditions
+
+log = logging.getLogger(__name__)
+
+
+class AdvisoryLike(Protocol):
+    """A JetStream event."""
+
+    @property
+    def action(self) -> str: ...
+
+    @property
+    def stream(self) -> str: ...
+
+    @property
+    def consumer(self) -> str: ...
+
+
+Advised = Callable[[ConnectionPort, AdvisoryLike | None], Awaitable[None]]
+
+
+class Reactor:
+    """Turns rules, events and time into evaluations. Its tasks live in `run`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        monitoring: MonitoringPort,
+        metrics: Metrics,
+        activity: Activity,
+        connect: Callable[[str, Advised], ConnectionPort],
+    ) -> None:
+        self._settings = settings
+        self._monitoring = monitoring
+        self._metrics = metrics
+        self._activity = activity
+        self._connect = connect
+        self._endpoints: dict[str, tuple[Endpoint, asyncio.Task[None]]] = {}
+        self._connections: dict[str, tuple[ConnectionPort, asyncio.Task[None]]] = {}
+        self._by_target: dict[Target, dict[RuleKey, Rule]] = {}
+        self._states: dict[RuleKey, RuleState] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._shared: Shared | None = None
+        self.listed = asyncio.Event()
+        """To be set once every rule that existed at the start has been given to `upsert` or `reject`."""
+
+    async def run(self, cluster: ClusterPort) -> None:
+        """Evaluate rules, for ever."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            self._shared = Shared(
+                settings=self._settings,
+                monitoring=self._monitoring,
+                cluster=cluster,
+                metrics=self._metrics,
+                activity=self._activity,
+                clock=time.monotonic,
+                wall=time.time,
+                obstacle=self._obstacle,
+                connect=self._connection,
+                spawn=self._spawn,
+            )
+            await cluster.wait_synced()
+            await self.listed.wait()
+            self._shared.opened.set()
+            await asyncio.Event().wait()
+
+    @property
+    def keys(self) -> set[RuleKey]:
+        """All rules that are known and usable."""
+        return set(self._states)
+
+    def upsert(self, rule: Rule, status: RuleStatus) -> None:
+        """Take a rule as it is now; the status counts only for rules that were not known before."""
+        old = self._states.get(rule.key)
+        if old and old.rule == rule:
+            return
+        if old and old.rule.uid == rule.uid and self._url(old.rule) == self._url(rule):
+            if old.rule.selector != rule.selector:
+                old.source = old.proposed = None
+            self._leave_target(old.rule)
+            old.rule = rule
+            state = old
+        else:
+            self.forget(rule.key)
+            state = self._states[rule.key] = RuleState(rule, status)
+            self._endpoint(rule).rules[rule.key] = state
+        self._by_target.setdefault(rule.target, {})[rule.key] = rule
+        self._metrics.rules.set(len(self._states))
+        self._endpoint(rule).ring(state, "rule")
+        self._ring_target(rule.target, "rule")
+
+    def forget(self, key: RuleKey) -> None:
+        """Drop a rule that is gone. The replicas stay as they are."""
+        state = self._states.pop(key, None)
+        if state is None:
+            return
+        self._leave_target(state.rule)
+        endpoint, task = self._endpoints[self._url(state.rule)]
+        del endpoint.rules[key]
+        if state.doorbell:
+            self._spawn(state.doorbell.close(), f"close the doorbell of {key}")
+        if not endpoint.rules:
+            task.cancel()
+            del self._endpoints[endpoint.url]
+            self._monitoring.forget(endpoint.url)
+        self._release(state.connection)
+        self._metrics.forget(key)
+        self._metrics.rules.set(len(self._states))
+
+    def reject(self, key: RuleKey, uid: str, generation: int, finding: Finding, status: RuleStatus) -> None:
+        """Stop evaluating a rule that cannot be used, and say so on it."""
+        self.forget(key)
+        new = invalid(finding, generation, status, time.time())
+        if new != status:
+            self._spawn(self._say_invalid(key, uid, new, status), f"reject {key}")
+
+    def ring_target(self, target: Target) -> None:
+        """Ring the rules of a Deployment that changed."""
+        self._ring_target(target, "deployment")
+
+    async def advised(self, connection: ConnectionPort, advisory: AdvisoryLike | None) -> None:
+        """Ring the rules that an advisory concerns; None: the connection itself came or went."""
+        for state in list(self._states.values()):
+            if state.connection is not connection:
+                continue
+            if advisory is None:
+                self._endpoint(state.rule).ring(state, "connection")
+            elif EventSource.ADVISORIES in state.rule.spec.events and _concerns(advisory, state):
+                if advisory.action == "STREAM.DELETED" and state.doorbell:
+                    await state.doorbell.close()
+                self._endpoint(state.rule).ring(state, "advisory")
+
+    def _url(self, rule: Rule) -> str:
+        return rule.spec.nats_monitoring_url.rstrip("/").lower()
+
+    def _endpoint(self, rule: Rule) -> Endpoint:
+        url = self._url(rule)
+        if url not in self._endpoints:
+            if self._shared is None:
+                raise RuntimeError("the reactor takes rules only while it runs")
+            endpoint = Endpoint(url, self._shared)
+            self._endpoints[url] = endpoint, self._spawn(endpoint.run(), f"endpoint {url}")
+        return self._endpoints[url][0]
+
+    def _connection(self, rule: Rule, reading: Reading) -> ConnectionPort:
+        url = (rule.spec.nats.url if rule.spec.nats else None) or self._settings.nats_url or reading.nats_url
+        state = self._states[rule.key]
+        if url not in self._connections:
+            connection = self._connect(url, self.advised)
+            self._connections[url] = connection, self._spawn(connection.run(), "NATS connection")
+        connection = self._connections[url][0]
+        if state.connection is not connection:
+            old, state.connection = state.connection, connection
+            self._release(old)
+        return connection
+
+    def _release(self, connection: ConnectionPort | None) -> None:
+        if connection is None or any(state.connection is connection for state in self._states.values()):
+            return
+        for url, (known, task) in list(self._connections.items()):
+            if known is connection:
+                task.cancel()
+                del self._connections[url]
+
+    def _obstacle(self, rule: Rule) -> Finding | None:
+        target, namespaces = rule.target, self._settings.namespaces
+        if target.namespace != rule.key.namespace and not self._settings.allow_cross_namespace:
+            return Finding(
+                Reason.CROSS_NAMESPACE_NOT_ALLOWED,
+                f"spec.namespace {target.namespace} is not the rule's own namespace {rule.key.namespace}:"
+                " move the rule there, or run natsscaler with --allow-cross-namespace",
+            )
+        if namespaces and target.namespace not in namespaces:
+            return Finding(
+                Reason.NAMESPACE_NOT_WATCHED,
+                f"natsscaler does not watch {target.namespace}: add --namespace {target.namespace}",
+            )
+        shared = self._shared
+        autoscaler = shared.cluster.autoscaler(target) if shared else None
+        if autoscaler:
+            return Finding(
+                Reason.TARGET_OWNED_BY_ANOTHER,
+                f"HorizontalPodAutoscaler {autoscaler} scales {target}: delete one of the two",
+            )
+        rivals = [r for r in self._by_target.get(target, {}).values() if not r.spec.dry_run]
+        owner = min(rivals, key=lambda r: (r.created, r.key), default=None)
+        if owner and owner.key != rule.key and not rule.spec.dry_run:
+            return Finding(
+                Reason.TARGET_OWNED_BY_ANOTHER,
+                f"the older ScalingRule {owner.key} scales {target}: delete one of the two",
+            )
+        return None
+
+    def _leave_target(self, rule: Rule) -> None:
+        rules = self._by_target[rule.target]
+        del rules[rule.key]
+        if not rules:
+            del self._by_target[rule.target]
+        self._ring_target(rule.target, "rule")
+
+    def _ring_target(self, target: Target, source: str) -> None:
+        for key in self._by_target.get(target, {}):
+            state = self._states[key]
+            self._endpoint(state.rule).ring(state, source)
+
+    async def _say_invalid(self, key: RuleKey, uid: str, new: RuleStatus, old: RuleStatus) -> None:
+        cluster = self._shared.cluster if self._shared else None
+        if cluster is None:
+            return
+        try:
+            await cluster.write_status(key, new, old)
+            for condition in changed_conditions(old, new):
+                await cluster.emit(
+                    key,
+                    uid,
+                    warning=True,
+                    reason=condition.reason,
+                    action=condition.type,
+                    note=condition.message,
+                    when=time.time(),
+                )
+        except KubernetesError as error:
+            log.warning("%s: %s", key, error.message)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        if self._group is None:
+            raise RuntimeError("the reactor has tasks only while it runs")
+        return self._group.create_task(work, name=name)
+
+
+def _concerns(advisory: AdvisoryLike, state: RuleState) -> bool:
+    if state.source is None or state.seen is None or not hasattr(state.seen.backlog, "source"):
+        return True
+    streams = {name.split("/")[0] for name in state.source.consumers}
+    if advisory.stream not in streams:
+        return False
+    named = f"{advisory.stream}/{advisory.consumer}" in state.source.consumers
+    return named or not advisory.consumer or advisory.action == "CONSUMER.CREATED"

@@ -1,0 +1,47 @@
+"""What all endpoints of one process share."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from natsscaler.activity import Activity
+from natsscaler.errors import Finding
+from natsscaler.jsz import Reading
+from natsscaler.metrics import Metrics
+from natsscaler.reactor.budget import Budget
+from natsscaler.reactor.ports import ClusterPort, ConnectionPort, MonitoringPort
+from natsscaler.rules import Rule
+from natsscaler.settings import Settings
+
+
+@dataclass(kw_only=True)
+class Shared:
+    """The world as the endpoints see it, and what only the registry of all rules can tell them."""
+
+    settings: Settings
+    monitoring: MonitoringPort
+    cluster: ClusterPort
+    metrics: Metrics
+    activity: Activity
+    clock: Callable[[], float]
+    """Seconds on a monotonic clock."""
+    wall: Callable[[], float]
+    """Seconds since the epoch."""
+    obstacle: Callable[[Rule], Finding | None]
+    """What keeps a rule from scaling its Deployment, apart from what a read tells."""
+    connect: Callable[[Rule, Reading], ConnectionPort]
+    """The NATS connection of a rule."""
+    spawn: Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
+    """Start a named task that the reactor owns."""
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once all rules and Deployments are known; nothing is evaluated before."""
+    writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(16))
+    """How many rules are carried out at once."""
+    _budgets: dict[str, Budget] = field(default_factory=dict)
+
+    def budget(self, server_id: str) -> Budget:
+        """Return the read budget of a server, however its URL is spelt."""
+        if server_id not in self._budgets:
+            self._budgets[server_id] = Budget(self.settings.read_budget, self.clock())
+        return self._budgets[server_id]

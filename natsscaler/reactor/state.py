@@ -1,0 +1,100 @@
+"""What the reactor remembers of one rule between two evaluations."""
+
+import math
+
+from natsscaler.backlog import Backlog, Source, Unknown
+from natsscaler.decision import Decision, History, Observation
+from natsscaler.errors import Finding, Reason
+from natsscaler.reactor.ports import ConnectionPort, DoorbellPort
+from natsscaler.rules import Rule
+from natsscaler.status import RuleStatus, restore
+
+BACKOFF_SECONDS = (0.05, 2.0)
+"""Before a doorbell that rang in vain is armed again: the first wait, and the one that doubling ends at."""
+CONFIRM_SECONDS = 1.0
+"""NATS delivers before it stores: a read this soon after a delivery is repeated once."""
+
+
+class RuleState:
+    """One rule, its timers (seconds on the monotonic clock, infinite: none), its doorbell and its past."""
+
+    def __init__(self, rule: Rule, status: RuleStatus) -> None:
+        self.rule = rule
+        self.status = status
+        """As written last."""
+        self.written_at = -math.inf
+        self.history: History | None = None
+        """None until the replicas are seen for the first time."""
+        self.replicas: int | None = None
+        self.source: Source | None = status.backlog_source
+        self.proposed: Source | None = None
+        """A source that lacks consumers of the last one; believed when a second read finds it again."""
+        self.seen: Observation | None = None
+        self.decision: Decision | None = None
+        self.unable: Finding | None = None
+        self.events = Finding(Reason.NOT_CONNECTED, "events are not listened to yet")
+        self.connection: ConnectionPort | None = None
+        self.doorbell: DoorbellPort | None = None
+        self.doorbell_subjects: tuple[str, ...] = ()
+        self.armed_at = -math.inf
+        self.backoff = BACKOFF_SECONDS[0]
+        self.message_size = 1
+        self.rings: set[str] = set()
+        self.rung_at = math.inf
+        self.busy = False
+        """A task is carrying out the last decision."""
+        self.deadline = -math.inf
+        self.next_change = math.inf
+        self.arm_at = math.inf
+        self.confirm_at = math.inf
+        self.retry_at = math.inf
+        self.late = False
+
+    @property
+    def due(self) -> float:
+        """When the rule is to be evaluated, if nothing rings before."""
+        if self.rings:
+            return -math.inf
+        return min(self.deadline, self.next_change, self.arm_at, self.confirm_at, self.retry_at)
+
+    def ring(self, source: str, now: float) -> None:
+        """Ask for an evaluation."""
+        self.rings.add(source)
+        self.rung_at = min(self.rung_at, now)
+
+    def observe(self, replicas: int, now: float, wall: float) -> History:
+        """Take note of the replicas; a change that is not this rule's counts as an action of this moment."""
+        if self.history is None:
+            self.history = restore(self.status, replicas, now, wall)
+        elif self.replicas is not None and replicas != self.replicas:
+            window = self.rule.spec.behavior.scale_down.stabilization_window_seconds
+            self.history = self.history.acted(self.replicas, replicas, now).wanted(replicas, now, window)
+        self.replicas = replicas
+        return self.history
+
+    def believe(self, found: Backlog | Unknown) -> Backlog | Unknown:
+        """Accept a backlog, unless consumers that were counted before are missing for the first time.
+
+        nats-server leaves a consumer out of `/jsz` when it cannot get at it for a moment; counting only
+        the others would look like a smaller backlog.
+        """
+        if isinstance(found, Unknown):
+            self.proposed = None
+            return found
+        kept = self.source
+        lost = set(kept.consumers) - set(found.source.consumers) if kept else set()
+        same = kept is not None and kept.selector == found.source.selector
+        if same and lost and self.proposed != found.source:
+            self.proposed = found.source
+            missing = ", ".join(sorted(lost))
+            return Unknown(Reason.CONSUMER_GONE, f"{missing} is missing: the next read will tell if for good")
+        self.proposed = None
+        self.source = found.source
+        return found
+
+    def at_rest(self, now: float) -> None:
+        """Drop all timers but the deadline, and all rings: they have been served."""
+        self.rings.clear()
+        self.rung_at = math.inf
+        self.deadline = now + self.rule.spec.poll_interval_seconds
+        self.next_change = self.confirm_at = self.retry_at = math.inf

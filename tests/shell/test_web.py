@@ -1,0 +1,224 @@
+"""A real Web on real ports, read by a real client."""
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+
+from natsscaler.activity import Action, Activity
+from natsscaler.metrics import Metrics
+from natsscaler.settings import Settings
+from natsscaler.web import Web
+from natsscaler.web.server import HEADERS
+
+HOST = "127.0.0.1"
+NOW, NOW_TEXT = 1_767_225_600.9, "2026-01-01T00:00:00Z"
+
+
+@dataclass
+class FakeHealth:
+    wrong_live: list[str] = field(default_factory=list)
+    wrong_ready: list[str] = field(default_factory=list)
+
+    def live(self) -> list[str]:
+        return self.wrong_live
+
+    def ready(self) -> list[str]:
+        return self.wrong_ready
+
+
+@dataclass
+class Answer:
+    status: int
+    text: str
+    headers: dict[str, str]
+
+
+@dataclass
+class Running:
+    settings: Settings
+    activity: Activity = field(default_factory=Activity)
+    metrics: Metrics = field(default_factory=Metrics)
+    health: FakeHealth = field(default_factory=FakeHealth)
+
+    async def get(self, port: int, path: str) -> Answer:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://{HOST}:{port}{path}") as response,
+        ):
+            return Answer(response.status, await response.text(), dict(response.headers))
+
+
+def free_settings() -> Settings:
+    sockets = [socket.socket() for _ in range(3)]
+    for each in sockets:
+        each.bind((HOST, 0))
+    metrics, probe, activity = (each.getsockname()[1] for each in sockets)
+    for each in sockets:
+        each.close()
+    return Settings(host=HOST, metrics_port=metrics, probe_port=probe, activity_port=activity)
+
+
+async def is_open(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(HOST, port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
+
+
+@asynccontextmanager
+async def serve(settings: Settings) -> AsyncIterator[Running]:
+    running = Running(settings)
+    web = Web(settings, running.activity, running.metrics, running.health, lambda: NOW)
+    task = asyncio.create_task(web.run())
+    try:
+        async with asyncio.timeout(10):
+            for port in (settings.metrics_port, settings.probe_port, settings.activity_port):
+                while port and not task.done() and not await is_open(port):  # noqa: ASYNC110 - only connecting tells
+                    await asyncio.sleep(0.01)
+        yield running
+        assert not task.done(), task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[Running]:
+    async with serve(free_settings()) as running:
+        yield running
+
+
+def action(deployment: str, pending: int | None) -> Action:
+    return Action(
+        timestamp=NOW_TEXT,
+        deployment=deployment,
+        namespace="default",
+        from_replicas=1,
+        to_replicas=2,
+        reason="BacklogAboveThreshold",
+        pending_messages=pending,
+    )
+
+
+async def test_scaling_activity_is_the_contract_newest_first(running: Running) -> None:
+    running.activity.record(action("old", 51))
+    running.activity.record(action("new", None))
+    answer = await running.get(running.settings.activity_port, "/scaling-activity")
+    rest = (
+        '"namespace":"default","fromReplicas":1,"toReplicas":2,"reason":"BacklogAboveThreshold",'
+        '"pendingMessages":'
+    )
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+    assert answer.text == (
+        f'{{"timestamp":"{NOW_TEXT}","actions":['
+        f'{{"timestamp":"{NOW_TEXT}","deployment":"new",{rest}null}},'
+        f'{{"timestamp":"{NOW_TEXT}","deployment":"old",{rest}51}}],"count":2}}'
+    )
+
+
+async def test_no_action_is_an_empty_list(running: Running) -> None:
+    answer = await running.get(running.settings.activity_port, "/scaling-activity")
+    assert answer.text == f'{{"timestamp":"{NOW_TEXT}","actions":[],"count":0}}'
+
+
+async def test_health_is_the_contract(running: Running) -> None:
+    answer = await running.get(running.settings.activity_port, "/health")
+    assert answer.text == f'{{"status":"healthy","timestamp":"{NOW_TEXT}","service":"scaling-operator"}}'
+
+
+async def test_probes_tell_what_is_wrong(running: Running) -> None:
+    port = running.settings.probe_port
+    for path in ("/healthz", "/readyz"):
+        answer = await running.get(port, path)
+        assert (answer.status, answer.text) == (200, "ok")
+    running.health.wrong_live = ["The watch is stuck."]
+    running.health.wrong_ready = ["No rules yet.", "No lease."]
+    live, ready = await running.get(port, "/healthz"), await running.get(port, "/readyz")
+    assert (live.status, live.text) == (503, "The watch is stuck.")
+    assert (ready.status, ready.text) == (503, "No rules yet.\nNo lease.")
+
+
+async def test_metrics_are_those_of_the_registry(running: Running) -> None:
+    running.metrics.rules.set(3)
+    answer = await running.get(running.settings.metrics_port, "/metrics")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    assert "\nnatsscaler_rules 3.0\n" in answer.text
+    assert "python_gc" not in answer.text
+
+
+async def test_the_page_finds_its_files_and_has_nothing_inline(running: Running) -> None:
+    port = running.settings.activity_port
+    page = await running.get(port, "/")
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert not re.search(r"<style|style=|\son\w+=|<script(?! src=)", page.text)
+    links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert {"page.css", "page.js", "scaling-activity"} == set(links)
+    types = [(await running.get(port, f"/{link}")).headers["Content-Type"] for link in sorted(links)]
+    assert types == ["text/css; charset=utf-8", "text/javascript; charset=utf-8", "application/json"]
+    script = (await running.get(port, "/page.js")).text
+    assert "innerHTML" not in script
+    assert all(f'id="{name}"' in page.text for name in re.findall(r'getElementById\("(\w+)"\)', script))
+
+
+async def test_every_answer_has_the_security_headers(running: Running) -> None:
+    settings = running.settings
+    asked = [(settings.activity_port, path) for path in ("/", "/page.js", "/health", "/none")]
+    asked += [(settings.probe_port, "/readyz"), (settings.metrics_port, "/metrics")]
+    running.health.wrong_ready = ["No."]
+    for port, path in asked:
+        answer = await running.get(port, path)
+        assert HEADERS.items() <= answer.headers.items(), path
+    assert HEADERS["Content-Security-Policy"].startswith("default-src 'none';")
+    assert "unsafe" not in HEADERS["Content-Security-Policy"]
+
+
+async def test_paths_live_on_their_own_port_only(running: Running) -> None:
+    settings = running.settings
+    for port, path in ((settings.activity_port, "/metrics"), (settings.metrics_port, "/scaling-activity")):
+        assert (await running.get(port, path)).status == 404
+
+
+@pytest.mark.parametrize("off", [0, 1, 2])
+async def test_port_0_is_off(off: int) -> None:
+    free = free_settings()
+    ports = [free.metrics_port, free.probe_port, free.activity_port]
+    metrics, probe, activity = (0 if index == off else port for index, port in enumerate(ports))
+    settings = Settings(host=HOST, metrics_port=metrics, probe_port=probe, activity_port=activity)
+    async with serve(settings):
+        assert [await is_open(port) for port in ports] == [index != off for index in range(3)]
+
+
+async def test_all_ports_off_still_runs_until_cancelled() -> None:
+    async with serve(Settings(metrics_port=0, probe_port=0, activity_port=0)):
+        await asyncio.sleep(0.05)
+
+
+async def test_ports_close_when_cancelled_despite_an_idle_client() -> None:
+    settings = free_settings()
+    async with aiohttp.ClientSession() as session, asyncio.timeout(5):
+        async with serve(settings):
+            response = await session.get(f"http://{HOST}:{settings.activity_port}/health")
+            await response.read()
+        assert not await is_open(settings.activity_port)
+
+
+async def test_a_taken_port_is_an_error_and_closes_the_others() -> None:
+    settings = free_settings()
+    with socket.socket() as taken:
+        taken.bind((HOST, settings.metrics_port))
+        taken.listen()
+        web = Web(settings, Activity(), Metrics(), FakeHealth(), lambda: NOW)
+        with pytest.raises(OSError, match=str(settings.metrics_port)):
+            await web.run()
+        assert not await is_open(settings.activity_port)
