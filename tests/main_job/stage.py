@@ -1,0 +1,126 @@
+"""The operator as a process of its own, on a real nats-server and either Kubernetes API."""
+
+import asyncio
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import nats
+import pytest
+import yaml
+from kubernetes.aio import client
+from nats.js.api import ConsumerConfig
+
+from natsscaler.demo.nats_server import NatsServer
+from natsscaler.rules import GROUP, PLURAL, VERSION
+from tests.conftest import KubeApi
+
+SAMPLE = pathlib.Path(__file__).parents[2] / "config/samples/scaling_v1_scalingrule.yaml"
+START = "from natsscaler.cli import main; main()"
+OFF = ("--metrics-port", "0", "--probe-port", "0", "--activity-port", "0")
+
+
+class Stage:
+    """A stream with a worker's consumer, a Deployment, and the operator."""
+
+    def __init__(self, kube_api: KubeApi, nats_server: NatsServer, directory: pathlib.Path) -> None:
+        self.namespace = kube_api.namespace
+        self.nats = nats_server
+        self._kubeconfig = kube_api.kubeconfig
+        self._apps = client.AppsV1Api(kube_api.client)
+        self._rules = client.CustomObjectsApi(kube_api.client)
+        self._log = directory / "operator.log"
+        self._operators: list[asyncio.subprocess.Process] = []
+
+    async def start(self, *flags: str) -> asyncio.subprocess.Process:
+        with self._log.open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", START, "run", "--kubeconfig", str(self._kubeconfig)),
+                *("--namespace", self.namespace, *OFF, *flags),
+                stderr=log,
+                env={name: value for name, value in os.environ.items() if "KUBERNETES" not in name},
+            )
+        self._operators.append(process)
+        return process
+
+    async def stop(self) -> None:
+        for process in self._operators:
+            if process.returncode is None:
+                process.terminate()
+                await asyncio.wait_for(process.wait(), 20)
+
+    async def create_stream(self) -> None:
+        connection = await nats.connect(self.nats.url)
+        stream = connection.jetstream()
+        await stream.add_stream(name="ORDERS", subjects=["orders.>"])
+        config = ConsumerConfig(durable_name="worker", filter_subject="orders.processing")
+        await stream.add_consumer("ORDERS", config)
+        await connection.close()
+
+    async def publish(self, messages: int) -> None:
+        connection = await nats.connect(self.nats.url)
+        stream = connection.jetstream()
+        await asyncio.gather(*(stream.publish("orders.processing", b"order") for _ in range(messages)))
+        await connection.close()
+
+    async def create_deployment(self, replicas: int = 1, name: str = "my-app") -> None:
+        labels = {"app": name}
+        pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "app"}]}}
+        spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": pod}
+        manifest: Any = {"metadata": {"name": name}, "spec": spec}
+        await self._apps.create_namespaced_deployment(self.namespace, manifest)
+
+    async def apply_sample(self, name: str = "my-app-scaling", **changes: Any) -> None:
+        rule = yaml.safe_load(SAMPLE.read_text())
+        rule["metadata"] = {"name": name, "namespace": self.namespace}
+        rule["spec"] |= {"namespace": self.namespace, "natsMonitoringURL": self.nats.monitoring_url} | changes
+        await self._rules.create_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, rule)
+
+    async def edit(self, patch: dict[str, Any], name: str = "my-app-scaling") -> None:
+        await self._rules.patch_namespaced_custom_object(
+            GROUP, VERSION, self.namespace, PLURAL, name, patch, _content_type="application/merge-patch+json"
+        )
+
+    async def delete_rule(self, name: str = "my-app-scaling") -> None:
+        await self._rules.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name)
+
+    async def rules(self) -> list[str]:
+        answer: Any = await self._rules.list_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL)
+        return [item["metadata"]["name"] for item in answer["items"]]
+
+    async def status(self, name: str = "my-app-scaling") -> dict[str, Any]:
+        rule: Any = await self._rules.get_namespaced_custom_object(
+            GROUP, VERSION, self.namespace, PLURAL, name
+        )
+        status: dict[str, Any] = rule.get("status") or {}
+        return status
+
+    async def condition(self, kind: str, name: str = "my-app-scaling") -> tuple[str, str]:
+        for condition in (await self.status(name)).get("conditions", ()):
+            if condition["type"] == kind:
+                return condition["status"], condition["reason"]
+        return "", ""
+
+    async def replicas(self, name: str = "my-app") -> int:
+        scale: Any = await self._apps.read_namespaced_deployment_scale(name, self.namespace)
+        return int(scale.spec.replicas or 0)
+
+    async def scale(self, replicas: int) -> None:
+        patch = {"spec": {"replicas": replicas}}
+        await self._apps.patch_namespaced_deployment_scale("my-app", self.namespace, patch)
+
+    async def delete_deployment(self) -> None:
+        await self._apps.delete_namespaced_deployment("my-app", self.namespace)
+
+    async def becomes(
+        self, wanted: object, look: Callable[[], Awaitable[object]], seconds: float = 20
+    ) -> None:
+        """Wait until looking gives what is wanted; the operator's log is shown if it never does."""
+        deadline = time.monotonic() + seconds
+        while (found := await look()) != wanted:
+            if time.monotonic() > deadline:
+                pytest.fail(f"found {found!r} instead of {wanted!r}\n{self._log.read_text()[-4000:]}")
+            await asyncio.sleep(0.02)
