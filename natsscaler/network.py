@@ -64,8 +64,6 @@ class AllowList:
         return tuple(map(str, allowed))
 
     def _allows(self, host: str, address: Address) -> bool:
-        if isinstance(address, IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
         if (
             address.is_link_local
             or address.is_multicast
@@ -83,7 +81,17 @@ class AllowList:
 
 async def _addresses(host: str, port: int) -> list[Address]:
     try:
-        return [ip_address(host)]
+        return [_unmapped(host)]
     except ValueError:
+        pass
+    try:
         infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(ip_address(str(info[4][0]).split("%")[0]) for info in infos))
+    except UnicodeError as error:  # an empty or too long label
+        raise OSError(f"{excerpt(host)} is no host name") from error
+    return list(dict.fromkeys(_unmapped(str(info[4][0]).split("%")[0]) for info in infos))
+
+
+def _unmapped(text: str) -> Address:
+    """Read an address; an IPv4 address written as an IPv6 one is the same place."""
+    address = ip_address(text)
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address

@@ -1,0 +1,1 @@
+"""Measurements from outside: the operator runs unchanged, as a process of its own."""

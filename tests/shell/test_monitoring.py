@@ -1,0 +1,226 @@
+"""Monitoring against a real nats-server, and against servers that answer in every wrong way."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import nats
+import pytest
+from aiohttp import web
+
+from natsscaler import monitoring
+from natsscaler.demo.nats_server import NatsServer, free_ports
+from natsscaler.errors import MonitoringError, Reason
+from natsscaler.jsz import Reading
+from natsscaler.monitoring import Monitoring
+from natsscaler.network import AllowList
+
+pytestmark = pytest.mark.timeout(30)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+VARZ = {"server_id": "S1", "server_name": "one", "port": 4222}
+moments = itertools.count()
+
+
+def jsz(*accounts: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "server_id": "S1",
+        "now": f"moment {next(moments)}",
+        "total": len(accounts),
+        "account_details": [{"name": name, "id": name} for name in accounts],
+    } | fields
+
+
+@asynccontextmanager
+async def serve(answer: Handler) -> AsyncIterator[str]:
+    """Serve `/jsz` by the given handler, and a right `/varz`."""
+
+    async def varz(_: web.Request) -> web.StreamResponse:
+        return web.json_response(VARZ)
+
+    app = web.Application()
+    app.router.add_get("/jsz", answer)
+    app.router.add_get("/varz", varz)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def always(text: str, status: int = 200, headers: dict[str, str] | None = None) -> Handler:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=text, status=status, headers=headers)
+
+    return answer
+
+
+def documents(*given: dict[str, Any]) -> Handler:
+    """Answer with one document after the other."""
+    rest = iter(given)
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.json_response(next(rest))
+
+    return answer
+
+
+@pytest.fixture
+async def reader() -> AsyncIterator[Monitoring]:
+    made = Monitoring(AllowList(in_cluster=False))
+    yield made
+    await made.close()
+
+
+async def failure(reader: Monitoring, url: str) -> MonitoringError:
+    with pytest.raises(MonitoringError) as caught:
+        await reader.read(url)
+    assert len(caught.value.message) <= 250
+    assert caught.value.message.isprintable()
+    return caught.value
+
+
+def names(reading: Reading) -> list[str]:
+    return [account.name for account in reading.view.accounts]
+
+
+async def test_reads_a_real_server(reader: Monitoring, nats_server: NatsServer) -> None:
+    client = await nats.connect(nats_server.url)
+    js = client.jetstream()
+    await js.add_stream(name="ORDERS", subjects=["orders.>"])
+    await js.add_consumer("ORDERS", durable_name="worker", ack_policy="explicit")
+    for _ in range(3):
+        await js.publish("orders.new", b"")
+    await client.close()
+
+    reading = await reader.read(nats_server.monitoring_url)
+
+    [(account, stream)] = reading.view.streams_for("orders.new")
+    assert (account.name, stream.name, stream.state.messages) == ("$G", "ORDERS", 3)
+    assert [(c.name, c.num_pending) for c in stream.consumer_detail] == [("worker", 3)]
+    assert not reading.view.disabled
+    assert reading.server.server_name == "nats"
+    assert reading.nats_url == nats_server.url
+    assert 0 < reading.seconds < 5
+    assert (await reader.read(f"{nats_server.monitoring_url}/")).view.accounts, "a slash changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (always("no\n\x1b[31m" + 500 * "x", status=500), Reason.MONITORING_HTTP_STATUS),
+        (always("", status=404), Reason.MONITORING_HTTP_STATUS),
+        (always("", status=302, headers={"Location": "/varz"}), Reason.MONITORING_HTTP_STATUS),
+        (always("<html>\x00 hello"), Reason.MONITORING_UNREADABLE),
+        (always(""), Reason.MONITORING_UNREADABLE),
+        (always(json.dumps(jsz("A"))[:-5]), Reason.MONITORING_UNREADABLE),
+        (always("[]"), Reason.MONITORING_UNREADABLE),
+        (always("{}"), Reason.MONITORING_UNREADABLE),
+        (always(json.dumps(jsz(total="many"))), Reason.MONITORING_UNREADABLE),
+        (always(json.dumps(jsz(server_id="S2"))), Reason.LEADER_UNCLEAR),
+    ],
+)
+async def test_wrong_answers(reader: Monitoring, answer: Handler, reason: Reason) -> None:
+    async with serve(answer) as url:
+        assert (await failure(reader, url)).reason is reason
+
+
+async def test_an_answer_that_breaks_off(reader: Monitoring) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(b'{"server_id": ')
+        assert request.transport
+        request.transport.close()
+        return response
+
+    async with serve(answer) as url:
+        assert (await failure(reader, url)).reason is Reason.MONITORING_UNREACHABLE
+
+
+async def test_jetstream_disabled(reader: Monitoring) -> None:
+    async with serve(documents(jsz(disabled=True))) as url:
+        assert (await reader.read(url)).view.disabled
+
+
+async def test_the_same_moment_twice_is_stale(reader: Monitoring) -> None:
+    async with serve(documents(jsz(now="then"), jsz(now="then"), jsz(now="later"))) as url:
+        await reader.read(url)
+        assert (await failure(reader, url)).reason is Reason.MONITORING_STALE
+        await reader.read(url)
+
+
+async def test_a_forgotten_endpoint_is_not_stale(reader: Monitoring) -> None:
+    async with serve(documents(jsz(now="then"), jsz(now="then"))) as url:
+        await reader.read(url)
+        reader.forget(url)
+        await reader.read(url)
+
+
+async def test_pages_are_merged(reader: Monitoring) -> None:
+    accounts = ["A", "B", "C"]
+    offsets: list[int] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        offsets.append(int(request.query.get("offset", 0)))
+        return web.json_response(jsz(*accounts[offsets[-1] :][:2], total=3))
+
+    async with serve(answer) as url:
+        assert names(await reader.read(url)) == accounts
+    assert offsets == [0, 2]
+
+
+@pytest.mark.parametrize("second", [jsz(total=3), jsz("A", "B", total=3), jsz("C", total=3, server_id="S2")])
+async def test_missing_accounts_are_incomplete(reader: Monitoring, second: dict[str, Any]) -> None:
+    async with serve(documents(jsz("A", "B", total=3), second)) as url:
+        assert (await failure(reader, url)).reason is Reason.MONITORING_INCOMPLETE
+
+
+@pytest.mark.parametrize("begins", [True, False])
+async def test_a_server_that_hangs(reader: Monitoring, monkeypatch: pytest.MonkeyPatch, begins: bool) -> None:
+    monkeypatch.setattr(monitoring, "TIMEOUT_SECONDS", 0.3)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        if begins:
+            await response.prepare(request)
+            await response.write(b"{")
+        await asyncio.Event().wait()
+        return response
+
+    async with serve(answer) as url:
+        assert (await failure(reader, url)).reason is Reason.MONITORING_TIMEOUT
+
+
+async def test_too_large(reader: Monitoring, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitoring, "MAX_BYTES", 2**20)
+    async with serve(always(json.dumps(jsz(padding=2**20 * "x")))) as url:
+        error = await failure(reader, url)
+    assert error.reason is Reason.MONITORING_TOO_LARGE
+    assert "1 MiB" in error.message
+
+
+async def test_nobody_listens(reader: Monitoring) -> None:
+    [port] = free_ports(1)
+    assert (await failure(reader, f"http://127.0.0.1:{port}")).reason is Reason.MONITORING_UNREACHABLE
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]"])
+async def test_forbidden_addresses(reader: Monitoring, host: str) -> None:
+    assert (await failure(reader, f"http://{host}:8222")).reason is Reason.ADDRESS_NOT_ALLOWED
+
+
+async def test_loopback_in_a_cluster() -> None:
+    reader = Monitoring(AllowList(in_cluster=True))
+    assert (await failure(reader, "http://127.0.0.1:8222")).reason is Reason.ADDRESS_NOT_ALLOWED
+    await reader.close()
+
+
+@pytest.mark.parametrize("host", [70 * "a", "nats..svc"])
+async def test_names_that_cannot_be(reader: Monitoring, host: str) -> None:
+    assert (await failure(reader, f"http://{host}:8222")).reason is Reason.MONITORING_UNREACHABLE

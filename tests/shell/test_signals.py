@@ -1,0 +1,234 @@
+"""Connection and Doorbell against a real nats-server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import nats
+import pytest
+from nats.aio.client import Client
+from nats.errors import NoRespondersError
+
+from natsscaler.demo.nats_server import NatsServer
+from natsscaler.errors import Reason
+from natsscaler.metrics import Metrics
+from natsscaler.network import AllowList
+from natsscaler.signals import Advisory, Connection, Doorbell
+
+pytestmark = pytest.mark.timeout(60)
+
+DENY = """
+authorization {
+  users = [{user: limited, password: pass, permissions: {subscribe: {deny: ["secret.>"]}}}]
+}
+"""
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - the tested objects tell of some changes only when asked
+            await asyncio.sleep(0.005)
+
+
+class Listener:
+    """A Connection and what it told."""
+
+    def __init__(self, url: str) -> None:
+        self.metrics = Metrics()
+        self.heard: list[Advisory] = []
+        self.states: list[Reason] = []
+        """At each `advised(connection, None)`."""
+        self.rings = 0
+        allow = AllowList(in_cluster=False)
+        self.connection = Connection(url, allow, self.metrics, self._advised, advisories=True)
+
+    async def _advised(self, connection: Connection, advisory: Advisory | None) -> None:
+        assert connection is self.connection
+        if advisory is None:
+            self.states.append(connection.state.reason)
+        else:
+            self.heard.append(advisory)
+
+    def ring(self) -> None:
+        self.rings += 1
+
+    async def bell(self, limit: int, *subjects: str) -> Doorbell:
+        bell = await self.connection.doorbell(subjects or ("orders.>",), limit, self.ring)
+        assert bell
+        assert await self.connection.settle()
+        return bell
+
+
+@asynccontextmanager
+async def listening(url: str) -> AsyncIterator[Listener]:
+    made = Listener(url)
+    task = asyncio.create_task(made.connection.run())
+    try:
+        await until(lambda: task.done() or bool(made.states))
+        yield made
+        assert not task.done(), task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.fixture
+async def listener(nats_server: NatsServer) -> AsyncIterator[Listener]:
+    async with listening(nats_server.url) as made:
+        yield made
+
+
+@pytest.fixture
+async def other(nats_server: NatsServer) -> AsyncIterator[Client]:
+    """Somebody else's connection."""
+    client = await nats.connect(nats_server.url)
+    yield client
+    await client.close()
+
+
+async def publish(client: Client, count: int, subject: str = "orders.new") -> None:
+    for _ in range(count):
+        await client.publish(subject, b"hello")
+    await client.flush()
+
+
+async def test_listening(listener: Listener) -> None:
+    connection = listener.connection
+    assert connection.state.reason is Reason.LISTENING
+    assert connection.account == "$G"
+    assert connection.server_id
+    assert listener.states == [Reason.LISTENING]
+    assert connection.denied(["orders.>"]) is None
+
+
+async def test_advisories(listener: Listener, other: Client) -> None:
+    js = other.jetstream()
+    await js.add_stream(name="ORDERS", subjects=["orders.>"])
+    await js.add_consumer("ORDERS", durable_name="worker")
+    created = Advisory("CONSUMER.CREATED", "ORDERS", "worker")
+    await until(lambda: created in listener.heard)
+    for _ in range(10):
+        await js.publish("orders.new", b"")
+    await js.stream_info("ORDERS")
+    await js.account_info()
+    await js.delete_stream("ORDERS")
+    deleted = Advisory("STREAM.DELETED", "ORDERS", "")
+    await until(lambda: deleted in listener.heard)
+    assert await listener.connection.settle()
+    between = listener.heard[listener.heard.index(created) + 1 : listener.heard.index(deleted)]
+    assert between in ([], [Advisory("CONSUMER.DELETED", "ORDERS", "worker")])
+    assert not [advisory for advisory in listener.heard if "API" in advisory.action]
+    assert listener.heard[0] == Advisory("STREAM.CREATED", "ORDERS", "")
+
+
+@pytest.mark.parametrize("limit", [1, 5])
+async def test_a_doorbell_rings_at_its_limit_and_falls_silent(
+    listener: Listener, other: Client, limit: int
+) -> None:
+    bell = await listener.bell(limit)
+    await publish(other, limit - 1)
+    assert await listener.connection.settle()
+    assert (listener.rings, bell.deliveries) == (0, limit - 1)
+    await publish(other, 1)
+    await until(lambda: bell.rang)
+    await publish(other, 20)
+    assert await listener.connection.settle()
+    assert (listener.rings, bell.deliveries) == (1, limit)
+    assert bell.largest == len(b"hello")
+    assert bell.last_delivery > 0
+
+
+async def test_a_doorbell_counts_all_of_its_subjects(listener: Listener, other: Client) -> None:
+    bell = await listener.bell(3, "a", "b")
+    await publish(other, 2, "a")
+    await publish(other, 1, "b")
+    await until(lambda: bell.rang)
+    assert (listener.rings, bell.deliveries) == (1, 3)
+
+
+async def test_a_lowered_limit_rings_earlier(listener: Listener, other: Client) -> None:
+    bell = await listener.bell(100)
+    await publish(other, 2)
+    await until(lambda: bell.deliveries == 2)
+    await bell.lower(5)
+    assert await listener.connection.settle()
+    await publish(other, 2)
+    assert await listener.connection.settle()
+    assert listener.rings == 0
+    await publish(other, 10)
+    await until(lambda: bell.rang)
+    assert await listener.connection.settle()
+    assert (listener.rings, bell.deliveries) == (1, 5)
+
+
+@pytest.mark.parametrize("limit", [3, 2, 1])
+async def test_lowered_to_what_was_delivered_rings_at_once(
+    listener: Listener, other: Client, limit: int
+) -> None:
+    bell = await listener.bell(100)
+    await publish(other, 3)
+    await until(lambda: bell.deliveries == 3)
+    await bell.lower(limit)
+    assert (listener.rings, bell.rang) == (1, True)
+    await bell.close()
+
+
+async def test_a_limit_is_never_raised(listener: Listener, other: Client) -> None:
+    bell = await listener.bell(2)
+    await bell.lower(10)
+    await publish(other, 5)
+    await until(lambda: bell.rang)
+    assert (bell.limit, listener.rings) == (2, 1)
+
+
+async def test_no_message_is_lost_after_settle(listener: Listener, other: Client) -> None:
+    for number in range(1, 101):
+        bell = await listener.bell(1)
+        await other.publish("orders.new", b"")
+        await other.flush()
+        await until(lambda: bell.rang)  # noqa: B023 - awaited in this round
+        assert listener.rings == number
+        await bell.close()
+
+
+async def test_a_closed_doorbell_leaves_no_responders(listener: Listener, other: Client) -> None:
+    bell = await listener.bell(10)
+    with pytest.raises(nats.errors.TimeoutError):  # heard by the doorbell, which never answers
+        await other.request("orders.new", b"", timeout=0.2)
+    await bell.close()
+    assert await listener.connection.settle()
+    with pytest.raises(NoRespondersError):
+        await other.request("orders.new", b"", timeout=5)
+    assert (listener.rings, bell.deliveries) == (0, 1)
+
+
+async def test_a_server_that_goes_and_comes_back(nats_server: NatsServer) -> None:
+    async with listening(nats_server.url) as listener:
+        await nats_server.kill()
+        await until(lambda: Reason.NOT_CONNECTED in listener.states)
+        assert listener.connection.state.reason is Reason.NOT_CONNECTED
+        assert await listener.connection.doorbell(["orders.>"], 1, listener.ring) is None
+        assert not await listener.connection.settle()
+        await nats_server.start()
+        await until(lambda: listener.states[-1] is Reason.LISTENING, 20)
+        assert listener.states[:2] == [Reason.LISTENING, Reason.NOT_CONNECTED]
+        assert listener.states.count(Reason.LISTENING) == 2
+        assert listener.metrics.registry.get_sample_value("natsscaler_nats_connected") == 1
+        bell = await listener.bell(1)
+        client = await nats.connect(nats_server.url)
+        await publish(client, 1)
+        await client.close()
+        await until(lambda: bell.rang)
+
+
+async def test_a_denied_subject(nats_servers: Callable[..., Awaitable[NatsServer]]) -> None:
+    server = await nats_servers(config=DENY)
+    async with listening(f"nats://limited:pass@127.0.0.1:{server.port}") as listener:
+        connection = listener.connection
+        assert connection.state.reason is Reason.LISTENING
+        assert "pass" not in connection.state.message
+        await listener.bell(1, "Secret.orders", "secret.orders")
+        await until(lambda: connection.denied(["public", "secret.orders"]) == "secret.orders")
+        assert connection.denied(["public"]) is None
+        assert len(listener.states) > 1, "the rules are told"
