@@ -28,6 +28,21 @@ class KubeApi:
     kubeconfig: pathlib.Path
     namespace: str
     client: client.ApiClient
+    server: EmbeddedKubernetes | RealCluster
+
+    async def stop(self) -> None:
+        """Take the API server away; what it has stored stays."""
+        if isinstance(self.server, RealCluster):
+            await asyncio.to_thread(self.server.stop_api_server)
+        else:
+            await self.server.stop()
+
+    async def start(self) -> None:
+        """Bring it back at the same address."""
+        if isinstance(self.server, RealCluster):
+            await asyncio.to_thread(self.server.start_api_server)
+        else:
+            await self.server.start()
 
 
 def pytest_report_header() -> str:
@@ -109,17 +124,19 @@ async def embedded(tmp_path: pathlib.Path) -> AsyncIterator[EmbeddedKubernetes]:
 async def kube_api(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> AsyncIterator[KubeApi]:
     """Run the test twice: on the embedded API, and on the real one if KUBEBUILDER_ASSETS is set."""
     async with contextlib.AsyncExitStack() as stack:
+        server: EmbeddedKubernetes | RealCluster
         if request.param == "real":
-            kubeconfig = request.getfixturevalue("control_plane").kubeconfig
+            cluster: RealCluster = request.getfixturevalue("control_plane")
+            server, kubeconfig = cluster, cluster.kubeconfig
         else:
             kubeconfig = tmp_path / "kubeconfig"
-            await stack.enter_async_context(serve_embedded(kubeconfig))
+            server = await stack.enter_async_context(serve_embedded(kubeconfig))
         made = await config.new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call]
         api_client = await stack.enter_async_context(made)
         namespace = f"test-{uuid.uuid4().hex[:8]}"
         body = client.V1Namespace(metadata=client.V1ObjectMeta(name=namespace))
         await client.CoreV1Api(api_client).create_namespace(body)
-        yield KubeApi(kubeconfig, namespace, api_client)
+        yield KubeApi(kubeconfig, namespace, api_client, server)
 
 
 @pytest.fixture
