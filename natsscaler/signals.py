@@ -202,6 +202,9 @@ class Connection:
                     self._lost("the connection was lost")
                 except (NotAllowed, msgspec.MsgspecError, *NATS_ERRORS) as error:
                     self._lost(excerpt(str(error)) or type(error).__name__)
+                except Exception:  # a supervision point: what a strange server sends must not end the process
+                    log.exception("The connection to NATS at %s failed", _shown(self.url))
+                    self._lost("the server does not speak as NATS does")
                 await self._drop()
                 await self._advised(self, None)
                 await asyncio.sleep(wait)

@@ -147,16 +147,24 @@ class Endpoint:
         try:
             reading = await self._shared.monitoring.read(self.url)
         except MonitoringError as error:
-            metrics.failures.labels(error.reason).inc()
-            wait = min(RETRY_SECONDS[0] * 2**self._failures, RETRY_SECONDS[1])
-            self._failures = min(self._failures + 1, 10)
-            self._not_before = now() + wait
-            return Unknown(error.reason, error.message)
+            return self._failed(error.reason, error.message)
+        except Exception:  # a supervision point: what a strange server sends must not end the process
+            log.exception("Reading %s failed", self.url)
+            return self._failed(
+                Reason.MONITORING_UNREADABLE, f"{self.url} gave what cannot be read: see the log"
+            )
         self._failures, self._not_before = 0, -math.inf
         self._budget = self._shared.budget(reading.server.server_id)
         self._budget.spend(reading.seconds, now())
         metrics.reads.observe(reading.seconds)
         return reading
+
+    def _failed(self, reason: Reason, message: str) -> Unknown:
+        self._shared.metrics.failures.labels(reason).inc()
+        wait = min(RETRY_SECONDS[0] * 2**self._failures, RETRY_SECONDS[1])
+        self._failures = min(self._failures + 1, 10)
+        self._not_before = self._shared.clock() + wait
+        return Unknown(reason, message)
 
     async def _evaluate(
         self,
