@@ -31,6 +31,7 @@ class Stage:
         self.nats = nats_server
         self._kubeconfig = kube_api.kubeconfig
         self._apps = client.AppsV1Api(kube_api.client)
+        self._hpas = client.AutoscalingV2Api(kube_api.client)
         self._rules = client.CustomObjectsApi(kube_api.client)
         self._log = directory / "operator.log"
         self._operators: list[asyncio.subprocess.Process] = []
@@ -111,6 +112,14 @@ class Stage:
     async def scale(self, replicas: int) -> None:
         patch = {"spec": {"replicas": replicas}}
         await self._apps.patch_namespaced_deployment_scale("my-app", self.namespace, patch)
+
+    async def create_autoscaler(self) -> None:
+        target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "my-app"}
+        manifest: Any = {"metadata": {"name": "hpa"}, "spec": {"scaleTargetRef": target, "maxReplicas": 3}}
+        await self._hpas.create_namespaced_horizontal_pod_autoscaler(self.namespace, manifest)
+
+    async def delete_autoscaler(self) -> None:
+        await self._hpas.delete_namespaced_horizontal_pod_autoscaler("hpa", self.namespace)
 
     async def delete_deployment(self) -> None:
         await self._apps.delete_namespaced_deployment("my-app", self.namespace)

@@ -134,6 +134,28 @@ async def test_the_older_of_two_rules_owns_the_deployment(stage: Stage) -> None:
     await stage.becomes(("True", "ReadyForNewScale"), owned)
 
 
+async def test_a_deployment_that_an_hpa_scales_is_left_alone(stage: Stage) -> None:
+    await stage.create_deployment()
+    await stage.create_autoscaler()
+    await stage.apply_sample(pollIntervalSeconds=LONG)
+    await stage.publish(100)
+    await stage.start()
+    able = partial(stage.condition, "AbleToScale")
+    await stage.becomes(("False", "TargetOwnedByAnother"), able)
+    assert await stage.replicas() == 1
+    await stage.delete_autoscaler()
+    await stage.becomes(2, stage.replicas)
+
+
+async def test_a_person_who_scales_beyond_the_bounds_is_brought_back(stage: Stage) -> None:
+    await stage.create_deployment()
+    await stage.apply_sample(pollIntervalSeconds=LONG, maxReplicas=4)
+    await stage.start()
+    await listening(stage)
+    await stage.scale(9)
+    await stage.becomes(4, stage.replicas)
+
+
 async def test_another_namespace_is_refused(stage: Stage) -> None:
     await stage.apply_sample(namespace="kube-system")
     await stage.start()
