@@ -79,7 +79,7 @@ async def run(kubeconfig: Path | None, view: View, *, keep_running: bool) -> int
             view.say(f"page   http://127.0.0.1:{port}/")
             view.say(f"NATS   {nats_server.url}, monitoring {nats_server.monitoring_url}")
             log = directory / "operator.log"
-            operator = await stack.enter_async_context(run_operator(kubeconfig, port, log))
+            operator = await stack.enter_async_context(run_operator(kubeconfig, log, activity_port=port))
             scenario = Scenario(api, workload, view)
             async with asyncio.TaskGroup() as group:
                 tasks = [
@@ -190,11 +190,14 @@ async def _until(condition: Callable[[], Any], seconds: float, otherwise: str) -
 
 
 @asynccontextmanager
-async def run_operator(kubeconfig: Path, port: int, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run the operator as a process of its own, with the settings given here and no others."""
-    flags = {"kubeconfig": kubeconfig, "namespace": NAMESPACE, "host": "127.0.0.1", "activity-port": port}
-    flags |= {"metrics-port": 0, "probe-port": 0}
-    command = [sys.executable, "-c", OPERATOR, "run", *(f"--{name}={value}" for name, value in flags.items())]
+async def run_operator(
+    kubeconfig: Path, log: Path, **settings: int | str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run the operator as a process of its own, with these settings alone; ports not named are off."""
+    ports = {"activity_port": 0, "metrics_port": 0, "probe_port": 0}
+    flags = {"kubeconfig": kubeconfig, "namespace": NAMESPACE, "host": "127.0.0.1", **ports, **settings}
+    named = (f"--{name.replace('_', '-')}={value}" for name, value in flags.items())
+    command = [sys.executable, "-c", OPERATOR, "run", *named]
     dropped = ("NATSSCALER_", "LOG_LEVEL", "NATS_URL", "KUBERNETES_SERVICE_HOST")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     with log.open("wb") as stderr:

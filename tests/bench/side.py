@@ -1,8 +1,6 @@
 """One side of the comparison: an embedded cluster, an operator as a process, a stream, one rule."""
 
 import asyncio
-import os
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,7 +16,7 @@ from nats.js import JetStreamContext
 from natsscaler.crd import crd
 from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer, free_ports
-from natsscaler.demo.scenario import OPERATOR, supervise
+from natsscaler.demo.scenario import run_operator, supervise
 from natsscaler.demo.workload import CONSUMER, NAMESPACE, TARGET, deployment, rule
 from natsscaler.kube import connect
 from natsscaler.rules import GROUP, PLURAL, VERSION, Target
@@ -132,33 +130,14 @@ async def open_side(
         for group, plural, body in (("apps", "deployments", deployment()), (GROUP, PLURAL, made)):
             await custom.create_namespaced_custom_object(group, "v1", NAMESPACE, plural, body)
         log = directory / f"{name}.log"
-        operator = await stack.enter_async_context(_operator(kubeconfig, port, log, events=events))
+        operator = await stack.enter_async_context(
+            run_operator(
+                kubeconfig, log, metrics_port=port, events="Advisories,Doorbell" if events else "none"
+            )
+        )
         async with asyncio.TaskGroup() as group_:
             tasks = [group_.create_task(supervise(operator, log)), group_.create_task(side.watch.run())]
             await until(partial(side.ready, listening=events))
             yield side
             for task in tasks:
                 task.cancel()
-
-
-@asynccontextmanager
-async def _operator(
-    kubeconfig: Path, port: int, log: Path, *, events: bool
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """As `natsscaler.demo.scenario.run_operator`, with metrics, and with or without events."""
-    flags = [f"--kubeconfig={kubeconfig}", f"--namespace={NAMESPACE}", "--host=127.0.0.1"]
-    flags += [f"--metrics-port={port}", "--probe-port=0", "--activity-port=0"]
-    flags += [] if events else ["--events=none"]
-    dropped = ("NATSSCALER_", "LOG_LEVEL", "NATS_URL", "KUBERNETES_SERVICE_HOST")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
-    with log.open("wb") as stderr:
-        command = (sys.executable, "-c", OPERATOR, "run", *flags)
-        process = await asyncio.create_subprocess_exec(
-            *command, stderr=stderr, env=environment, start_new_session=True
-        )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
