@@ -40,6 +40,8 @@ class History(Struct, frozen=True):
 
     last_up: float = -math.inf
     last_down: float = -math.inf
+    last_beyond_max: float = -math.inf
+    """When the backlog last asked for more than maxReplicas."""
     wants: tuple[Want, ...] = ()
     """Newest last and strictly falling: an older want counts only while it is higher than all newer ones."""
 
@@ -91,7 +93,7 @@ def decide(rule: Rule, seen: Observation, history: History, now: float) -> Decis
         decision = _step(spec, seen.backlog.messages, base, history, now)
     else:
         backlog = seen.backlog.messages
-        draft = _want(spec, spec.messages_per_replica, backlog, history, now)
+        draft = _want(spec, spec.messages_per_replica, backlog, base, history, now)
         decision = _proportional(draft, spec, backlog, base, now)
     if base != replicas and decision.desired == base:
         return _bounded(decision, spec, replicas)
@@ -186,24 +188,32 @@ def _proportional(draft: Decision, spec: RuleSpec, backlog: int, base: int, now:
         return _rise(draft, spec, backlog, base, now)
     if draft.desired < base:
         return _fall(draft, spec, backlog, base)
-    if draft.limited_by is Reason.TOO_MANY_REPLICAS:
+    if draft.recommendation > spec.max_replicas:
         return _change(draft, reason=Reason.AT_MAX_REPLICAS)
     if backlog < spec.scale_down_threshold:
         return _change(draft, reason=Reason.AT_MIN_REPLICAS)
     return draft
 
 
-def _want(spec: RuleSpec, per_replica: int, backlog: int, history: History, now: float) -> Decision:
+def _want(
+    spec: RuleSpec, per_replica: int, backlog: int, base: int, history: History, now: float
+) -> Decision:
+    window = spec.behavior.scale_down.stabilization_window_seconds
     raw = -(-backlog // per_replica)
     sums = f"Backlog {backlog} at {per_replica} per replica wants {raw}"
-    if backlog < spec.scale_down_threshold:
-        raw = spec.min_replicas
-        sums = f"Backlog {backlog} is below scaleDownThreshold {spec.scale_down_threshold}"
     limited_by = None
-    if raw > spec.max_replicas:
-        limited_by, sums = Reason.TOO_MANY_REPLICAS, f"{sums}, more than maxReplicas {spec.max_replicas}"
+    if backlog < spec.scale_down_threshold:
+        raw = min(raw, spec.min_replicas)
+        sums = f"Backlog {backlog} is below scaleDownThreshold {spec.scale_down_threshold}"
+    elif raw > spec.max_replicas:
+        sums = f"{sums}, more than maxReplicas {spec.max_replicas}"
+        history = _change(history, last_beyond_max=now)
+        limited_by = Reason.TOO_MANY_REPLICAS
     elif raw < spec.min_replicas:
-        limited_by, sums = Reason.TOO_FEW_REPLICAS, f"{sums}, fewer than minReplicas {spec.min_replicas}"
+        sums = f"{sums}, fewer than minReplicas {spec.min_replicas}"
+        limited_by = Reason.TOO_FEW_REPLICAS
+    if base == spec.max_replicas and history.last_beyond_max + window > now:
+        limited_by = Reason.TOO_MANY_REPLICAS  # for as long as the window holds the replicas there
     want = min(max(raw, spec.min_replicas), spec.max_replicas)
     return Decision(
         desired=want,
@@ -211,7 +221,7 @@ def _want(spec: RuleSpec, per_replica: int, backlog: int, history: History, now:
         reason=Reason.WITHIN_THRESHOLDS,
         message=sums,
         limited_by=limited_by,
-        history=history.wanted(want, now, spec.behavior.scale_down.stabilization_window_seconds),
+        history=history.wanted(want, now, window),
     )
 
 
@@ -232,11 +242,13 @@ def _fall(draft: Decision, spec: RuleSpec, backlog: int, base: int) -> Decision:
     window = spec.behavior.scale_down.stabilization_window_seconds
     highest = draft.history.wants[0]
     falls_at = highest.time + window if highest.replicas > draft.desired else None
+    message = draft.message
+    if falls_at is not None:
+        message = f"{message}; up to {highest.replicas} were wanted in the last {window} s"
     if highest.replicas >= base:
-        stabilizing = f"{draft.message}; up to {highest.replicas} were wanted in the last {window} s"
-        return _change(
-            draft, desired=base, reason=Reason.STABILIZING, message=stabilizing, next_change=falls_at
-        )
+        return _change(draft, desired=base, reason=Reason.STABILIZING, message=message, next_change=falls_at)
     low = backlog < spec.scale_down_threshold
     reason = Reason.BACKLOG_BELOW_THRESHOLD if low else Reason.FEWER_REPLICAS_SUFFICE
-    return _change(draft, desired=highest.replicas, reason=reason, next_change=falls_at)
+    return _change(
+        draft, desired=highest.replicas, reason=reason, message=message, next_change=falls_at
+    )

@@ -254,6 +254,17 @@ def test_bounds_that_bite_are_said() -> None:
     assert decide(made, seen(60, 5), FREE, NOW).limited_by is None
 
 
+def test_the_maximum_counts_as_biting_for_as_long_as_the_window_holds_the_replicas_there() -> None:
+    made = proportional(10, window=60)
+    beyond = decide(made, seen(101, 10), FREE, NOW)
+    for messages in (100, 95, 50, 0):
+        soon = decide(made, seen(messages, 10), beyond.history, NOW + 59)
+        assert (soon.desired, soon.limited_by) == (10, Reason.TOO_MANY_REPLICAS)
+    assert decide(made, seen(100, 10), beyond.history, NOW + 60).limited_by is None
+    raised = proportional(10, window=60, maxReplicas=20)
+    assert decide(raised, seen(95, 10), beyond.history, NOW + 1).limited_by is None
+
+
 @pytest.mark.parametrize(("ago", "desired"), [(0.0, 2), (0.99, 2), (1.0, 8), (5.0, 8)])
 def test_steps_up_are_a_second_apart(ago: float, desired: int) -> None:
     decision = decide(proportional(), seen(80, 2), History(last_up=NOW - ago), NOW)
@@ -275,6 +286,7 @@ def test_down_goes_to_the_highest_want_of_the_window() -> None:
     decision = decide(proportional(), seen(0, 9), history, NOW)
     assert decision.desired == 7
     assert decision.next_change == NOW + 100, "when the 7 leave the window"
+    assert "up to 7 were wanted in the last 300 s" in decision.message
     later = decide(proportional(), seen(0, 7), decision.history, NOW + 99.9)
     assert (later.desired, later.reason, later.next_change) == (7, Reason.STABILIZING, NOW + 100)
     assert "up to 7" in later.message
@@ -397,6 +409,8 @@ def test_a_higher_backlog_never_means_fewer_replicas(
     few = decide(made, seen(fewer, replicas), history, NOW)
     many = decide(made, seen(more, replicas), history, NOW)
     assert few.desired <= many.desired
+    if replicas > 0:
+        assert few.recommendation <= many.recommendation
 
 
 @given(made_rules(), observed, replica_counts, histories())
