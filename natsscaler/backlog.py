@@ -12,7 +12,16 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta, Struct
 
 from natsscaler.errors import Reason
-from natsscaler.jsz import AccountInfo, ConsumerInfo, StreamInfo, View, is_sourced, own_filters, stream_feeds
+from natsscaler.jsz import (
+    AccountInfo,
+    ConsumerInfo,
+    StreamInfo,
+    View,
+    is_sourced,
+    is_transformed,
+    own_filters,
+    published_subjects,
+)
 from natsscaler.rules import BacklogMode, Rule
 from natsscaler.subjects import all_within, any_overlap, disjoint
 
@@ -82,12 +91,17 @@ class Unknown(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A consumer that may be that of the rule's workers, with the subjects that feed it."""
+    """A consumer that may be that of the rule's workers, with the subjects that it takes."""
 
     account: AccountInfo
     stream: StreamInfo
     consumer: ConsumerInfo
     filters: tuple[str, ...]
+
+    @property
+    def feeds(self) -> tuple[str, ...]:
+        """Subjects whose messages it takes, as they are published."""
+        return published_subjects(self.stream) if is_transformed(self.stream) else self.filters
 
     def __str__(self) -> str:
         return f"{self.stream.name}/{self.consumer.name}"
@@ -134,7 +148,9 @@ def _streams(rule: Rule, view: View) -> Streams | Unknown:
         found = [(a, s) for a in accounts for s in a.stream_detail if s.name == spec.stream]
         if not found:
             return Unknown(
-                Reason.STREAM_NOT_FOUND, f"there is no stream {spec.stream}: create it or mend spec.stream"
+                Reason.STREAM_NOT_FOUND,
+                f"there is no stream {spec.stream}; these exist: {_stream_names(accounts)}."
+                " Create it or mend spec.stream",
             )
     else:
         ids = {id(account) for account in accounts}
@@ -142,7 +158,8 @@ def _streams(rule: Rule, view: View) -> Streams | Unknown:
         if not found:
             return Unknown(
                 Reason.STREAM_NOT_FOUND,
-                f"no stream has subjects that match {spec.subject}: create one or mend spec.subject",
+                f"no stream has subjects that match {spec.subject}; these streams exist:"
+                f" {_stream_names(accounts)}. Create one or mend spec.subject",
             )
     owners = {account.id or account.name: account.name for account, _ in found}
     if len(owners) > 1:  # the name may be a mere tag that two accounts share; the id never is
@@ -152,6 +169,10 @@ def _streams(rule: Rule, view: View) -> Streams | Unknown:
             f"several accounts have such a stream: {_listed(names)}. Name one in spec.account",
         )
     return sorted(found, key=lambda pair: pair[1].name)  # /jsz lists them in no order
+
+
+def _stream_names(accounts: Iterable[AccountInfo]) -> str:
+    return _listed({stream.name for account in accounts for stream in account.stream_detail})
 
 
 def _choose(rule: Rule, view: View, streams: Streams) -> Backlog | Unknown:
@@ -186,7 +207,7 @@ def _choose(rule: Rule, view: View, streams: Streams) -> Backlog | Unknown:
 
 def _everything(stream: StreamInfo) -> tuple[str, ...]:
     """List what a consumer without filters takes; of a sourced stream that may be anything: nothing known."""
-    return () if is_sourced(stream) else stream_feeds(stream)
+    return () if is_sourced(stream) else published_subjects(stream)
 
 
 def _match(subject: str, candidate: Candidate) -> Match | None:
@@ -227,7 +248,7 @@ def _sum(rule: Rule, view: View, match: Match, chosen: Sequence[Candidate]) -> B
             match=match,
             consumers=tuple(sorted(map(str, chosen))),
         ),
-        feeds=tuple(sorted({subject for candidate in chosen for subject in candidate.filters})),
+        feeds=tuple(sorted({subject for candidate in chosen for subject in candidate.feeds})),
         sourced=any(is_sourced(candidate.stream) for candidate in chosen),
         paused=not active,
     )
@@ -236,7 +257,7 @@ def _sum(rule: Rule, view: View, match: Match, chosen: Sequence[Candidate]) -> B
 def _stream_messages(rule: Rule, streams: Streams) -> Backlog | Unknown:
     subject = rule.spec.subject
     for _, stream in streams:
-        feeds = stream_feeds(stream)
+        feeds = published_subjects(stream)
         work_queue = stream.config is not None and stream.config.retention == "workqueue"
         if is_sourced(stream) or not (work_queue and feeds and all_within(feeds, (subject,))):
             return Unknown(
@@ -254,7 +275,7 @@ def _stream_messages(rule: Rule, streams: Streams) -> Backlog | Unknown:
             match=Match.STREAM,
             consumers=tuple(sorted(stream.name for _, stream in streams)),
         ),
-        feeds=tuple(sorted({subject for _, stream in streams for subject in stream_feeds(stream)})),
+        feeds=tuple(sorted({subject for _, stream in streams for subject in published_subjects(stream)})),
         sourced=any(is_sourced(stream) for _, stream in streams),
     )
 

@@ -116,7 +116,13 @@ def _conditions(facts: Facts) -> dict[str, tuple[str, Finding]]:
             ("False", active) if active else ("True", Finding(Reason.VALID_METRIC_FOUND, _source(facts)))
         ),
         "ScalingLimited": (
-            ("True", Finding(limited, "The backlog asks, or did within the stabilization window, for replicas beyond the bounds"))
+            (
+                "True",
+                Finding(
+                    limited,
+                    "The backlog asks, or did in the stabilization window, for replicas beyond the bounds",
+                ),
+            )
             if limited
             else ("False", Finding(Reason.DESIRED_WITHIN_RANGE, "The desired replicas are within the bounds"))
         ),

@@ -93,7 +93,8 @@ def decide(rule: Rule, seen: Observation, history: History, now: float) -> Decis
         decision = _step(spec, seen.backlog.messages, base, history, now)
     else:
         backlog = seen.backlog.messages
-        draft = _want(spec, spec.messages_per_replica, backlog, base, history, now)
+        at_max = base == spec.max_replicas
+        draft = _want(spec, spec.messages_per_replica, backlog, history, now, at_max=at_max)
         decision = _proportional(draft, spec, backlog, base, now)
     if base != replicas and decision.desired == base:
         return _bounded(decision, spec, replicas)
@@ -196,7 +197,7 @@ def _proportional(draft: Decision, spec: RuleSpec, backlog: int, base: int, now:
 
 
 def _want(
-    spec: RuleSpec, per_replica: int, backlog: int, base: int, history: History, now: float
+    spec: RuleSpec, per_replica: int, backlog: int, history: History, now: float, *, at_max: bool
 ) -> Decision:
     window = spec.behavior.scale_down.stabilization_window_seconds
     raw = -(-backlog // per_replica)
@@ -212,7 +213,7 @@ def _want(
     elif raw < spec.min_replicas:
         sums = f"{sums}, fewer than minReplicas {spec.min_replicas}"
         limited_by = Reason.TOO_FEW_REPLICAS
-    if base == spec.max_replicas and history.last_beyond_max + window > now:
+    if at_max and history.last_beyond_max + window > now:
         limited_by = Reason.TOO_MANY_REPLICAS  # for as long as the window holds the replicas there
     want = min(max(raw, spec.min_replicas), spec.max_replicas)
     return Decision(
@@ -249,6 +250,4 @@ def _fall(draft: Decision, spec: RuleSpec, backlog: int, base: int) -> Decision:
         return _change(draft, desired=base, reason=Reason.STABILIZING, message=message, next_change=falls_at)
     low = backlog < spec.scale_down_threshold
     reason = Reason.BACKLOG_BELOW_THRESHOLD if low else Reason.FEWER_REPLICAS_SUFFICE
-    return _change(
-        draft, desired=highest.replicas, reason=reason, message=message, next_change=falls_at
-    )
+    return _change(draft, desired=highest.replicas, reason=reason, message=message, next_change=falls_at)

@@ -48,6 +48,7 @@ class StreamConfig(Struct, frozen=True):
     retention: str = "limits"
     mirror: dict[str, object] | None = None
     sources: tuple[dict[str, object], ...] = ()
+    subject_transform: dict[str, object] | None = None
 
 
 class StreamState(Struct, frozen=True):
@@ -113,11 +114,11 @@ class View:
                 self._index(account, stream)
 
     def _index(self, account: AccountInfo, stream: StreamInfo) -> None:
-        feeds = stream_feeds(stream)
-        if not all(is_literal(subject) for subject in feeds):
+        subjects = known_subjects(stream)
+        if not all(is_literal(subject) for subject in subjects):
             self._by_pattern.append((account, stream))
         else:
-            for subject in feeds:
+            for subject in subjects:
                 self._by_subject.setdefault(subject, []).append((account, stream))
 
     def streams_for(self, subject: str) -> Iterable[tuple[AccountInfo, StreamInfo]]:
@@ -133,20 +134,31 @@ class View:
             }
             yield from literal.values()
         for account, stream in self._by_pattern:
-            if any_overlap(stream_feeds(stream), (subject,)):
+            if any_overlap(known_subjects(stream), (subject,)):
                 yield account, stream
 
 
-def stream_feeds(stream: StreamInfo) -> tuple[str, ...]:
-    """Say which subjects a stream's messages may have.
+def known_subjects(stream: StreamInfo) -> tuple[str, ...]:
+    """List the subjects that a rule may know a stream's messages by.
 
-    A mirror or sourced stream has messages of other streams' subjects: those that its consumers name.
+    A mirror or sourced stream has messages of other streams' subjects, and one with a transform stores
+    them under other subjects than they were published on: its consumers' filters tell which.
     """
-    config = stream.config or StreamConfig()
-    if not is_sourced(stream):
-        return config.subjects
+    subjects = published_subjects(stream)
+    if not (is_sourced(stream) or is_transformed(stream)):
+        return subjects
     named = (subject for consumer in stream.consumer_detail for subject in own_filters(consumer))
-    return tuple(dict.fromkeys((*config.subjects, *named)))
+    return tuple(dict.fromkeys((*subjects, *named)))
+
+
+def published_subjects(stream: StreamInfo) -> tuple[str, ...]:
+    """List the subjects that a stream takes messages of when they are published."""
+    return stream.config.subjects if stream.config else ()
+
+
+def is_transformed(stream: StreamInfo) -> bool:
+    """Tell whether a stream stores messages under other subjects than they come on (NATS ADR-36)."""
+    return stream.config is not None and stream.config.subject_transform is not None
 
 
 def is_sourced(stream: StreamInfo) -> bool:

@@ -98,6 +98,7 @@ def stream(
     retention: str = "limits",
     mirror: str | None = None,
     sources: Iterable[str] = (),
+    transform: bool = False,
 ) -> StreamInfo:
     return StreamInfo(
         name=name,
@@ -107,6 +108,7 @@ def stream(
             retention=retention,
             mirror={"name": mirror} if mirror else None,
             sources=tuple({"name": source} for source in sources),
+            subject_transform={"src": ">", "dest": "stored.>"} if transform else None,
         ),
         consumer_detail=consumers,
     )

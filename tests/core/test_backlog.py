@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from natsscaler.backlog import LISTED_CANDIDATES, Backlog, Match, Source, Unknown, measure
 from natsscaler.errors import Reason
-from natsscaler.jsz import AccountInfo, ConsumerInfo, Jsz, StreamInfo, View, stream_feeds
+from natsscaler.jsz import AccountInfo, ConsumerInfo, Jsz, StreamInfo, View, known_subjects
 from natsscaler.rules import Rule
 from natsscaler.subjects import overlaps
 
@@ -203,6 +203,7 @@ def test_a_named_stream_is_the_only_one_looked_at() -> None:
 def test_a_missing_named_stream_is_said() -> None:
     message = unknown(measure(rule(stream="OTHER"), view(orders())), Reason.STREAM_NOT_FOUND)
     assert "OTHER" in message
+    assert "these exist: ORDERS" in message
     assert "spec.stream" in message
 
 
@@ -213,8 +214,10 @@ def test_a_named_stream_with_other_subjects_gives_no_number() -> None:
 
 def test_no_stream_for_the_subject_is_said() -> None:
     seen = view(stream("BILLS", ["bills.>"], consumer("workers")))
-    assert SUBJECT in unknown(measure(rule(), seen), Reason.STREAM_NOT_FOUND)
-    unknown(measure(rule(), view()), Reason.STREAM_NOT_FOUND)
+    message = unknown(measure(rule(), seen), Reason.STREAM_NOT_FOUND)
+    assert SUBJECT in message
+    assert "these streams exist: BILLS" in message
+    assert "exist: none" in unknown(measure(rule(), view()), Reason.STREAM_NOT_FOUND)
     unknown(measure(rule(), view_of()), Reason.STREAM_NOT_FOUND)
 
 
@@ -435,6 +438,28 @@ def test_a_sourced_work_queue_without_consumer_gives_no_number() -> None:
     unknown(measure(rule(), seen), Reason.CONSUMER_NOT_FOUND)
 
 
+# Streams that store messages under other subjects than they come on.
+
+
+@pytest.mark.parametrize(
+    "workers",
+    [
+        pytest.param(consumer("w", f"stored.{SUBJECT}", pending=5), id="filter-on-what-is-stored"),
+        pytest.param(consumer("w", pending=5), id="no-filter"),
+    ],
+)
+def test_a_transformed_stream_is_fed_by_its_own_subjects(workers: ConsumerInfo) -> None:
+    seen = view(stream("ORDERS", ["orders.>"], workers, transform=True))
+    subject = f"stored.{SUBJECT}" if workers.config and workers.config.filter_subject else "orders.>"
+    found = known(measure(rule(subject=subject), seen))
+    assert (found.messages, found.feeds, found.source.match) == (5, ("orders.>",), Match.EQUAL)
+
+
+def test_a_transformed_work_queue_without_consumer_counts_by_its_own_subjects() -> None:
+    seen = view(stream("Q", [SUBJECT], messages=9, retention="workqueue", transform=True))
+    assert known(measure(rule(), seen)).feeds == (SUBJECT,)
+
+
 # The kept choice.
 
 
@@ -540,6 +565,7 @@ def streams(draw: st.DrawFn, name: str) -> StreamInfo:
         retention=draw(st.sampled_from(["limits", "interest", "workqueue"])),
         mirror="X" if draw(rarely) else None,
         sources=["X"] if draw(rarely) else [],
+        transform=draw(rarely),
     )
     return replace(made, config=None) if draw(rarely) else made
 
@@ -632,7 +658,7 @@ def test_the_index_finds_the_streams_that_a_search_of_all_would_find(
         (owner.id, holder.name)
         for owner in read
         for holder in owner.stream_detail
-        if any(overlaps(feed, subject) for feed in stream_feeds(holder))
+        if any(overlaps(feed, subject) for feed in known_subjects(holder))
     )
 
 
