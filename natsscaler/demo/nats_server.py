@@ -133,8 +133,8 @@ class NatsServer:
 
     async def _end(self, sent: signal.Signals) -> None:
         if self._process and self._process.returncode is None:
-            self._process.send_signal(sent)
             self.resume()
+            self._process.send_signal(sent)
             await self._process.wait()
 
     def _signal(self, sent: signal.Signals) -> None:

