@@ -4,7 +4,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format test-integration bench generate lock control-plane clean
+.PHONY: help demo run install uninstall deploy undeploy test check format test-integration bench generate lock \
+	control-plane clean
+
+KUBECTL ?= kubectl
+OVERLAY ?= config/default
+APPLY   := $(KUBECTL) apply --server-side --validate=strict
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -17,6 +22,21 @@ $(VENV)/complete: pyproject.toml constraints.txt
 
 demo: $(VENV)/complete ## a burst on a real nats-server scales a Deployment, in about 45 s
 	$(BIN)/natsscaler demo $(DEMO_FLAGS)
+
+run: $(VENV)/complete ## run the operator here, against the current kubeconfig (RUN_FLAGS="--namespace default")
+	$(BIN)/natsscaler run $(RUN_FLAGS)
+
+install: ## put the CRD into the current kubeconfig's cluster
+	$(APPLY) -k config/crd
+
+uninstall: ## take the CRD away, and with it all ScalingRules
+	$(KUBECTL) delete --ignore-not-found -k config/crd
+
+deploy: ## put all of the operator into the cluster (OVERLAY=config/overlays/production)
+	$(APPLY) -k $(OVERLAY)
+
+undeploy: ## take all of it away, and with the CRD all ScalingRules
+	$(KUBECTL) delete --ignore-not-found -k $(OVERLAY)
 
 test: check ## checks, then every test that can run here
 	$(BIN)/pytest $(PYTEST_FLAGS)

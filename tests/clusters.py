@@ -152,7 +152,17 @@ class RealCluster:
             f"--server-address=127.0.0.1:{free_port()}", "--node-lease-duration-seconds=40",
         )  # fmt: skip
         names = [f"node-{i}" for i in range(self._nodes)]
-        nodes = [{**NODE, "metadata": {"name": name, "annotations": FAKE}} for name in names]
+        nodes = [
+            {
+                **NODE,
+                "metadata": {
+                    "name": name,
+                    "annotations": FAKE,
+                    "labels": {"kubernetes.io/hostname": name},
+                },
+            }
+            for name in names
+        ]
         self.kubectl("create", "-f", "-", stdin="\n".join(json.dumps(node) for node in nodes))
 
     def _make_certificates(self) -> None:

@@ -1,0 +1,223 @@
+"""Everything below config/ is accepted by a real API server, does what it says, and goes without a trace."""
+
+import contextlib
+import json
+import pathlib
+import re
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import generate_latest
+
+from natsscaler import __version__
+from natsscaler.metrics import Metrics
+from natsscaler.rules import parse
+from tests.clusters import RealCluster
+from tests.conftest import find_kubectl
+from tests.control_plane.conftest import CONFIG
+
+NAMESPACE, NAME = "scaling-operator-system", "scaling-operator-controller-manager"
+CHURNING = {"events", "events.events.k8s.io", "leases.coordination.k8s.io", "componentstatuses"}
+"""What a cluster at rest makes, renews and forgets by itself."""
+NODES, ZONE = ("node-0", "node-1", "node-2"), "topology.kubernetes.io/zone"
+SAMPLES = [yaml.safe_load(path.read_text()) for path in sorted(CONFIG.glob("samples/scaling_*.yaml"))]
+OPT_IN = ("network-policy", "prometheus", "samples")
+MONITORING_KINDS = {"servicemonitors": "ServiceMonitor", "prometheusrules": "PrometheusRule"}
+
+
+@contextlib.contextmanager
+def installed(cluster: RealCluster, directory: str) -> Iterator[None]:
+    """Apply a directory of config/ as its users do, and take it away at the end."""
+    apply(cluster, directory)
+    try:
+        yield
+    finally:
+        cluster.kubectl("delete", "-k", str(CONFIG / directory), "--timeout=60s")
+
+
+def apply(cluster: RealCluster, directory: str) -> None:
+    cluster.kubectl("apply", "--server-side", "--validate=strict", "-k", str(CONFIG / directory))
+
+
+def get(cluster: RealCluster, *what: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(cluster.kubectl("get", *what, "-o", "json"))
+    return found
+
+
+def everything(cluster: RealCluster) -> set[str]:
+    kinds = set(cluster.kubectl("api-resources", "--verbs=list", "-o", "name").split()) - CHURNING
+    return set(cluster.kubectl("get", ",".join(sorted(kinds)), "-A", "-o", "name").split())
+
+
+def rendered(directory: pathlib.Path) -> list[dict[str, Any]]:
+    command = [str(find_kubectl()), "kustomize", str(directory)]
+    done = subprocess.run(command, text=True, check=True, stdout=subprocess.PIPE)
+    return list(yaml.safe_load_all(done.stdout))
+
+
+@pytest.fixture
+def monitoring_kinds(empty_cluster: RealCluster) -> Iterator[None]:
+    """The kinds of the Prometheus Operator, as far as it takes to store objects of them."""
+    crds = "\n---\n".join(
+        yaml.safe_dump(
+            {
+                "apiVersion": "apiextensions.k8s.io/v1",
+                "kind": "CustomResourceDefinition",
+                "metadata": {"name": f"{plural}.monitoring.coreos.com"},
+                "spec": {
+                    "group": "monitoring.coreos.com",
+                    "names": {"plural": plural, "kind": kind},
+                    "scope": "Namespaced",
+                    "versions": [
+                        {
+                            "name": "v1",
+                            "served": True,
+                            "storage": True,
+                            "schema": {
+                                "openAPIV3Schema": {
+                                    "type": "object",
+                                    "properties": {
+                                        "spec": {
+                                            "type": "object",
+                                            "x-kubernetes-preserve-unknown-fields": True,
+                                        }
+                                    },
+                                }
+                            },
+                        }
+                    ],
+                },
+            }
+        )
+        for plural, kind in MONITORING_KINDS.items()
+    )
+    empty_cluster.kubectl("apply", "-f", "-", stdin=crds)
+    empty_cluster.kubectl("wait", "--for=condition=Established", "-f", "-", stdin=crds)
+    yield
+    empty_cluster.kubectl("delete", "-f", "-", stdin=crds)
+
+
+@pytest.mark.control_plane
+def test_the_default_runs_is_stable_and_leaves_nothing_over(empty_cluster: RealCluster) -> None:
+    before = everything(empty_cluster)
+    with installed(empty_cluster, "default"):
+        rollout(empty_cluster)
+        apply(empty_cluster, "default")
+        empty_cluster.kubectl("diff", "--server-side", "-k", str(CONFIG / "default"))
+    assert everything(empty_cluster) == before
+
+
+@pytest.mark.control_plane
+def test_the_namespace_admits_no_pod_that_is_less_restricted(empty_cluster: RealCluster) -> None:
+    with installed(empty_cluster, "default"):
+        deployment = get(empty_cluster, "deployment", "-n", NAMESPACE, NAME)
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "namespace": NAMESPACE}}
+        spec = deployment["spec"]["template"]["spec"]
+        create = ("create", "--dry-run=server", "-f", "-")
+        empty_cluster.kubectl(*create, stdin=json.dumps(pod | {"spec": spec}))
+        spec["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = True
+        with pytest.raises(subprocess.CalledProcessError):
+            empty_cluster.kubectl(*create, stdin=json.dumps(pod | {"spec": spec}))
+
+
+@pytest.mark.control_plane
+@pytest.mark.parametrize("zones", [{}, {"node-0": "a", "node-1": "a", "node-2": "b"}], ids=["one", "two"])
+def test_production_spreads_its_two_pods_and_guards_one(
+    empty_cluster: RealCluster, zones: dict[str, str]
+) -> None:
+    for node in NODES:
+        zone = f"{ZONE}={zones[node]}" if zones else f"{ZONE}-"
+        empty_cluster.kubectl("label", "node", node, zone, "--overwrite")
+    before = everything(empty_cluster)
+    with installed(empty_cluster, "overlays/production"):
+        rollout(empty_cluster)
+        pods = get(empty_cluster, "pods", "-n", NAMESPACE)["items"]
+        nodes = {pod["spec"]["nodeName"] for pod in pods}
+        assert len(nodes) == len(pods) == 2
+        assert {zones[node] for node in nodes if zones} == set(zones.values())
+        allowed = "jsonpath={.status.disruptionsAllowed}=1"
+        empty_cluster.kubectl("wait", "pdb", NAME, "-n", NAMESPACE, f"--for={allowed}", "--timeout=30s")
+        for container in (pod["spec"]["containers"][0] for pod in pods):
+            assert "--leader-elect" in container["args"]
+        apply(empty_cluster, "overlays/production")
+        empty_cluster.kubectl("diff", "--server-side", "-k", str(CONFIG / "overlays/production"))
+    assert everything(empty_cluster) == before
+
+
+@pytest.mark.control_plane
+@pytest.mark.usefixtures("monitoring_kinds")
+@pytest.mark.parametrize("directory", OPT_IN)
+def test_what_is_opted_in_goes_beside_the_default(empty_cluster: RealCluster, directory: str) -> None:
+    with installed(empty_cluster, "default"):
+        before = everything(empty_cluster)
+        with installed(empty_cluster, directory):
+            apply(empty_cluster, directory)
+            empty_cluster.kubectl("diff", "--server-side", "-k", str(CONFIG / directory))
+            assert everything(empty_cluster) > before
+
+
+@pytest.mark.control_plane
+@pytest.mark.usefixtures("monitoring_kinds")
+def test_what_is_opted_in_selects_the_operator(empty_cluster: RealCluster) -> None:
+    with installed(empty_cluster, "default"), contextlib.ExitStack() as stack:
+        for directory in ("network-policy", "prometheus"):
+            stack.enter_context(installed(empty_cluster, directory))
+        rollout(empty_cluster)
+        of = ("-n", NAMESPACE)
+        for policy in get(empty_cluster, "networkpolicies", *of)["items"]:
+            assert len(selected(empty_cluster, "pods", policy["spec"]["podSelector"])) == 1
+        (monitor,) = get(empty_cluster, "servicemonitors", *of)["items"]
+        (service,) = selected(empty_cluster, "services", monitor["spec"]["selector"])
+        ports = {port["name"]: port["port"] for port in service["spec"]["ports"]}
+        assert ports[monitor["spec"]["endpoints"][0]["port"]] == 8080
+        (slices,) = get(empty_cluster, "endpointslices", *of)["items"]
+        assert {(port["name"], port["port"]) for port in slices["ports"]} == set(ports.items())
+
+
+def rollout(cluster: RealCluster) -> None:
+    cluster.kubectl("rollout", "status", "deployment", NAME, "-n", NAMESPACE, "--timeout=60s")
+
+
+def selected(cluster: RealCluster, kind: str, selector: dict[str, Any]) -> list[dict[str, Any]]:
+    labels = ",".join(f"{name}={value}" for name, value in selector["matchLabels"].items())
+    found: list[dict[str, Any]] = get(cluster, kind, "-n", NAMESPACE, "-l", labels)["items"]
+    return found
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample["metadata"]["name"])
+def test_the_operator_takes_every_sample(sample: dict[str, Any]) -> None:
+    known = {"uid": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    rule = parse(sample | {"metadata": sample["metadata"] | known})
+    assert rule.key.namespace == rule.target.namespace
+
+
+def test_samples_do_not_contend_for_a_deployment() -> None:
+    listed = yaml.safe_load((CONFIG / "samples/kustomization.yaml").read_text())["resources"]
+    assert len(listed) == len(SAMPLES) == len({s["spec"]["deploymentName"] for s in SAMPLES})
+
+
+def test_alerts_look_at_metrics_that_exist() -> None:
+    metrics = Metrics()
+    metrics.failures.labels("any")
+    metrics.known.labels("any", "any")
+    exposed = set(re.findall(r"^(\w+)[ {]", generate_latest(metrics.registry).decode(), re.MULTILINE))
+    rules = yaml.safe_load((CONFIG / "prometheus/prometheus_rule.yaml").read_text())
+    used = {
+        name
+        for group in rules["spec"]["groups"]
+        for rule in group["rules"]
+        for name in re.findall(r"natsscaler_\w+", rule["expr"])
+    }
+    assert used
+    assert used <= exposed
+
+
+@pytest.mark.control_plane
+def test_the_image_is_that_of_this_version() -> None:
+    for directory in ("default", "overlays/production", "overlays/namespaced"):
+        (deployment,) = (item for item in rendered(CONFIG / directory) if item["kind"] == "Deployment")
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == f"natsscaler:{__version__}"
