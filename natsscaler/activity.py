@@ -4,9 +4,6 @@ from collections import deque
 
 from msgspec import Struct
 
-MAX_ACTIONS = 100
-"""How many actions `/scaling-activity` gives (the contract)."""
-
 
 class Action(Struct, frozen=True, kw_only=True, rename="camel"):
     """One change of replicas."""
@@ -23,13 +20,13 @@ class Action(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Activity:
-    """A bounded history of actions."""
+    """The last `size` actions."""
 
-    def __init__(self) -> None:
-        self._actions: deque[Action] = deque(maxlen=MAX_ACTIONS)
+    def __init__(self, size: int) -> None:
+        self._actions: deque[Action] = deque(maxlen=size)
 
     def record(self, action: Action) -> None:
-        """Add the newest action; beyond MAX_ACTIONS the oldest one goes."""
+        """Add the newest action; beyond its size the oldest one goes."""
         self._actions.appendleft(action)
 
     @property

@@ -94,7 +94,7 @@ async def run(settings: Settings) -> int:
     server = httpx.URL(api.configuration.host)
     port = server.port or (443 if server.scheme == "https" else 80)
     allow = AllowList(settings.allow_hosts, in_cluster=settings.in_cluster, api_server=(server.host, port))
-    metrics, activity, monitoring = Metrics(), Activity(), Monitoring(allow)
+    metrics, activity, monitoring = Metrics(), Activity(settings.max_actions), Monitoring(allow)
 
     def connection(url: str, advised: Advised) -> Connection:
         advisories = EventSource.ADVISORIES in settings.events

@@ -13,6 +13,7 @@ from natsscaler.errors import SettingsError
 from natsscaler.rules import EventSource
 
 PREFIX = "NATSSCALER_"
+MAX_ACTIONS = 10_000
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -30,6 +31,8 @@ class Settings:
     """0: off; likewise for the next two."""
     probe_port: int = 8081
     activity_port: int = 8082
+    max_actions: int = 100
+    """How many actions `/scaling-activity` gives, 1 to 10,000; they are kept in memory."""
     allow_cross_namespace: bool = False
     """Let a rule scale a Deployment in another namespace than its own."""
     allow_hosts: tuple[str, ...] = ()
@@ -61,6 +64,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     add("--metrics-port", type=_port, help="Prometheus metrics (default 8080, 0: off)")
     add("--probe-port", type=_port, help="/healthz and /readyz (default 8081, 0: off)")
     add("--activity-port", type=_port, help="activity page and JSON (default 8082, 0: off)")
+    add("--max-actions", type=_actions, help="how many actions the activity page keeps (default 100)")
     add(
         "--allow-cross-namespace",
         action=argparse.BooleanOptionalAction,
@@ -110,6 +114,13 @@ def _port(text: str) -> int:
     if not 0 <= port < 2**16:
         raise argparse.ArgumentTypeError(f"{port} is no port: 0 to 65535")
     return port
+
+
+def _actions(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MAX_ACTIONS:
+        raise argparse.ArgumentTypeError(f"{number} is out of bounds: 1 to {MAX_ACTIONS}")
+    return number
 
 
 def _share(text: str) -> float:

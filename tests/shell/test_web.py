@@ -1,6 +1,8 @@
 """A real Web on real ports, read by a real client."""
 
 import asyncio
+import dataclasses
+import json
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -11,8 +13,9 @@ import aiohttp
 import pytest
 
 from natsscaler.activity import Action, Activity
+from natsscaler.errors import SettingsError
 from natsscaler.metrics import Metrics
-from natsscaler.settings import Settings
+from natsscaler.settings import Settings, parse
 from natsscaler.web import Web
 from natsscaler.web.server import HEADERS
 
@@ -42,7 +45,7 @@ class Answer:
 @dataclass
 class Running:
     settings: Settings
-    activity: Activity = field(default_factory=Activity)
+    activity: Activity
     metrics: Metrics = field(default_factory=Metrics)
     health: FakeHealth = field(default_factory=FakeHealth)
 
@@ -76,7 +79,7 @@ async def is_open(port: int) -> bool:
 
 @asynccontextmanager
 async def serve(settings: Settings) -> AsyncIterator[Running]:
-    running = Running(settings)
+    running = Running(settings, Activity(settings.max_actions))
     web = Web(settings, running.activity, running.metrics, running.health, lambda: NOW)
     task = asyncio.create_task(web.run())
     try:
@@ -129,6 +132,24 @@ async def test_scaling_activity_is_the_contract_newest_first(running: Running) -
 async def test_no_action_is_an_empty_list(running: Running) -> None:
     answer = await running.get(running.settings.activity_port, "/scaling-activity")
     assert answer.text == f'{{"timestamp":"{NOW_TEXT}","actions":[],"count":0}}'
+
+
+@pytest.mark.parametrize(("given", "kept"), [([], 100), (["--max-actions", "2"], 2)])
+async def test_the_oldest_actions_go(given: list[str], kept: int) -> None:
+    limit = parse(given, {}).max_actions
+    async with serve(dataclasses.replace(free_settings(), max_actions=limit)) as running:
+        for number in range(kept + 1):
+            running.activity.record(action(f"app-{number}", 51))
+        answer = await running.get(running.settings.activity_port, "/scaling-activity")
+    actions = json.loads(answer.text)["actions"]
+    assert [actions[0]["deployment"], actions[-1]["deployment"]] == [f"app-{kept}", "app-1"]
+    assert len(actions) == kept
+
+
+@pytest.mark.parametrize("wrong", ["0", "10001", "many"])
+def test_a_limit_of_actions_that_cannot_be_is_refused(wrong: str) -> None:
+    with pytest.raises(SettingsError, match="--max-actions"):
+        parse([], {"NATSSCALER_MAX_ACTIONS": wrong})
 
 
 async def test_health_is_the_contract(running: Running) -> None:
@@ -218,7 +239,7 @@ async def test_a_taken_port_is_an_error_and_closes_the_others() -> None:
     with socket.socket() as taken:
         taken.bind((HOST, settings.metrics_port))
         taken.listen()
-        web = Web(settings, Activity(), Metrics(), FakeHealth(), lambda: NOW)
+        web = Web(settings, Activity(settings.max_actions), Metrics(), FakeHealth(), lambda: NOW)
         with pytest.raises(OSError, match=str(settings.metrics_port)):
             await web.run()
         assert not await is_open(settings.activity_port)
