@@ -56,7 +56,8 @@ control-plane: ## build the real control plane that the integration tests use, a
 	@hack/control-plane/build
 
 test-integration: check ## the tests, those on a real control plane too
-	KUBEBUILDER_ASSETS=$${KUBEBUILDER_ASSETS:-$$(hack/control-plane/build)} $(BIN)/pytest $(PYTEST_FLAGS)
+	KUBEBUILDER_ASSETS=$${KUBEBUILDER_ASSETS:-$$(hack/control-plane/build)} HELM=$${HELM:-$$(hack/helm/build)} \
+		$(BIN)/pytest $(PYTEST_FLAGS)
 
 bench: $(VENV)/complete ## reaction times, event-driven against poll-only, side by side
 	$(BIN)/python -m tests.bench $(BENCH_FLAGS)

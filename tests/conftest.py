@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import pathlib
 import shutil
 import subprocess
@@ -63,6 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items
         if (item.get_closest_marker("control_plane") and not assets_from_environment())
         or ("kubectl" in getattr(item, "fixturenames", ()) and not find_kubectl())
+        or ("helm" in getattr(item, "fixturenames", ()) and not find_helm())
     ]
     config.hook.pytest_deselected(items=unable)
     items[:] = [item for item in items if item not in unable]
@@ -71,6 +73,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def find_kubectl() -> str | None:
     assets = assets_from_environment()
     return str(assets / "kubectl") if assets else shutil.which("kubectl")
+
+
+def find_helm() -> str | None:
+    return os.environ.get("HELM") or shutil.which("helm")
 
 
 @pytest.fixture
