@@ -65,6 +65,7 @@ class Reason(StrEnum):
     NAMESPACE_NOT_WATCHED = "NamespaceNotWatched"
     CONFLICT = "Conflict"
     FORBIDDEN = "Forbidden"
+    DENIED = "DeniedByPolicy"
     KUBERNETES_UNAVAILABLE = "KubernetesUnavailable"
     INVALID_RULE = "InvalidRule"
 

@@ -24,9 +24,8 @@ from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer, NatsServerError, free_ports
 from natsscaler.demo.view import Burst, View
 from natsscaler.demo.workload import NAMESPACE, TARGET, Workload, manifests, rule
-from natsscaler.kube import connect
+from natsscaler.kube import Deployment, Watch, connect
 from natsscaler.rules import GROUP, KIND, PLURAL, VERSION, Target
-from natsscaler.watch import Deployment, Watch
 
 BURSTS, BURST_MESSAGES = 2, 500
 QUIET_SECONDS = 5.0
@@ -106,7 +105,7 @@ class Scenario:
     def __init__(self, api: client.ApiClient, workload: Workload, view: View) -> None:
         self._custom, self._workload, self._view = client.CustomObjectsApi(api), workload, view
         call = client.AppsV1Api(api).list_namespaced_deployment_without_preload_content
-        self._watch = Watch("Deployments", partial(call, NAMESPACE), Deployment, self._changed)
+        self._watch = Watch("deployments", partial(call, NAMESPACE), Deployment, self._changed)
         self._known = 1
         self._bursts: list[Burst] = []
         self.background: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {

@@ -13,7 +13,16 @@ from natsscaler.decision import Observation, decide
 from natsscaler.errors import Finding, KubernetesError, Reason, ReplicasChanged
 from natsscaler.reactor.shared import Shared
 from natsscaler.reactor.state import RuleState
-from natsscaler.status import GOOD, LastScaling, changed_conditions, new_count, noticeable, rfc3339
+from natsscaler.rules import RuleKey
+from natsscaler.status import (
+    GOOD,
+    LastScaling,
+    RuleStatus,
+    changed_conditions,
+    new_count,
+    noticeable,
+    rfc3339,
+)
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +36,21 @@ def acts(state: RuleState) -> bool:
     """Tell whether the last decision is to change the replicas."""
     held = state.unable or state.rule.paused or state.rule.spec.dry_run
     return bool(state.seen and state.decision and not held and state.decision.desired != state.seen.replicas)
+
+
+async def publish(shared: Shared, key: RuleKey, uid: str, new: RuleStatus, old: RuleStatus) -> None:
+    """Write a rule's status, and an Event for each condition that changed. Raises KubernetesError."""
+    await shared.cluster.write_status(key, uid, new)
+    for condition in changed_conditions(old, new):
+        await shared.cluster.emit(
+            key,
+            uid,
+            warning=GOOD.get(condition.type, condition.status) != condition.status,
+            reason=condition.reason,
+            action=condition.type,
+            note=condition.message,
+            when=shared.wall(),
+        )
 
 
 class Actor:
@@ -46,9 +70,9 @@ class Actor:
     async def _carry_out(self, state: RuleState, rung_at: float) -> None:
         try:
             async with self._shared.writes:
-                if acts(state):
-                    await self._scale(state, rung_at)
-                await self._record(state)
+                await self._scale(state, rung_at)
+                if self._worth_writing(state):
+                    await self._record(state)
         except KubernetesError as error:
             self._failed(state, error)
         except Exception:  # a supervision point: one bad rule never disturbs another
@@ -61,30 +85,34 @@ class Actor:
 
     async def _scale(self, state: RuleState, rung_at: float) -> None:
         target = state.rule.target
-        for _ in range(ATTEMPTS):
-            if not (acts(state) and state.seen and state.decision):
-                return
-            before, after = state.seen.replicas, state.decision.desired
-            try:
-                await self._shared.cluster.scale(target, before, after)
-            except ReplicasChanged:
-                now = self._shared.clock()
-                replicas = await self._shared.cluster.fresh_replicas(target)
-                history = state.observe(replicas, now, self._shared.wall())
-                state.seen = Observation(state.seen.backlog, replicas)
-                state.decision = decide(state.rule, state.seen, history, now)
-                state.history = state.decision.history
-            except KubernetesError as error:
-                state.unable = Finding(error.reason, error.message)
-                self._failed(state, error)
-                return
-            else:
-                await self._scaled(state, before, after, rung_at)
-                return
-        state.unable = Finding(
-            Reason.CONFLICT,
-            f"something else keeps changing the replicas of {target}: find it, or remove this rule",
-        )
+        try:
+            for _ in range(ATTEMPTS):
+                if not (acts(state) and state.seen and state.decision):
+                    return
+                before, after = state.seen.replicas, state.decision.desired
+                try:
+                    await self._shared.cluster.scale(target, before, after)
+                except ReplicasChanged:
+                    self._decide_again(state, await self._shared.cluster.fresh_replicas(target))
+                else:
+                    await self._scaled(state, before, after, rung_at)
+                    return
+        except KubernetesError as error:
+            state.unable = Finding(error.reason, error.message)
+            self._failed(state, error)
+        else:
+            state.unable = Finding(
+                Reason.CONFLICT,
+                f"something else keeps changing the replicas of {target}: find it, or remove this rule",
+            )
+
+    def _decide_again(self, state: RuleState, replicas: int) -> None:
+        if state.seen:
+            now = self._shared.clock()
+            history = state.observe(replicas, now, self._shared.wall())
+            state.seen = Observation(state.seen.backlog, replicas)
+            state.decision = decide(state.rule, state.seen, history, now)
+            state.history = state.decision.history
 
     async def _scaled(self, state: RuleState, before: int, after: int, rung_at: float) -> None:
         shared, rule = self._shared, state.rule
@@ -134,19 +162,9 @@ class Actor:
         shared, old = self._shared, state.status
         new = compose(self._facts(state), old)
         source_changed = old.backlog_source and new.backlog_source != old.backlog_source
-        await shared.cluster.write_status(state.rule.key, new, old)
+        await publish(shared, state.rule.key, state.rule.uid, new, old)
         state.status = new
         state.written_at = shared.clock()
-        for condition in changed_conditions(old, new):
-            await shared.cluster.emit(
-                state.rule.key,
-                state.rule.uid,
-                warning=GOOD.get(condition.type, condition.status) != condition.status,
-                reason=condition.reason,
-                action=condition.type,
-                note=condition.message,
-                when=shared.wall(),
-            )
         if source_changed and new.backlog_source:
             await shared.cluster.emit(
                 state.rule.key,

@@ -11,13 +11,14 @@ from natsscaler.conditions import invalid
 from natsscaler.errors import Finding, KubernetesError, Reason
 from natsscaler.jsz import Reading
 from natsscaler.metrics import Metrics
+from natsscaler.reactor.acting import publish
 from natsscaler.reactor.endpoint import Endpoint
 from natsscaler.reactor.ports import ClusterPort, ConnectionPort, MonitoringPort
 from natsscaler.reactor.shared import Shared
 from natsscaler.reactor.state import RuleState
 from natsscaler.rules import EventSource, Rule, RuleKey, Target
 from natsscaler.settings import Settings
-from natsscaler.status import RuleStatus, changed_conditions
+from natsscaler.status import RuleStatus
 
 log = logging.getLogger(__name__)
 
@@ -224,21 +225,10 @@ class Reactor:
             self._endpoint(state.rule).ring(state, source)
 
     async def _say_invalid(self, key: RuleKey, uid: str, new: RuleStatus, old: RuleStatus) -> None:
-        cluster = self._shared.cluster if self._shared else None
-        if cluster is None:
+        if self._shared is None:
             return
         try:
-            await cluster.write_status(key, new, old)
-            for condition in changed_conditions(old, new):
-                await cluster.emit(
-                    key,
-                    uid,
-                    warning=True,
-                    reason=condition.reason,
-                    action=condition.type,
-                    note=condition.message,
-                    when=time.time(),
-                )
+            await publish(self._shared, key, uid, new, old)
         except KubernetesError as error:
             log.warning("%s: %s", key, error.message)
 

@@ -18,9 +18,8 @@ from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer, free_ports
 from natsscaler.demo.scenario import run_operator, supervise
 from natsscaler.demo.workload import CONSUMER, NAMESPACE, TARGET, deployment, rule
-from natsscaler.kube import connect
+from natsscaler.kube import Deployment, Watch, connect
 from natsscaler.rules import GROUP, PLURAL, VERSION, Target
-from natsscaler.watch import Deployment, Watch
 
 CHECK_SECONDS = 0.05
 READY_SECONDS = 30.0
@@ -46,7 +45,7 @@ class Side:
         self._metrics_url = metrics_url
         self._custom, self._apps = client.CustomObjectsApi(api), client.AppsV1Api(api)
         call = self._apps.list_namespaced_deployment_without_preload_content
-        self.watch = Watch("Deployments", partial(call, NAMESPACE), Deployment, self._changed)
+        self.watch = Watch("deployments", partial(call, NAMESPACE), Deployment, self._changed)
         self.changed: asyncio.Future[float] | None = None
 
     @property

@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import aiohttp
 import pytest
 from kubernetes.aio import client
 
@@ -14,7 +13,6 @@ from natsscaler.errors import Reason, ReplicasChanged, TargetNotFound
 from natsscaler.kube import Kube, connect
 from natsscaler.rules import RuleKey, Target
 from natsscaler.status import LastDecision, LastScaling, RuleStatus
-from natsscaler.watch import Deployment, Watch
 from tests.conftest import KubeApi
 from tests.contract.test_kubernetes_api import deployment, rule
 
@@ -142,37 +140,6 @@ async def test_a_watch_of_all_namespaces(kube_api: KubeApi, cluster: Cluster) ->
         await task
 
 
-async def test_a_version_that_is_too_old_leads_to_a_new_list(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("natsscaler.watch.PAGE_SIZE", 1)
-    targets = [await cluster.deploy(name, 1) for name in ("a", "b", "c")]
-    calls: list[dict[str, Any]] = []
-
-    async def list_call(**query: Any) -> aiohttp.ClientResponse:
-        calls.append(query)
-        response = await cluster.apps.list_namespaced_deployment_without_preload_content(
-            cluster.namespace, **query
-        )
-        if "watch" in query and len(calls) == 4:
-            await cluster.apps.delete_namespaced_deployment("b", cluster.namespace)
-            response.status = 410
-        return response
-
-    changed: list[Target] = []
-    watch = Watch("Deployments", list_call, Deployment, changed.append)
-    task = asyncio.create_task(watch.run())
-    await eventually(lambda: len(changed) == 4)
-    await eventually(lambda: len(calls) == 7)
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-    assert changed == [*targets, targets[1]]
-    assert watch.table.keys() == {targets[0], targets[2]}
-    assert ["watch" in call for call in calls] == [False] * 3 + [True] + [False] * 2 + [True]
-    assert "the Kubernetes API answered 410; it is retried" in caplog.text
-
-
 async def test_an_autoscaler_is_found_by_what_it_scales(cluster: Cluster) -> None:
     target = Target(cluster.namespace, "web")
     spec = {
@@ -194,7 +161,7 @@ async def test_an_autoscaler_is_found_by_what_it_scales(cluster: Cluster) -> Non
 
 
 async def test_a_status_loses_what_is_no_longer_known(cluster: Cluster) -> None:
-    key, _ = await cluster.create_rule()
+    key, uid = await cluster.create_rule()
     decision = LastDecision(time=NOW, recommendation=2, desired=2, reason="R", message="m")
     known = RuleStatus(
         current_replicas=1,
@@ -202,20 +169,18 @@ async def test_a_status_loses_what_is_no_longer_known(cluster: Cluster) -> None:
         last_scaling=LastScaling(time=NOW, before=1, after=2),
         last_decision=LastDecision(time=NOW, backlog=7, recommendation=2, desired=2, reason="R", message="m"),
     )
-    await cluster.kube.write_status(key, known, RuleStatus())
+    await cluster.kube.write_status(key, uid, known)
     written = await cluster.status()
     assert written["pendingMessages"] == 7
     assert written["lastDecision"]["backlog"] == 7
-    await cluster.kube.write_status(key, RuleStatus(current_replicas=1, last_decision=decision), known)
+    await cluster.kube.write_status(key, uid, RuleStatus(current_replicas=1, last_decision=decision))
     written = await cluster.status()
     assert written.keys() - {"conditions"} == {"currentReplicas", "lastDecision"}
     assert "backlog" not in written["lastDecision"]
 
 
 async def test_the_status_of_a_rule_that_is_gone_is_dropped(cluster: Cluster) -> None:
-    await cluster.kube.write_status(
-        RuleKey(cluster.namespace, "none"), RuleStatus(current_replicas=1), RuleStatus()
-    )
+    await cluster.kube.write_status(RuleKey(cluster.namespace, "none"), "uid", RuleStatus(current_replicas=1))
 
 
 async def test_an_event_is_visible_with_its_rule(cluster: Cluster) -> None:

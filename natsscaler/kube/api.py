@@ -1,0 +1,88 @@
+"""A connection to the Kubernetes API, and what its failures are called.
+
+What a failure says stays the same from one attempt to the next, so that a condition at rest is not written
+again and again.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import aiohttp
+import msgspec
+from kubernetes.aio import client, config
+from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.config import ConfigException
+
+from natsscaler.errors import KubernetesError, Reason, SettingsError, excerpt
+from natsscaler.kube.objects import Status
+
+REQUEST_SECONDS = 5.0
+"""For any request but lists and watches."""
+BAD_REQUEST, FORBIDDEN, NOT_FOUND, CONFLICT, GONE, UNPROCESSABLE = 400, 403, 404, 409, 410, 422
+DENIED = re.compile("admission webhook .* denied|ValidatingAdmissionPolicy .* denied")
+"""How the API server reports that a cluster's own policy refused a request, with whatever HTTP status."""
+NETWORK_FAILURES = (aiohttp.ClientError, TimeoutError, OSError, ConfigException)
+"""What can go wrong on the way to the API server; ConfigException: the service account's token file."""
+
+
+async def connect(kubeconfig: Path | None, in_cluster: bool) -> client.ApiClient:
+    """Make a client of the API: the kubeconfig given, else the pod's service account, else the default one.
+
+    Raises SettingsError.
+    """
+    try:
+        if kubeconfig is None and in_cluster:
+            settings = client.Configuration()
+            config.load_incluster_config(settings)  # type: ignore[no-untyped-call]
+            return client.ApiClient(settings)
+        path = str(kubeconfig) if kubeconfig else None
+        made: client.ApiClient = await config.new_client_from_config(path)  # type: ignore[no-untyped-call]
+    except (ConfigException, OSError) as error:
+        raise SettingsError(f"--kubeconfig: {excerpt(str(error))}") from error
+    return made
+
+
+@contextlib.asynccontextmanager
+async def request(
+    verb: str, resource: str, refusals: Mapping[int, KubernetesError] | None = None
+) -> AsyncIterator[None]:
+    """Bound a request in time and turn each of its failures into a KubernetesError.
+
+    `refusals`: what certain HTTP statuses mean.
+    """
+    try:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            yield
+    except ApiException as error:
+        meant = (refusals or {}).get(error.status)
+        told = refusal(verb, resource, error.status, error.body or b"")
+        raise (told if told.reason is Reason.DENIED or not meant else meant) from error
+    except NETWORK_FAILURES as error:
+        raise silence(verb, resource, error) from error
+
+
+def refusal(verb: str, resource: str, status: int, body: str | bytes = b"") -> KubernetesError:
+    """Say what an answer other than success means; of the body only the start of its message is told."""
+    said = ""
+    if status in (BAD_REQUEST, FORBIDDEN, UNPROCESSABLE):
+        with contextlib.suppress(msgspec.MsgspecError):
+            said = msgspec.json.decode(body, type=Status).message
+    if DENIED.search(said):
+        message = f"an admission policy forbids to {verb} {resource}: {excerpt(said)}"
+        return KubernetesError(Reason.DENIED, message)
+    told = f" ({excerpt(said)})" if said else ""
+    if status == FORBIDDEN:
+        message = f"natsscaler may not {verb} {resource}: grant it the verb {verb} on {resource}{told}"
+        return KubernetesError(Reason.FORBIDDEN, message)
+    message = f"the Kubernetes API answered {status} to {verb} {resource}{told}"
+    return KubernetesError(Reason.KUBERNETES_UNAVAILABLE, message)
+
+
+def silence(verb: str, resource: str, error: Exception) -> KubernetesError:
+    """Say that a request was not answered."""
+    why = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+    message = f"the Kubernetes API did not answer to {verb} {resource}: {why}"
+    return KubernetesError(Reason.KUBERNETES_UNAVAILABLE, message)

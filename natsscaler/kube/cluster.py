@@ -1,0 +1,167 @@
+"""The Kubernetes API as the reactor knows it: replicas at hand without a request, and every write.
+
+Replicas are only ever written through `deployments/scale`.
+"""
+
+import asyncio
+import functools
+import logging
+from collections.abc import Callable, Mapping
+
+from kubernetes.aio import client
+from kubernetes.aio.client.exceptions import ApiException
+
+from natsscaler.errors import KubernetesError, ReplicasChanged, TargetNotFound, excerpt
+from natsscaler.kube.api import CONFLICT, NOT_FOUND, UNPROCESSABLE, request
+from natsscaler.kube.bodies import event, scale_patch, status_patch
+from natsscaler.kube.objects import Autoscaler, Deployment, DeploymentSpec, Meta
+from natsscaler.kube.watch import T, Watch
+from natsscaler.rules import GROUP, PLURAL, VERSION, RuleKey, Target
+from natsscaler.status import RuleStatus
+
+JSON_PATCH = "application/json-patch+json"
+
+logger = logging.getLogger(__name__)
+
+
+class Kube:
+    """The Kubernetes API, as far as natsscaler needs it; no namespaces: all of them."""
+
+    def __init__(
+        self,
+        api: client.ApiClient,
+        namespaces: tuple[str, ...],
+        on_change: Callable[[Target], None],
+        identity: str,
+    ) -> None:
+        self._identity = identity
+        self._apps = client.AppsV1Api(api)
+        self._custom = client.CustomObjectsApi(api)
+        scaling = client.AutoscalingV2Api(api)
+        all_deployments = self._apps.list_deployment_for_all_namespaces_without_preload_content
+        all_autoscalers = scaling.list_horizontal_pod_autoscaler_for_all_namespaces_without_preload_content
+        one_deployments = self._apps.list_namespaced_deployment_without_preload_content
+        one_autoscalers = scaling.list_namespaced_horizontal_pod_autoscaler_without_preload_content
+        self._deployments: dict[str, Watch[Deployment]] = {}
+        self._autoscalers: dict[str, Watch[Autoscaler]] = {}
+        for namespace in namespaces or ("",):
+            deployments = functools.partial(one_deployments, namespace) if namespace else all_deployments
+            autoscalers = functools.partial(one_autoscalers, namespace) if namespace else all_autoscalers
+            where = f" in namespace {namespace}" if namespace else ""
+            self._deployments[namespace] = Watch(f"deployments{where}", deployments, Deployment, on_change)
+            self._autoscalers[namespace] = Watch(
+                f"horizontalpodautoscalers{where}", autoscalers, Autoscaler, on_change
+            )
+
+    async def run(self) -> None:
+        """Keep the tables up to date until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for watch in self.watches:
+                group.create_task(watch.run(), name=f"watch of {watch.name}")
+
+    @property
+    def watches(self) -> list[Watch[Deployment] | Watch[Autoscaler]]:
+        return [*self._deployments.values(), *self._autoscalers.values()]
+
+    @property
+    def synced(self) -> bool:
+        """Whether all tables have been filled once."""
+        return all(watch.synced.is_set() for watch in self.watches)
+
+    async def wait_synced(self) -> None:
+        """Wait until all tables have been filled once."""
+        for watch in self.watches:
+            await watch.synced.wait()
+
+    def replicas(self, target: Target) -> int | None:
+        """Return the replicas that a Deployment asks for, as last seen; None: there is no such Deployment."""
+        watch = _responsible(self._deployments, target)
+        known = watch.table.get(target) if watch else None
+        return known.spec.replicas if known else None
+
+    def autoscaler(self, target: Target) -> str | None:
+        """Name a HorizontalPodAutoscaler that scales this Deployment, if there is one."""
+        watch = _responsible(self._autoscalers, target)
+        return next(
+            (
+                item.metadata.name
+                for item in (watch.table.values() if watch else ())
+                if item.affected == target and item.spec.scale_target_ref.kind == "Deployment"
+            ),
+            None,
+        )
+
+    async def scale(self, target: Target, before: int, after: int) -> None:
+        """Change the replicas if they still are `before`.
+
+        Raises TargetNotFound, ReplicasChanged or KubernetesError.
+        """
+        changed = ReplicasChanged(excerpt(f"replicas of Deployment {target} are no longer {before}"))
+        refusals = {NOT_FOUND: _missing(target), CONFLICT: changed, UNPROCESSABLE: changed}
+        async with request("patch", "deployments/scale", refusals):
+            scale = await self._apps.patch_namespaced_deployment_scale(
+                target.name, target.namespace, scale_patch(before, after), _content_type=JSON_PATCH
+            )
+        self._learn(target, scale)
+
+    async def fresh_replicas(self, target: Target) -> int:
+        """Ask for the replicas now. Raises TargetNotFound or KubernetesError."""
+        async with request("get", "deployments/scale", {NOT_FOUND: _missing(target)}):
+            scale = await self._apps.read_namespaced_deployment_scale(target.name, target.namespace)
+        return self._learn(target, scale)
+
+    async def write_status(self, key: RuleKey, uid: str, status: RuleStatus) -> None:
+        """Replace a rule's status; a rule that is gone needs none. Raises KubernetesError."""
+        async with request("patch", f"{PLURAL}/status"):
+            try:
+                await self._custom.patch_namespaced_custom_object_status(
+                    GROUP,
+                    VERSION,
+                    key.namespace,
+                    PLURAL,
+                    key.name,
+                    status_patch(uid, status),
+                    _content_type=JSON_PATCH,
+                )
+            except ApiException as error:
+                if error.status != NOT_FOUND:
+                    raise
+
+    async def emit(
+        self, key: RuleKey, uid: str, *, warning: bool, reason: str, action: str, note: str, when: float
+    ) -> None:
+        """Record an Event about a rule; one that cannot be recorded is only logged."""
+        body = event(
+            key,
+            uid,
+            warning=warning,
+            reason=reason,
+            action=action,
+            note=note,
+            when=when,
+            reporter=self._identity,
+        )
+        try:
+            async with request("create", "events"):
+                await self._custom.create_namespaced_custom_object(
+                    "events.k8s.io", "v1", key.namespace, "events", body
+                )
+        except KubernetesError as error:
+            logger.warning("Event %s of %s was not recorded: %s", reason, key, error)
+
+    def _learn(self, target: Target, scale: client.V1Scale) -> int:
+        replicas = (scale.spec and scale.spec.replicas) or 0
+        watch = _responsible(self._deployments, target)
+        meta = scale.metadata
+        if watch and meta and meta.uid and meta.resource_version:
+            known_as = Meta(target.name, target.namespace, meta.uid, meta.resource_version)
+            watch.learn(Deployment(known_as, DeploymentSpec(replicas)))
+        return replicas
+
+
+def _responsible(watches: Mapping[str, Watch[T]], target: Target) -> Watch[T] | None:
+    return watches.get(target.namespace) or watches.get("")
+
+
+def _missing(target: Target) -> TargetNotFound:
+    return TargetNotFound(excerpt(f"there is no Deployment {target}"))

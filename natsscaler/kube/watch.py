@@ -1,0 +1,206 @@
+"""Keeps a table of all objects of one kind by list and watch, so that looking one up costs no request.
+
+A table that cannot be brought up to date stays as it was: writes are tested by the API server against what
+was seen here.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Generic, TypeVar
+
+import aiohttp
+import msgspec
+
+from natsscaler.errors import KubernetesError, excerpt
+from natsscaler.kube.api import GONE, NETWORK_FAILURES, refusal, silence
+from natsscaler.kube.objects import Autoscaler, Bookmark, Deployment, Event, Page, Position, Status, older
+from natsscaler.rules import Target
+
+PAGE_SIZE = 500
+WATCH_SECONDS = 240
+QUIET_SECONDS = 90.0
+"""Without a byte for this long a watch is given up: API servers send a bookmark every minute."""
+ANSWER_SECONDS = 30.0
+"""For one page of a list, or for a watch to begin."""
+FIRST_DELAY, LONGEST_DELAY = 1.0, 10.0
+"""Between two attempts: the first wait, and the one that doubling ends at."""
+LONGEST_OBEYED = 60.0
+"""The longest Retry-After that is followed."""
+HTTP_OK = 200
+
+logger = logging.getLogger(__name__)
+
+
+T = TypeVar("T", Deployment, Autoscaler)
+ListCall = Callable[..., Awaitable[aiohttp.ClientResponse]]
+
+
+class Watch(Generic[T]):
+    """The table of one kind of objects; `on_change` is given the Deployment that a change affects.
+
+    `name`: what is watched, in the plural as in a Role; `quiet_seconds`: see QUIET_SECONDS.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        list_call: ListCall,
+        item_type: type[T],
+        on_change: Callable[[Target], None],
+        *,
+        quiet_seconds: float = QUIET_SECONDS,
+    ) -> None:
+        self.name = name
+        self.table: dict[Target, T] = {}
+        self.synced = asyncio.Event()
+        self._list_call = list_call
+        self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(item_type)
+        self._on_change = on_change
+        self._quiet_seconds = quiet_seconds
+        self._version = ""
+        """Where to watch on from; empty: list first."""
+        self.heard_at = -math.inf
+        """When the API server was last asked or heard, in seconds on the event loop's clock."""
+        self._retry_after = 0.0
+        """Seconds that the API server has asked to be left alone for."""
+
+    async def run(self) -> None:
+        """Keep the table up to date until cancelled."""
+        clock = asyncio.get_running_loop().time
+        delay = FIRST_DELAY
+        while True:
+            self.heard_at = started = clock()
+            self._retry_after = 0.0
+            try:
+                if not self._version:
+                    await self._list()
+                await self._watch()
+            except (*NETWORK_FAILURES, KubernetesError, msgspec.MsgspecError, ValueError) as error:
+                problem = excerpt(str(error) or type(error).__name__)
+                logger.warning("watch of %s: %s; it is retried", self.name, problem)
+            if clock() - started > LONGEST_DELAY:
+                delay = FIRST_DELAY
+                await asyncio.sleep(self._retry_after)
+            else:
+                await asyncio.sleep(max(delay, self._retry_after))
+                delay = min(2 * delay, LONGEST_DELAY)
+
+    def learn(self, item: T) -> None:
+        """Take in what a write or a read of our own has told about a known object; no change is announced."""
+        key = Target(item.metadata.namespace, item.metadata.name)
+        known = self.table.get(key)
+        if known and known.metadata.uid == item.metadata.uid and not older(item, known):
+            self.table[key] = item
+
+    async def _list(self) -> None:
+        found: set[Target] = set()
+        page = Page(Position())
+        while True:
+            async with _bounded("list", self.name):
+                query = {"limit": PAGE_SIZE, "_continue": page.metadata.next_page or None}
+                async with await self._request("list", **query) as response:
+                    page = msgspec.json.decode(await response.read(), type=Page)
+            self.heard_at = asyncio.get_running_loop().time()
+            for raw in page.items:
+                found.add(self._store(self._decoder.decode(raw)))
+            if not page.metadata.next_page:
+                break
+        for key in self.table.keys() - found:
+            self._on_change(self.table.pop(key).affected)
+        self._version = page.metadata.resource_version
+        self.synced.set()
+
+    async def _watch(self) -> None:
+        async with _bounded("watch", self.name):
+            response = await self._request(
+                "watch",
+                watch=True,
+                resource_version=self._version,
+                allow_watch_bookmarks=True,
+                timeout_seconds=WATCH_SECONDS,
+            )
+        try:
+            async for line in self._lines(response):
+                event = msgspec.json.decode(line, type=Event)
+                if event.type == "ERROR":
+                    self._refuse("watch", msgspec.json.decode(event.object, type=Status).code)
+                elif event.type == "BOOKMARK":
+                    bookmark = msgspec.json.decode(event.object, type=Bookmark)
+                    self._version = bookmark.metadata.resource_version
+                else:
+                    item = self._decoder.decode(event.object)
+                    (self._remove if event.type == "DELETED" else self._store)(item)
+                    self._version = item.metadata.resource_version
+        finally:
+            _hang_up(response)
+
+    async def _lines(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        """Split the body into lines of any length, until it ends or has been quiet for too long."""
+        rest = b""
+        while True:
+            try:
+                async with asyncio.timeout(self._quiet_seconds):
+                    chunk = await response.content.readany()
+            except TimeoutError:
+                return
+            if not chunk:
+                return
+            self.heard_at = asyncio.get_running_loop().time()
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                if line:
+                    yield line
+
+    async def _request(self, verb: str, **query: object) -> aiohttp.ClientResponse:
+        response = await self._list_call(**query)
+        if response.status != HTTP_OK:
+            with contextlib.suppress(ValueError):
+                asked = float(response.headers.get("Retry-After", "0"))
+                self._retry_after = min(max(asked, 0.0), LONGEST_OBEYED)
+            async with response:
+                self._refuse(verb, response.status, await response.read())
+        return response
+
+    def _refuse(self, verb: str, status: int, body: bytes = b"") -> None:
+        if status == GONE:
+            self._version = ""
+        raise refusal(verb, self.name, status, body)
+
+    def _store(self, item: T) -> Target:
+        key = Target(item.metadata.namespace, item.metadata.name)
+        known = self.table.get(key)
+        if known is None:
+            self.table[key] = item
+            self._on_change(item.affected)
+        elif not older(item, known):
+            self.table[key] = item
+            if (known.metadata.uid, known.spec) != (item.metadata.uid, item.spec):
+                for target in {known.affected, item.affected}:
+                    self._on_change(target)
+        return key
+
+    def _remove(self, item: T) -> None:
+        key = Target(item.metadata.namespace, item.metadata.name)
+        known = self.table.get(key)
+        if known and not older(item, known):
+            self._on_change(self.table.pop(key).affected)
+
+
+def _hang_up(response: aiohttp.ClientResponse) -> None:
+    """Drop the connection if the body has not ended: a TLS farewell could wait for a peer that is gone."""
+    connection = response.connection
+    if connection and connection.transport:
+        connection.transport.abort()
+    response.close()
+
+
+@contextlib.asynccontextmanager
+async def _bounded(verb: str, what: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            yield
+    except NETWORK_FAILURES as error:
+        raise silence(verb, what, error) from error
