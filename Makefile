@@ -46,7 +46,7 @@ check: $(VENV)/complete ## lint, formatting, types, import layers, generated fil
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python hack/generate_crd.py --check
+	$(BIN)/python hack/generate.py --check
 
 format: $(VENV)/complete ## format and mend what can be mended by itself
 	$(BIN)/ruff check --fix-only
@@ -62,8 +62,8 @@ test-integration: check ## the tests, those on a real control plane too
 bench: $(VENV)/complete ## reaction times, event-driven against poll-only, side by side
 	$(BIN)/python -m tests.bench $(BENCH_FLAGS)
 
-generate: $(VENV)/complete ## write the CRD anew from natsscaler/rules.py
-	$(BIN)/python hack/generate_crd.py
+generate: $(VENV)/complete ## write the CRD, and what the Helm chart copies, anew
+	$(BIN)/python hack/generate.py
 
 lock: ## pin the newest versions that the ranges in pyproject.toml allow
 	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)

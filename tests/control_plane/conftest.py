@@ -1,13 +1,21 @@
 """A real cluster that nothing has been installed on: not even the CRD."""
 
 import pathlib
+import subprocess
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.clusters import RealCluster, assets_from_environment
+from tests.conftest import find_kubectl
 
 CONFIG = pathlib.Path(__file__).parents[2] / "config"
+CHURNING = {"events", "events.events.k8s.io", "leases.coordination.k8s.io", "componentstatuses"}
+"""What a cluster at rest makes, renews and forgets by itself."""
+MONITORING_KINDS = {"servicemonitors": "ServiceMonitor", "prometheusrules": "PrometheusRule"}
 
 
 @pytest.fixture(scope="package")
@@ -17,3 +25,64 @@ def empty_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealClus
     assert assets, "tests that use empty_cluster are marked control_plane"
     with RealCluster(assets, tmp_path_factory.mktemp("empty-cluster")) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def monitoring_kinds(empty_cluster: RealCluster) -> Iterator[None]:
+    """The kinds of the Prometheus Operator, as far as it takes to store objects of them."""
+    crds = "\n---\n".join(
+        yaml.safe_dump(
+            {
+                "apiVersion": "apiextensions.k8s.io/v1",
+                "kind": "CustomResourceDefinition",
+                "metadata": {"name": f"{plural}.monitoring.coreos.com"},
+                "spec": {
+                    "group": "monitoring.coreos.com",
+                    "names": {"plural": plural, "kind": kind},
+                    "scope": "Namespaced",
+                    "versions": [
+                        {
+                            "name": "v1",
+                            "served": True,
+                            "storage": True,
+                            "schema": {
+                                "openAPIV3Schema": {
+                                    "type": "object",
+                                    "properties": {
+                                        "spec": {
+                                            "type": "object",
+                                            "x-kubernetes-preserve-unknown-fields": True,
+                                        }
+                                    },
+                                }
+                            },
+                        }
+                    ],
+                },
+            }
+        )
+        for plural, kind in MONITORING_KINDS.items()
+    )
+    empty_cluster.kubectl("apply", "-f", "-", stdin=crds)
+    empty_cluster.kubectl("wait", "--for=condition=Established", "-f", "-", stdin=crds)
+    yield
+    empty_cluster.kubectl("delete", "-f", "-", stdin=crds)
+
+
+def everything(cluster: RealCluster) -> set[str]:
+    kinds = set(cluster.kubectl("api-resources", "--verbs=list", "-o", "name").split()) - CHURNING
+    return set(cluster.kubectl("get", ",".join(sorted(kinds)), "-A", "-o", "name").split())
+
+
+def await_everything(cluster: RealCluster, wanted: set[str]) -> None:
+    """Wait until there is nothing but `wanted`: what a deleted object owned goes a little later."""
+    deadline = time.monotonic() + 60
+    while (found := everything(cluster)) != wanted:
+        assert time.monotonic() < deadline, found ^ wanted
+        time.sleep(0.1)
+
+
+def rendered(directory: pathlib.Path) -> list[dict[str, Any]]:
+    command = [str(find_kubectl()), "kustomize", str(directory)]
+    done = subprocess.run(command, text=True, check=True, stdout=subprocess.PIPE)
+    return list(yaml.safe_load_all(done.stdout))

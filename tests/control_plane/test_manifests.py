@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import pathlib
 import re
 import subprocess
 from collections.abc import Iterator
@@ -16,16 +15,12 @@ from natsscaler import __version__
 from natsscaler.metrics import Metrics
 from natsscaler.rules import parse
 from tests.clusters import RealCluster
-from tests.conftest import find_kubectl
-from tests.control_plane.conftest import CONFIG
+from tests.control_plane.conftest import CONFIG, everything, rendered
 
 NAMESPACE, NAME = "scaling-operator-system", "scaling-operator-controller-manager"
-CHURNING = {"events", "events.events.k8s.io", "leases.coordination.k8s.io", "componentstatuses"}
-"""What a cluster at rest makes, renews and forgets by itself."""
 NODES, ZONE = ("node-0", "node-1", "node-2"), "topology.kubernetes.io/zone"
 SAMPLES = [yaml.safe_load(path.read_text()) for path in sorted(CONFIG.glob("samples/scaling_*.yaml"))]
 OPT_IN = ("network-policy", "prometheus", "samples")
-MONITORING_KINDS = {"servicemonitors": "ServiceMonitor", "prometheusrules": "PrometheusRule"}
 
 
 @contextlib.contextmanager
@@ -45,59 +40,6 @@ def apply(cluster: RealCluster, directory: str) -> None:
 def get(cluster: RealCluster, *what: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(cluster.kubectl("get", *what, "-o", "json"))
     return found
-
-
-def everything(cluster: RealCluster) -> set[str]:
-    kinds = set(cluster.kubectl("api-resources", "--verbs=list", "-o", "name").split()) - CHURNING
-    return set(cluster.kubectl("get", ",".join(sorted(kinds)), "-A", "-o", "name").split())
-
-
-def rendered(directory: pathlib.Path) -> list[dict[str, Any]]:
-    command = [str(find_kubectl()), "kustomize", str(directory)]
-    done = subprocess.run(command, text=True, check=True, stdout=subprocess.PIPE)
-    return list(yaml.safe_load_all(done.stdout))
-
-
-@pytest.fixture
-def monitoring_kinds(empty_cluster: RealCluster) -> Iterator[None]:
-    """The kinds of the Prometheus Operator, as far as it takes to store objects of them."""
-    crds = "\n---\n".join(
-        yaml.safe_dump(
-            {
-                "apiVersion": "apiextensions.k8s.io/v1",
-                "kind": "CustomResourceDefinition",
-                "metadata": {"name": f"{plural}.monitoring.coreos.com"},
-                "spec": {
-                    "group": "monitoring.coreos.com",
-                    "names": {"plural": plural, "kind": kind},
-                    "scope": "Namespaced",
-                    "versions": [
-                        {
-                            "name": "v1",
-                            "served": True,
-                            "storage": True,
-                            "schema": {
-                                "openAPIV3Schema": {
-                                    "type": "object",
-                                    "properties": {
-                                        "spec": {
-                                            "type": "object",
-                                            "x-kubernetes-preserve-unknown-fields": True,
-                                        }
-                                    },
-                                }
-                            },
-                        }
-                    ],
-                },
-            }
-        )
-        for plural, kind in MONITORING_KINDS.items()
-    )
-    empty_cluster.kubectl("apply", "-f", "-", stdin=crds)
-    empty_cluster.kubectl("wait", "--for=condition=Established", "-f", "-", stdin=crds)
-    yield
-    empty_cluster.kubectl("delete", "-f", "-", stdin=crds)
 
 
 @pytest.mark.control_plane

@@ -1,0 +1,93 @@
+{{- define "scaling-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- /* Leaves room for "-controller-manager" in the 63 characters that a Service's name may have. */}}
+{{- define "scaling-operator.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- $full := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) }}
+{{- default $full .Values.fullnameOverride | trunc 44 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "scaling-operator.manager" -}}
+{{ include "scaling-operator.fullname" . }}-controller-manager
+{{- end }}
+
+{{- define "scaling-operator.serviceAccountName" -}}
+{{- $default := .Values.serviceAccount.create | ternary (include "scaling-operator.manager" .) "default" }}
+{{- default $default .Values.serviceAccount.name }}
+{{- end }}
+
+{{- define "scaling-operator.subject" -}}
+- kind: ServiceAccount
+  name: {{ include "scaling-operator.serviceAccountName" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}
+
+{{- define "scaling-operator.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/name: {{ include "scaling-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- /* The operator's pods. */}}
+{{- define "scaling-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "scaling-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: controller-manager
+{{- end }}
+
+{{- /* A flag of `natsscaler run`: name, value, the program's own default, for which it is left out. */}}
+{{- define "scaling-operator.flag" -}}
+{{- $name := index . 0 }}{{ $value := index . 1 | toString }}
+{{- if ne $value (index . 2 | toString) }}
+- {{ printf "--%s=%s" $name $value | quote }}
+{{- end }}
+{{- end }}
+
+{{- define "scaling-operator.args" -}}
+- run
+{{- with .Values.operator }}
+{{- if .leaderElection.enabled }}
+- --leader-elect
+{{- include "scaling-operator.flag" (list "leader-elect-lease-duration" .leaderElection.leaseDuration "15s") }}
+{{- include "scaling-operator.flag" (list "leader-elect-renew-deadline" .leaderElection.renewDeadline "10s") }}
+{{- end }}
+{{- range .namespaces }}
+{{- include "scaling-operator.flag" (list "namespace" . "") }}
+{{- end }}
+{{- if .allowCrossNamespace }}
+- --allow-cross-namespace
+{{- end }}
+{{- range .allowHosts }}
+{{- include "scaling-operator.flag" (list "allow-hosts" . "") }}
+{{- end }}
+{{- $events := .events | sortAlpha | uniq | join "," | default "none" }}
+{{- include "scaling-operator.flag" (list "events" $events "Advisories,Doorbell") }}
+{{- include "scaling-operator.flag" (list "read-budget" .readBudget 0.05) }}
+{{- $metrics := .metrics.enabled | ternary .metrics.port 0 }}
+{{- include "scaling-operator.flag" (list "metrics-port" $metrics 8080) }}
+{{- include "scaling-operator.flag" (list "probe-port" .healthProbe.port 8081) }}
+{{- $activity := .activityServer.enabled | ternary .activityServer.port 0 }}
+{{- include "scaling-operator.flag" (list "activity-port" $activity 8082) }}
+{{- include "scaling-operator.flag" (list "max-actions" .activityServer.maxActions 100) }}
+{{- end }}
+{{- end }}
+
+{{- /* Refuses values that are each valid, but not together. */}}
+{{- define "scaling-operator.validate" -}}
+{{- if and (gt (int .Values.replicaCount) 1) (not .Values.operator.leaderElection.enabled) }}
+{{- fail "replicaCount above 1 needs operator.leaderElection.enabled: otherwise all replicas scale at once" }}
+{{- end }}
+{{- if and .Values.nats.url .Values.nats.existingSecret }}
+{{- fail "nats.url and nats.existingSecret are both set: choose one" }}
+{{- end }}
+{{- if contains "@" .Values.nats.url }}
+{{- fail "nats.url holds a user: put it into a Secret, and name that in nats.existingSecret" }}
+{{- end }}
+{{- if and .Values.serviceMonitor.enabled (not .Values.operator.metrics.enabled) }}
+{{- fail "serviceMonitor.enabled needs operator.metrics.enabled" }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,395 @@
+"""The Helm chart: a real API server takes every variant of it, and it does what its values say."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from natsscaler.rules import EventSource
+from natsscaler.settings import Settings, parse
+from tests.clusters import RealCluster
+from tests.conftest import find_helm
+from tests.control_plane.conftest import CONFIG, await_everything, everything, rendered
+
+Object = dict[str, Any]
+Helm = Callable[..., str]
+CHART = CONFIG.parent / "helm/scaling-operator"
+DEFAULTS: Object = yaml.safe_load((CHART / "values.yaml").read_text())
+NAMESPACE, RELEASE = "scaling-operator-system", "scaling-operator"
+NAME = "scaling-operator-controller-manager"
+CRD = "customresourcedefinition.apiextensions.k8s.io/scalingrules.scaling.example.com"
+RULE = CONFIG / "samples/scaling_v1_scalingrule.yaml"
+STRICT = ("--server-side", "--validate=strict", "-f", "-")
+
+OPT_IN: Object = {
+    "networkPolicy": {"enabled": True},
+    "serviceMonitor": {"enabled": True},
+    "prometheusRule": {"enabled": True},
+}
+PRODUCTION: Object = {
+    "replicaCount": 2,
+    "podDisruptionBudget": {"enabled": True},
+    "resources": {"requests": {"cpu": "200m", "memory": "320Mi"}, "limits": {"memory": "1Gi"}},
+}
+EVERYTHING: Object = {
+    **OPT_IN,
+    **PRODUCTION,
+    "imagePullSecrets": [{"name": "my-registry"}],
+    "podAnnotations": {"example.com/team": "orders"},
+    "serviceAccount": {"annotations": {"example.com/role": "scaler"}},
+    "nodeSelector": {"kubernetes.io/hostname": "node-0"},
+    "tolerations": [{"key": "example.com/busy", "operator": "Exists"}],
+    "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+    "service": {"type": "NodePort", "port": 80},
+    "operator": {
+        "logLevel": "debug",
+        "allowCrossNamespace": True,
+        "allowHosts": ["*.nats.svc", "10.0.0.0/8"],
+        "events": ["Doorbell"],
+        "readBudget": 0.1,
+        "leaderElection": {"leaseDuration": "30s", "renewDeadline": "20s"},
+        "metrics": {"port": 9090},
+        "healthProbe": {"port": 9091},
+        "activityServer": {"port": 9092, "maxActions": 500},
+    },
+    "nats": {"existingSecret": "nats"},
+    "extraEnv": [
+        {"name": "HTTPS_PROXY", "value": "http://proxy:3128"},
+        {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+    ],
+    "serviceMonitor": {"enabled": True, "interval": "10s", "labels": {"release": "prometheus"}},
+    "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+}
+OFF: Object = {
+    "operator": {
+        "events": [],
+        "leaderElection": {"enabled": False},
+        "metrics": {"enabled": False},
+        "activityServer": {"enabled": False},
+    },
+    "networkPolicy": {"enabled": True},
+}
+VARIANTS: dict[str, Object] = {
+    "defaults": {},
+    "namespaced": {"operator": {"namespaces": ["default", "kube-public"]}},
+    "everything": EVERYTHING,
+    "everything off": OFF,
+    "production": PRODUCTION,
+    "another name": {"nameOverride": "scaler"},
+    "a longer name": {"fullnameOverride": "s" * 63},
+    "existing ServiceAccount": {"serviceAccount": {"create": False, "name": "existing"}},
+    "the default ServiceAccount": {"serviceAccount": {"create": False}},
+    "without CRD and roles": {"crds": {"install": False}, "rbac": {"create": False}},
+    "NATS by URL": {"nats": {"url": "nats://nats.nats:4222"}},
+}
+each_variant = pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS.keys())
+
+
+@pytest.fixture(scope="session")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Run helm with values and, where it is given, on a cluster; raises CalledProcessError."""
+    home = tmp_path_factory.mktemp("helm")
+    program = str(find_helm())
+
+    def run(*arguments: str, values: Object | None = None, cluster: RealCluster | None = None) -> str:
+        environment = {"PATH": os.environ["PATH"], "HOME": str(home)}
+        if cluster:
+            environment["KUBECONFIG"] = str(cluster.kubeconfig)
+        command = [program, *arguments]
+        if values is not None:
+            command += ["--values", "-"]
+        done = subprocess.run(
+            command, input=yaml.safe_dump(values), text=True, check=True, capture_output=True, env=environment
+        )
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def namespace(empty_cluster: RealCluster) -> Iterator[str]:
+    """The release's namespace, which admits restricted pods only."""
+    empty_cluster.kubectl("create", "namespace", NAMESPACE)
+    empty_cluster.kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
+    yield NAMESPACE
+    empty_cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=60s")
+
+
+def template(helm: Helm, values: Object, chart: pathlib.Path = CHART) -> list[Object]:
+    """Render the chart as its users' tools do."""
+    text = helm("template", RELEASE, str(chart), "--namespace", NAMESPACE, values=values)
+    return [item for item in yaml.safe_load_all(text) if item]
+
+
+def only(items: list[Object], kind: str) -> Object:
+    (item,) = (item for item in items if item["kind"] == kind)
+    return item
+
+
+def container(items: list[Object]) -> Object:
+    (container,) = only(items, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert isinstance(container, dict)
+    return container
+
+
+def settings(items: list[Object]) -> Settings:
+    """Read the container's arguments and environment as the operator does."""
+    manager = container(items)
+    command, *flags = manager["args"]
+    assert command == "run"
+    return parse(flags, {item["name"]: item.get("value", "") for item in manager["env"]})
+
+
+@each_variant
+def test_helm_lint_finds_nothing(helm: Helm, values: Object) -> None:
+    helm("lint", "--strict", str(CHART), values=values)
+
+
+FREE = {
+    "affinity",
+    "nodeSelector",
+    "podAnnotations",
+    "podSecurityContext",
+    "resources",
+    "securityContext",
+    "serviceAccount.annotations",
+    "serviceMonitor.labels",
+    "prometheusRule.labels",
+}
+"""Objects of Kubernetes itself, which the API server checks, and names that anybody chooses."""
+
+
+def levels(values: Object, path: str = "") -> Iterator[str]:
+    yield path
+    for name, value in values.items():
+        below = f"{path}.{name}".lstrip(".")
+        if isinstance(value, dict) and below not in FREE:
+            yield from levels(value, below)
+
+
+@pytest.mark.parametrize("level", list(levels(DEFAULTS)))
+def test_a_typo_is_an_error_that_names_it(helm: Helm, level: str) -> None:
+    values: Object = {"replicsa": 2}
+    for name in reversed(level.split(".") if level else []):
+        values = {name: values}
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        template(helm, values)
+    assert f"at '/{level.replace('.', '/')}'".replace("'/'", "''") in refused.value.stderr
+    assert "'replicsa'" in refused.value.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "explanation"),
+    [
+        pytest.param(
+            {"replicaCount": 2, "operator": {"leaderElection": {"enabled": False}}},
+            "needs operator.leaderElection.enabled",
+            id="two replicas without leader election",
+        ),
+        pytest.param(
+            {"nats": {"url": "nats://nats:4222", "existingSecret": "nats"}},
+            "choose one",
+            id="two sources of the NATS URL",
+        ),
+        pytest.param(
+            {"nats": {"url": "nats://me:hush@nats:4222"}}, "nats.existingSecret", id="a password in values"
+        ),
+        pytest.param(
+            {"serviceMonitor": {"enabled": True}, "operator": {"metrics": {"enabled": False}}},
+            "needs operator.metrics.enabled",
+            id="a monitor of metrics that are off",
+        ),
+        pytest.param({"operator": {"readBudget": 0}}, "/operator/readBudget", id="no read budget"),
+        pytest.param({"operator": {"logLevel": "loud"}}, "/operator/logLevel", id="log level"),
+        pytest.param({"operator": {"events": ["Bell"]}}, "/operator/events/0", id="events"),
+        pytest.param({"operator": {"namespaces": ["a,b"]}}, "/operator/namespaces/0", id="namespaces"),
+        pytest.param({"service": {"port": 0}}, "/service/port", id="port"),
+    ],
+)
+def test_values_that_cannot_work_are_refused(helm: Helm, values: Object, explanation: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        template(helm, values)
+    assert explanation in refused.value.stderr
+    assert "hush" not in refused.value.stderr
+
+
+def without_labels_of_tools(item: Any) -> Any:
+    """Take away labels that name the tool, and defaults of the API that only one side spells out."""
+    if isinstance(item, list):
+        return [without_labels_of_tools(entry) for entry in item]
+    if not isinstance(item, dict):
+        return item
+    tools = ("app.kubernetes.io/", "helm.sh/")
+    kept = {
+        name: without_labels_of_tools(value) for name, value in item.items() if not name.startswith(tools)
+    }
+    for name, default in {
+        "imagePullPolicy": "IfNotPresent",
+        "type": "ClusterIP",
+        "strategy": STRATEGY,
+    }.items():
+        if kept.get(name) == default:
+            del kept[name]
+    return {name: value for name, value in kept.items() if value or name not in ("labels", "annotations")}
+
+
+STRATEGY = {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+"""What the API's default of 25 % each means for two replicas."""
+
+
+@pytest.mark.parametrize(
+    ("values", "directories"),
+    [
+        pytest.param({}, ["default"], id="default"),
+        pytest.param(OPT_IN, ["default", "network-policy", "prometheus"], id="opted in"),
+        pytest.param(PRODUCTION, ["overlays/production"], id="production"),
+    ],
+)
+@pytest.mark.control_plane
+def test_the_chart_is_the_kustomization_but_for_labels(
+    helm: Helm, values: Object, directories: list[str]
+) -> None:
+    def by_name(items: list[Object]) -> dict[tuple[str, str], Object]:
+        return {(item["kind"], item["metadata"]["name"]): without_labels_of_tools(item) for item in items}
+
+    kustomized = by_name([item for name in directories for item in rendered(CONFIG / name)])
+    del kustomized["Namespace", NAMESPACE]  # helm install --create-namespace
+    assert by_name(template(helm, values)) == kustomized
+
+
+def test_values_say_the_defaults_of_the_program(helm: Helm) -> None:
+    operator, defaults = DEFAULTS["operator"], Settings()
+    assert settings(template(helm, {"operator": NO_ELECTION})) == defaults
+    assert operator["logLevel"] == defaults.log_level
+    assert set(operator["events"]) == defaults.events
+    assert operator["readBudget"] == defaults.read_budget
+    assert operator["allowCrossNamespace"] == defaults.allow_cross_namespace
+    assert operator["metrics"]["port"] == defaults.metrics_port
+    assert operator["healthProbe"]["port"] == defaults.probe_port
+    assert operator["activityServer"]["port"] == defaults.activity_port
+    assert operator["activityServer"]["maxActions"] == defaults.max_actions
+
+
+NO_ELECTION = {"leaderElection": {"enabled": False}}
+
+
+def test_every_value_of_the_operator_reaches_it(helm: Helm) -> None:
+    operator = EVERYTHING["operator"] | NO_ELECTION | {"namespaces": ["a", "b"]}
+    nats = {"url": "nats://nats.nats:4222"}
+    assert settings(template(helm, {"operator": operator, "nats": nats})) == Settings(
+        namespaces=("a", "b"),
+        metrics_port=9090,
+        probe_port=9091,
+        activity_port=9092,
+        max_actions=500,
+        allow_cross_namespace=True,
+        allow_hosts=("*.nats.svc", "10.0.0.0/8"),
+        events=frozenset({EventSource.DOORBELL}),
+        read_budget=0.1,
+        nats_url="nats://nats.nats:4222",
+        log_level="debug",
+    )
+
+
+def test_what_is_switched_off_is_off(helm: Helm) -> None:
+    items = template(helm, OFF)
+    assert settings(items) == Settings(events=frozenset(), metrics_port=0, activity_port=0)
+    assert [port["name"] for port in container(items)["ports"]] == ["probes"]
+    kinds = {item["kind"] for item in items}
+    assert not kinds & {"Service", "Role", "RoleBinding"}
+
+
+def test_the_nats_url_can_come_from_a_secret(helm: Helm) -> None:
+    manager = container(template(helm, {"nats": {"existingSecret": "nats", "existingSecretKey": "where"}}))
+    source = {"secretKeyRef": {"name": "nats", "key": "where"}}
+    assert {"name": "NATS_URL", "valueFrom": source} in manager["env"]
+
+
+def test_a_namespaced_release_has_no_cluster_wide_permissions(helm: Helm) -> None:
+    items = template(helm, VARIANTS["namespaced"])
+    assert [item for item in items if item["kind"].startswith("ClusterRole")] == []
+    roles = {item["metadata"]["namespace"] for item in items if item["kind"] == "Role"}
+    assert roles == {"default", "kube-public", NAMESPACE}
+    assert settings(template(helm, {"operator": NO_ELECTION | {"namespaces": ["a"]}})).namespaces == ("a",)
+
+
+@pytest.mark.control_plane
+@pytest.mark.usefixtures("monitoring_kinds")
+@each_variant
+def test_the_api_server_takes_every_variant_and_its_pods(
+    helm: Helm, empty_cluster: RealCluster, namespace: str, values: Object
+) -> None:
+    empty_cluster.kubectl("create", "serviceaccount", "existing", "-n", namespace)
+    before = everything(empty_cluster)
+    manifests = yaml.safe_dump_all(template(helm, values))
+    empty_cluster.kubectl("apply", *STRICT, stdin=manifests)
+    try:
+        name = only(template(helm, values), "Deployment")["metadata"]["name"]
+        rollout = ("rollout", "status", "deployment", name, "-n", namespace, "--timeout=60s")
+        empty_cluster.kubectl(*rollout)
+        empty_cluster.kubectl("diff", "--server-side", "-f", "-", stdin=manifests)
+    finally:
+        empty_cluster.kubectl("delete", "-f", "-", "--timeout=60s", stdin=manifests)
+    await_everything(empty_cluster, before)
+
+
+@pytest.mark.control_plane
+def test_install_upgrade_and_uninstall(
+    helm: Helm, empty_cluster: RealCluster, namespace: str, tmp_path: pathlib.Path
+) -> None:
+    """An upgrade brings the new CRD, and neither it nor an uninstall touches the rules."""
+    before = everything(empty_cluster)
+    release = (RELEASE, "--namespace", namespace)
+    wait = ("--wait", "--timeout", "60s")
+    notes = helm("install", *release, str(older_chart(tmp_path)), *wait, cluster=empty_cluster)
+    for command in commands(notes):
+        empty_cluster.kubectl(*command)
+    assert "Age" not in columns(empty_cluster)
+    empty_cluster.kubectl("apply", *STRICT, stdin=RULE.read_text())
+
+    upgraded = helm("upgrade", *release, str(CHART), *wait, values=PRODUCTION, cluster=empty_cluster)
+    assert "STATUS: deployed" in upgraded
+    assert "Age" in columns(empty_cluster)
+    empty_cluster.kubectl("get", "pdb", NAME, "-n", namespace)
+    empty_cluster.kubectl("get", "scalingrule", "my-app-scaling", "-n", "default")
+
+    helm("uninstall", *release, *wait, cluster=empty_cluster)
+    rule = "scalingrule.scaling.example.com/my-app-scaling"
+    served = "apiservice.apiregistration.k8s.io/v1.scaling.example.com"
+    await_everything(empty_cluster, before | {CRD, rule, served})
+
+    swept = {"crds": {"keep": False}}
+    helm("install", *release, str(CHART), *wait, values=swept, cluster=empty_cluster)
+    helm("uninstall", *release, *wait, cluster=empty_cluster)
+    await_everything(empty_cluster, before)
+
+
+def older_chart(directory: pathlib.Path) -> pathlib.Path:
+    """Copy the chart as if it came from a version whose CRD knew one column less."""
+    older = directory / CHART.name
+    shutil.copytree(CHART, older)
+    file = older / "files/scaling.example.com_scalingrules.yaml"
+    crd = yaml.safe_load(file.read_text())
+    shown = crd["spec"]["versions"][0]["additionalPrinterColumns"]
+    shown[:] = [column for column in shown if column["name"] != "Age"]
+    file.write_text(yaml.safe_dump(crd))
+    return older
+
+
+def columns(cluster: RealCluster) -> list[str]:
+    crd = json.loads(cluster.kubectl("get", CRD, "-o", "json"))
+    return [column["name"] for column in crd["spec"]["versions"][0]["additionalPrinterColumns"]]
+
+
+def commands(notes: str) -> list[list[str]]:
+    """Return the kubectl commands of NOTES.txt that end by themselves."""
+    lines = [line.split() for line in notes.splitlines() if line.startswith("  kubectl ")]
+    found = [line[1:] for line in lines if "port-forward" not in line]
+    assert found
+    return found
