@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from natsscaler.backlog import Backlog, Unknown
+from natsscaler.backlog import Backlog
+from natsscaler.consumers import Unknown
 from natsscaler.decision import Decision, Observation, messages_until_change
 from natsscaler.errors import Finding, Reason
 from natsscaler.rules import Rule

@@ -10,7 +10,8 @@ import math
 import msgspec
 from msgspec import Struct
 
-from natsscaler.backlog import Backlog, Unknown
+from natsscaler.backlog import Backlog
+from natsscaler.consumers import Unknown
 from natsscaler.errors import Reason
 from natsscaler.rules import Rule, RuleSpec
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from natsscaler.activity import Action
-from natsscaler.backlog import Backlog, Unknown
+from natsscaler.backlog import Backlog
 from natsscaler.conditions import Facts, compose
+from natsscaler.consumers import Unknown
 from natsscaler.decision import Observation, decide
 from natsscaler.errors import Finding, KubernetesError, Reason, ReplicasChanged
 from natsscaler.reactor.shared import Shared

@@ -10,7 +10,8 @@ import logging
 import math
 from functools import partial
 
-from natsscaler.backlog import Backlog, Unknown, measure
+from natsscaler.backlog import Backlog, measure
+from natsscaler.consumers import Unknown
 from natsscaler.decision import Observation, decide, messages_until_change
 from natsscaler.errors import Finding, MonitoringError, Reason
 from natsscaler.jsz import Reading

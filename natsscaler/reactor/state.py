@@ -2,7 +2,8 @@
 
 import math
 
-from natsscaler.backlog import Backlog, Source, Unknown
+from natsscaler.backlog import Backlog, Source
+from natsscaler.consumers import Unknown
 from natsscaler.decision import Decision, History, Observation
 from natsscaler.errors import Finding, Reason
 from natsscaler.reactor.ports import ConnectionPort, DoorbellPort

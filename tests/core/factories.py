@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from natsscaler.backlog import Backlog, Match, Source, Unknown
+from natsscaler.backlog import Backlog, Source
+from natsscaler.consumers import Match, Unknown
 from natsscaler.decision import Observation
 from natsscaler.errors import Reason
 from natsscaler.jsz import (

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from natsscaler.backlog import LISTED_CANDIDATES, Backlog, Match, Source, Unknown, measure
+from natsscaler.backlog import Backlog, Source, measure
+from natsscaler.consumers import LISTED_CANDIDATES, Match, Unknown
 from natsscaler.errors import Reason
 from natsscaler.jsz import AccountInfo, ConsumerInfo, Jsz, StreamInfo, View, known_subjects
 from natsscaler.rules import Rule

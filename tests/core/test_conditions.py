@@ -5,8 +5,9 @@ from itertools import product
 import pytest
 from msgspec.structs import replace
 
-from natsscaler.backlog import Backlog, Match, Unknown
+from natsscaler.backlog import Backlog
 from natsscaler.conditions import Facts, compose, invalid, merge
+from natsscaler.consumers import Match, Unknown
 from natsscaler.decision import History, decide, messages_until_change
 from natsscaler.errors import Finding, Reason
 from natsscaler.rules import Rule

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from natsscaler.backlog import Match
+from natsscaler.consumers import Match
 from natsscaler.crd import crd
 from natsscaler.errors import InvalidRule
 from natsscaler.rules import BacklogMode, EventSource, RuleSpec, parse

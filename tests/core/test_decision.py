@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from natsscaler.backlog import Backlog, Unknown
+from natsscaler.backlog import Backlog
+from natsscaler.consumers import Unknown
 from natsscaler.decision import (
     MIN_SECONDS_BETWEEN_UPS,
     Decision,
