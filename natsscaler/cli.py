@@ -54,9 +54,7 @@ def _main(arguments: Sequence[str]) -> int:
             configure_logging(settings.log_level)
             return uvloop.run(run(settings))
         if command == "demo":
-            from natsscaler.demo.scenario import demo  # noqa: PLC0415 - needs the extra `demo`
-
-            return demo(rest)
+            return _demo(rest)
     except SettingsError as error:
         print(f"natsscaler {command}: {error}", file=sys.stderr)
         return 2
@@ -65,6 +63,15 @@ def _main(arguments: Sequence[str]) -> int:
         return 0
     print(USAGE, end="", file=sys.stdout if command in ("-h", "--help", "help") else sys.stderr)
     return 0 if command in ("-h", "--help", "help") else 2
+
+
+def _demo(arguments: Sequence[str]) -> int:
+    try:
+        from natsscaler.demo.command import demo  # noqa: PLC0415 - needs the extra `demo`
+    except ModuleNotFoundError as error:
+        message = f"{error.name} is missing: install the extra 'demo' (pip install 'natsscaler[demo]')"
+        raise SettingsError(message) from error
+    return demo(arguments)
 
 
 class Health:

@@ -12,6 +12,8 @@ from typing import Self
 
 import httpx
 
+from natsscaler.demo.errors import DemoFailed
+
 READY_SECONDS = 10.0
 CONFIG = """
 listen: 127.0.0.1:{port}
@@ -21,7 +23,7 @@ jetstream {{ store_dir: "{store}" }}
 """
 
 
-class NatsServerError(RuntimeError):
+class NatsServerError(DemoFailed):
     """The server is not installed, did not become ready, or ended by itself."""
 
 
@@ -95,7 +97,7 @@ class NatsServer:
         except TimeoutError as error:
             await self.kill()
             raise NatsServerError(
-                f"{self.name} was not ready in {READY_SECONDS:g} s: see {self.log}"
+                f"{self.name} was not ready in {READY_SECONDS:g} s: {self._last_words()}"
             ) from error
 
     async def stop(self) -> None:
@@ -113,6 +115,12 @@ class NatsServer:
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
+    async def supervise(self) -> None:
+        """Wait for the server's end, which is not to come. Raises NatsServerError with its last words."""
+        if self._process:
+            await self._process.wait()
+            raise self._ended(self._process)
+
     async def __aenter__(self) -> Self:
         await self.start()
         return self
@@ -129,11 +137,18 @@ class NatsServer:
                     if (await client.get("/healthz")).is_success:
                         return
                 await asyncio.sleep(0.02)
-        raise NatsServerError(f"{self.name} ended with status {process.returncode}: see {self.log}")
+        raise self._ended(process)
+
+    def _ended(self, process: asyncio.subprocess.Process) -> NatsServerError:
+        return NatsServerError(f"{self.name} ended with status {process.returncode}: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return lines[-1] if lines else "it has written no log"
 
     async def _end(self, sent: signal.Signals) -> None:
         if self._process and self._process.returncode is None:
-            self.resume()
+            self.resume()  # before the signal: afterwards it would reap the child behind asyncio's back
             self._process.send_signal(sent)
             await self._process.wait()
 

@@ -1,46 +1,77 @@
-"""What the demo shows: the backlog, the replicas and each decision, line by line."""
+"""What the demo shows, in one of two views: plain lines, or a live picture on a terminal.
+
+Both write what happens as lines that stay (the scenario's steps, each decision with its reason); they differ
+in how they show the backlog and the replicas in between.
+"""
 
 import time
-from dataclasses import dataclass, field
-from typing import TextIO
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from natsscaler.demo.bursts import Burst
+from natsscaler.demo.chart import columns, resampled
 
 BAR = "█"
 LINE_SECONDS = 1.0
+SHOWN_SECONDS = 60.0
+LABEL_WIDTH = 15
+BACKLOG_ROWS, REPLICAS_ROWS = 5, 3
+LEAST_COLUMNS = 10
+LEAST_BACKLOG = 50
+"""What at least fills the height, so that a trickle looks like one."""
 
 
-@dataclass(slots=True)
-class Burst:
-    """One burst and what the Deployment did about it; times are monotonic."""
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a person needs to look for themselves."""
 
-    messages: int
-    began: float
-    before: int
-    changes: list[tuple[float, int]] = field(default_factory=list)
-    """When the replicas changed, and to how many."""
-    came_down: float | None = None
+    page: str
+    nats: str
+    kubectl: tuple[str, ...]
+    """Lines to paste."""
+    min_replicas: int
+    max_replicas: int
 
     @property
-    def scaled_up(self) -> bool:
-        return any(replicas > self.before for _, replicas in self.changes)
-
-    def __str__(self) -> str:
-        said = f"{self.messages} messages, "
-        if not self.scaled_up:
-            return said + "nothing scaled"
-        steps = []
-        highest = self.before
-        for when, replicas in self.changes:
-            if replicas > highest:
-                steps.append(f"→ {replicas} after {(when - self.began) * 1000:.0f} ms")
-                highest = replicas
-        said += f"scaled {self.before} {', '.join(steps)}"
-        if self.came_down is None:
-            return f"{said}; it did not come back to {self.before}"
-        return f"{said}; back to {self.before} after {self.came_down - self.began:.1f} s"
+    def lines(self) -> tuple[str, ...]:
+        return (f"page  {self.page}", f"NATS  {self.nats}", *self.kubectl)
 
 
-class View:
-    """Writes plain lines, each with the time since the beginning."""
+class View(Protocol):
+    """Where the scenario reports to; `with` begins and ends the showing."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def say(self, text: str) -> None:
+        """Write a line that stays, at any time, also when the showing is over."""
+
+    def introduce(self, facts: Facts) -> None:
+        """Tell how a person can look for themselves."""
+
+    def step(self, text: str) -> None:
+        """Tell what the scenario does now."""
+
+    def decision(self, reason: str, note: str) -> None:
+        """Show an Event of the operator."""
+
+    def sample(self, backlog: int, replicas: int, bursts: Sequence[Burst]) -> None:
+        """Show the present state."""
+
+
+class PlainView:
+    """Plain lines, each with the time since the beginning."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -48,20 +79,29 @@ class View:
         self._shown_at = float("-inf")
         self._replicas: int | None = None
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
     def say(self, text: str) -> None:
-        """Tell what happens or what can be done."""
         self._out.write(f"{text}\n")
         self._out.flush()
 
+    def introduce(self, facts: Facts) -> None:
+        for line in facts.lines:
+            self.say(line)
+
     def step(self, text: str) -> None:
-        """Tell what the scenario does now."""
         self._line(f"-- {text}")
 
     def decision(self, reason: str, note: str) -> None:
-        """Show an Event of the operator."""
         self._line(f">> {reason}: {note}")
 
-    def sample(self, backlog: int, replicas: int) -> None:
+    def sample(self, backlog: int, replicas: int, bursts: Sequence[Burst]) -> None:  # noqa: ARG002 - shown by say at the end
         """Show the present state if the replicas have changed, and otherwise once a second."""
         now = time.monotonic()
         if replicas == self._replicas and now - self._shown_at < LINE_SECONDS:
@@ -71,3 +111,92 @@ class View:
 
     def _line(self, text: str) -> None:
         self.say(f"{time.monotonic() - self._began:6.1f} s  {text}")
+
+
+class LiveView:
+    """A picture of the last minute at the bottom of the terminal; what stays scrolls away above it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
+        self._began = time.monotonic()
+        self._step = ""
+        self._facts: Facts | None = None
+        self._backlogs: list[tuple[float, int]] = []
+        self._replicas: list[tuple[float, int]] = []
+        self._bursts: Sequence[Burst] = ()
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the picture, without what is no longer true."""
+        self._live.update(Group(*self._charts()))
+        self._live.stop()
+
+    def say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def introduce(self, facts: Facts) -> None:
+        self._facts = facts
+
+    def step(self, text: str) -> None:
+        self._step = text
+        self._line("--", text, "bold")
+
+    def decision(self, reason: str, note: str) -> None:
+        self._line(">>", f"{reason}: {note}", "cyan")
+
+    def sample(self, backlog: int, replicas: int, bursts: Sequence[Burst]) -> None:
+        now = self._now()
+        for samples, value in ((self._backlogs, backlog), (self._replicas, replicas)):
+            samples.append((now, value))
+            while samples[0][0] < now - 2 * SHOWN_SECONDS:
+                del samples[0]
+        self._bursts = bursts
+        self._live.update(Group(*self._charts(), *self._notes()), refresh=True)
+
+    def _now(self) -> float:
+        return time.monotonic() - self._began
+
+    def _line(self, mark: str, text: str, style: str) -> None:
+        line = Table.grid(padding=(0, 1))
+        line.add_row(f"{self._now():6.1f} s ", Text(mark), Text(text, style=style))
+        self._console.print(line)
+
+    def _charts(self) -> list[RenderableType]:
+        if not self._facts or not self._backlogs:
+            return []
+        (_, backlog), (_, replicas) = self._backlogs[-1], self._replicas[-1]
+        bounds = f"{self._facts.min_replicas} to {self._facts.max_replicas}"
+        peak = max(value for _, value in self._backlogs)
+        charts = Table.grid()
+        charts.add_column(width=LABEL_WIDTH)
+        charts.add_column(no_wrap=True)
+        label = Text.assemble("backlog ", (str(backlog), "bold"), f"\npeak {peak}")
+        charts.add_row(
+            label, Text(self._chart(self._backlogs, BACKLOG_ROWS, max(peak, LEAST_BACKLOG)), style="yellow")
+        )
+        label = Text.assemble("replicas ", (str(replicas), "bold"), f"\nof {bounds}")
+        top = max(self._facts.max_replicas, replicas)
+        charts.add_row(label, Text(self._chart(self._replicas, REPLICAS_ROWS, top), style="green"))
+        return [Rule(f"natsscaler demo, the last {SHOWN_SECONDS:g} s", align="left"), charts]
+
+    def _chart(self, samples: Sequence[tuple[float, int]], height: int, top: int) -> str:
+        width = max(self._console.width - LABEL_WIDTH, LEAST_COLUMNS)
+        values = resampled(samples, self._now(), SHOWN_SECONDS, width)
+        return "\n".join(columns(values, height, top))
+
+    def _notes(self) -> list[RenderableType]:
+        facts = self._facts.lines if self._facts else ()
+        now = Text(f"{self._now():.0f} s  {self._step}", style="bold")
+        return [now, *(Text(str(burst)) for burst in self._bursts), *(Text(line) for line in facts)]
+
+
+def view_on(out: TextIO) -> View:
+    """Return the live view if `out` is a terminal that can move its cursor, else the plain one."""
+    console = Console(file=out)
+    return LiveView(console) if console.is_terminal and not console.is_dumb_terminal else PlainView(out)

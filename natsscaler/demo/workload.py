@@ -1,37 +1,28 @@
-"""What the demo scales: a Deployment with its rule, and workers that really pull and acknowledge.
+"""What the demo scales: publishers, and workers that really pull and acknowledge.
 
 The workers are simulated here, as many as the Deployment has replicas; its own pods, if any, do nothing.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-import msgspec
 import nats
-from kubernetes.aio import client
-from kubernetes.aio.client.exceptions import ApiException
 from nats.aio.client import Client
 from nats.errors import TimeoutError as NoMessageError
 from nats.js import JetStreamContext
 
-from natsscaler.crd import crd
-from natsscaler.rules import GROUP, KIND, PLURAL, VERSION, Target
+from natsscaler.demo.manifests import SUBJECT
 
-NAMESPACE = "natsscaler-demo"
-TARGET = Target(NAMESPACE, "my-app")
-
-STREAM, SUBJECT, CONSUMER = "ORDERS", "orders.processing", "workers"
+STREAM, CONSUMER = "ORDERS", "workers"
 MESSAGE_SECONDS = 0.05
 """What one message costs a worker: about 20 messages per second."""
 TRICKLE_PER_SECOND = 5
 FETCH_SECONDS = 1.0
 CHECK_SECONDS = 0.02
-ESTABLISH_SECONDS = 30.0
-NOT_FOUND, CONFLICT = 404, 409
 
 
 class Workload:
@@ -97,86 +88,3 @@ class Workload:
             await asyncio.sleep(MESSAGE_SECONDS)
             await message.ack()
         await subscription.unsubscribe()
-
-
-@asynccontextmanager
-async def manifests(api: client.ApiClient, rule_: dict[str, Any]) -> AsyncIterator[None]:
-    """Create what the demo needs; at the end delete what was created, but nothing that was there before."""
-    custom, core = client.CustomObjectsApi(api), client.CoreV1Api(api)
-    definitions = ("apiextensions.k8s.io", "v1", "customresourcedefinitions")
-    definition = msgspec.json.decode(msgspec.json.encode(crd()))
-    async with AsyncExitStack() as stack:
-        if await _created(custom.create_cluster_custom_object(*definitions, definition)):
-            name = definition["metadata"]["name"]
-            stack.push_async_callback(custom.delete_cluster_custom_object, *definitions, name)
-        namespace = client.V1Namespace(metadata=client.V1ObjectMeta(name=NAMESPACE))
-        if await _created(core.create_namespace(namespace)):
-            stack.push_async_callback(core.delete_namespace, NAMESPACE)
-        for group, plural, body in (("apps", "deployments", deployment()), (GROUP, PLURAL, rule_)):
-            where = (group, "v1", NAMESPACE, plural)
-            async with asyncio.timeout(ESTABLISH_SECONDS):
-                while not await _served(custom.create_namespaced_custom_object(*where, body)):  # noqa: ASYNC110 - the API tells nobody
-                    await asyncio.sleep(CHECK_SECONDS)
-            stack.push_async_callback(custom.delete_namespaced_custom_object, *where, TARGET.name)
-        yield
-
-
-async def _created(request: Any) -> bool:
-    """Tell whether an object was created; False: it was there already."""
-    try:
-        await request
-    except ApiException as error:
-        if error.status != CONFLICT:
-            raise
-        return False
-    return True
-
-
-async def _served(request: Any) -> bool:
-    """Tell whether an object was created; False: its kind is not served yet, as its definition is new."""
-    try:
-        await request
-    except ApiException as error:
-        if error.status != NOT_FOUND:
-            raise
-        return False
-    return True
-
-
-def deployment() -> dict[str, Any]:
-    """Make the Deployment; on a real cluster its pods do nothing, the workers are simulated here."""
-    labels = {"app": TARGET.name}
-    container = {"name": "pause", "image": "registry.k8s.io/pause:3.10"}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": TARGET.name, "namespace": NAMESPACE},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-        },
-    }
-
-
-def rule(url: str, monitoring_url: str) -> dict[str, Any]:
-    """Make the ScalingRule; its poll interval is long, so what happens sooner is by events."""
-    return {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": KIND,
-        "metadata": {"name": TARGET.name, "namespace": NAMESPACE},
-        "spec": {
-            "deploymentName": TARGET.name,
-            "namespace": NAMESPACE,
-            "minReplicas": 1,
-            "maxReplicas": 10,
-            "natsMonitoringURL": monitoring_url,
-            "subject": SUBJECT,
-            "scaleUpThreshold": 50,
-            "scaleDownThreshold": 10,
-            "pollIntervalSeconds": 30,
-            "messagesPerReplica": 50,
-            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 5}},
-            "nats": {"url": url},
-        },
-    }

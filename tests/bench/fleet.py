@@ -19,9 +19,10 @@ from nats.js.api import StorageType
 from natsscaler.crd import crd
 from natsscaler.demo.api_resources import DEPLOYMENTS
 from natsscaler.demo.api_server import EmbeddedKubernetes
+from natsscaler.demo.manifests import NAMESPACE, deployment, rule
 from natsscaler.demo.nats_server import NatsServer, free_ports
-from natsscaler.demo.scenario import run_operator, supervise
-from natsscaler.demo.workload import CONSUMER, NAMESPACE, deployment, rule
+from natsscaler.demo.operator import run_operator, supervise
+from natsscaler.demo.workload import CONSUMER
 from natsscaler.rules import GROUP, PLURAL
 
 START_SECONDS, REACTION_SECONDS = 120.0, 60.0

@@ -15,9 +15,10 @@ from nats.js import JetStreamContext
 
 from natsscaler.crd import crd
 from natsscaler.demo.api_server import EmbeddedKubernetes
+from natsscaler.demo.manifests import NAMESPACE, TARGET, deployment, rule
 from natsscaler.demo.nats_server import NatsServer, free_ports
-from natsscaler.demo.scenario import run_operator, supervise
-from natsscaler.demo.workload import CONSUMER, NAMESPACE, TARGET, deployment, rule
+from natsscaler.demo.operator import run_operator, supervise
+from natsscaler.demo.workload import CONSUMER
 from natsscaler.kube import Deployment, Watch, connect
 from natsscaler.rules import GROUP, PLURAL, VERSION, Target
 

@@ -1,0 +1,142 @@
+"""`natsscaler demo`: a real nats-server, a Kubernetes API, the operator unchanged, and two bursts."""
+
+import argparse
+import asyncio
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from kubernetes.aio.client.exceptions import ApiException
+from nats.errors import Error as NatsError
+
+from natsscaler.demo.api_server import EmbeddedKubernetes
+from natsscaler.demo.bursts import Burst
+from natsscaler.demo.errors import DemoFailed
+from natsscaler.demo.manifests import (
+    MAX_REPLICAS,
+    MIN_REPLICAS,
+    NAMESPACE,
+    explained,
+    manifests,
+    rule,
+)
+from natsscaler.demo.nats_server import NatsServer, free_ports
+from natsscaler.demo.operator import run_operator, supervise
+from natsscaler.demo.scenario import Scenario
+from natsscaler.demo.view import Facts, View, view_on
+from natsscaler.demo.workload import Workload
+from natsscaler.errors import SettingsError
+from natsscaler.kube import connect
+from natsscaler.kube.api import NETWORK_FAILURES
+
+FAILURES = (DemoFailed, SettingsError, ApiException, NatsError, *NETWORK_FAILURES)
+INTERRUPTED, TERMINATED = 130, 143
+"""128 and the signal's number, as a shell gives it."""
+
+
+def demo(arguments: Sequence[str]) -> int:
+    """Run `natsscaler demo`; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="natsscaler demo",
+        description="Show two bursts on a real nats-server scale a Deployment, in about 45 seconds.",
+    )
+    parser.add_argument("--keep-running", action="store_true", help="stay after the scenario, until Ctrl+C")
+    parser.add_argument(
+        "--kubeconfig",
+        type=Path,
+        help=f"use this cluster, in a namespace {NAMESPACE}, instead of an embedded Kubernetes API",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        return asyncio.run(run(options.kubeconfig, view_on(sys.stdout), keep_running=options.keep_running))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except asyncio.CancelledError:
+        return TERMINATED
+
+
+async def run(kubeconfig: Path | None, view: View, *, keep_running: bool) -> int:
+    """Show the scenario and sum it up; return the exit status."""
+    if task := asyncio.current_task():
+        for ending in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(ending, task.cancel)
+    status = 1
+    try:
+        with view:
+            bursts = await show(kubeconfig, view, keep_running=keep_running)
+        view.say("")
+        for burst in bursts:
+            view.say(str(burst))
+        view.say("To look around in it with kubectl and the page: natsscaler demo --keep-running")
+        status = 0
+    except* FAILURES as failures:
+        found = list(leaves(failures))
+        causes = [failure for failure in found if isinstance(failure, DemoFailed)] or found[:1]
+        for cause in causes:
+            view.say(f"The demo failed: {sentence(cause)}")
+    return status
+
+
+async def show(kubeconfig: Path | None, view: View, *, keep_running: bool) -> Sequence[Burst]:
+    """Run the servers and the scenario. Raises FAILURES, in a group where several things ran."""
+    async with AsyncExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="natsscaler-")))
+        kubectl = f"kubectl --kubeconfig {kubeconfig} -n {NAMESPACE}"
+        if kubeconfig is None:
+            kubeconfig = directory / "kubeconfig"
+            kubectl = f"kubectl --kubeconfig {kubeconfig}"
+            embedded = await stack.enter_async_context(EmbeddedKubernetes())
+            embedded.write_kubeconfig(kubeconfig, namespace=NAMESPACE)
+        api = await stack.enter_async_context(await connect(kubeconfig, in_cluster=False))
+        nats_server = await stack.enter_async_context(NatsServer(directory))
+        workload = await stack.enter_async_context(Workload(nats_server.url))
+        await stack.enter_async_context(manifests(api, rule(nats_server.url, nats_server.monitoring_url)))
+        (port,) = free_ports(1)
+        view.introduce(
+            Facts(
+                page=f"http://127.0.0.1:{port}/",
+                nats=f"{nats_server.url}, monitoring {nats_server.monitoring_url}",
+                kubectl=(f"{kubectl} get scalingrules", f"{kubectl} get deployments"),
+                min_replicas=MIN_REPLICAS,
+                max_replicas=MAX_REPLICAS,
+            )
+        )
+        log = directory / "operator.log"
+        operator = await stack.enter_async_context(run_operator(kubeconfig, log, activity_port=port))
+        scenario = Scenario(api, workload, view)
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(supervise(operator, log), name="operator"),
+                group.create_task(nats_server.supervise(), name="nats-server"),
+                *(group.create_task(job(), name=name) for name, job in scenario.background.items()),
+            ]
+            await scenario.play()
+            if keep_running:
+                view.step("still running, until Ctrl+C")
+                await asyncio.Event().wait()
+            for task in tasks:
+                task.cancel()
+    return scenario.bursts
+
+
+def leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
+    """Yield the exceptions in a group and in the groups in it."""
+    for failure in group.exceptions:
+        if isinstance(failure, BaseExceptionGroup):
+            yield from leaves(failure)
+        else:
+            yield failure
+
+
+def sentence(failure: Exception) -> str:
+    """Say what has failed."""
+    if isinstance(failure, ApiException):
+        return explained(failure)
+    if isinstance(failure, NatsError):
+        return f"NATS: {failure}"
+    if isinstance(failure, NETWORK_FAILURES):
+        return f"the Kubernetes API does not answer: {failure or type(failure).__name__}"
+    return str(failure)
