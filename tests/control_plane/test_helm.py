@@ -14,7 +14,7 @@ import yaml
 from natsscaler.rules import EventSource
 from natsscaler.settings import Settings, parse
 from tests.clusters import RealCluster
-from tests.conftest import find_helm
+from tests.conftest import CRD_FILE, find_helm
 from tests.control_plane.conftest import CONFIG, await_everything, everything, rendered
 
 Object = dict[str, Any]
@@ -370,16 +370,39 @@ def test_install_upgrade_and_uninstall(
     await_everything(empty_cluster, before)
 
 
+@pytest.mark.control_plane
+def test_a_crd_that_came_by_kubectl_is_taken_over_on_request(
+    helm: Helm, empty_cluster: RealCluster, namespace: str
+) -> None:
+    before = everything(empty_cluster)
+    empty_cluster.kubectl("apply", *STRICT, stdin=older_crd())
+    install = ("install", RELEASE, str(CHART), "--namespace", namespace)
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        helm(*install, cluster=empty_cluster)
+    assert "exists and cannot be imported" in refused.value.stderr
+    assert "Age" not in columns(empty_cluster)
+
+    take = ("--take-ownership", "--force-conflicts")
+    helm(*install, *take, values={"crds": {"keep": False}}, cluster=empty_cluster)
+    assert "Age" in columns(empty_cluster)
+    helm("uninstall", RELEASE, "--namespace", namespace, "--wait", cluster=empty_cluster)
+    await_everything(empty_cluster, before)
+
+
 def older_chart(directory: pathlib.Path) -> pathlib.Path:
-    """Copy the chart as if it came from a version whose CRD knew one column less."""
+    """Copy the chart as it could have been in an older version."""
     older = directory / CHART.name
     shutil.copytree(CHART, older)
-    file = older / "files/scaling.example.com_scalingrules.yaml"
-    crd = yaml.safe_load(file.read_text())
+    (older / "files" / CRD_FILE.name).write_text(older_crd())
+    return older
+
+
+def older_crd() -> str:
+    """Return the CRD without one of its columns."""
+    crd = yaml.safe_load(CRD_FILE.read_text())
     shown = crd["spec"]["versions"][0]["additionalPrinterColumns"]
     shown[:] = [column for column in shown if column["name"] != "Age"]
-    file.write_text(yaml.safe_dump(crd))
-    return older
+    return yaml.safe_dump(crd)
 
 
 def columns(cluster: RealCluster) -> list[str]:
