@@ -33,6 +33,9 @@ from natsscaler.web import Web
 
 log = logging.getLogger(__name__)
 
+KOPF_GRACE_SECONDS = 1.0
+"""How long Kopf may take to end its requests once all else has stopped; by itself it waits 5 s for them."""
+
 USAGE = """usage: natsscaler COMMAND [--help]
 
   run      watch ScalingRules and scale their Deployments
@@ -113,11 +116,14 @@ async def run(settings: Settings) -> int:
     web = Web(settings, activity, metrics, Health(kube, reactor), time.time)
     log.info("natsscaler %s starts", __version__)
     ours: list[asyncio.Task[None]] = []
+    watching: list[asyncio.Task[None]] = []
 
     async def stop() -> None:
         for task in ours:
             task.cancel()
         await asyncio.gather(*ours, return_exceptions=True)
+        for task in watching:
+            asyncio.get_running_loop().call_later(KOPF_GRACE_SECONDS, task.cancel)
 
     async def list_rules() -> None:
         await handlers.await_first_list(api, settings.namespaces)
@@ -137,12 +143,15 @@ async def run(settings: Settings) -> int:
             }
             ours += [group.create_task(_eternal(job, name), name=name) for name, job in work.items()]
             await asyncio.sleep(0)  # let the reactor open before kopf brings the first rule
-            await kopf.operator(
+            operator = kopf.operator(
                 registry=handlers.registry,
                 settings=handlers.settings(),
+                # Kopf would ask for the user's name, which an image's numeric user need not have.
+                identity="natsscaler",  # type: ignore[arg-type]  # a NewType that is not public
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,
             )
+            watching.append(group.create_task(operator, name="kopf"))
     except* Exception as failures:  # a supervision point: the process ends, and says why
         log.error("A task has died, so the process ends", exc_info=failures)  # noqa: TRY400
         status = 1
