@@ -3,9 +3,15 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
+VERSION      := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' natsscaler/__init__.py)
+REVISION     := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+PYTHON_IMAGE ?= python:3.13-slim
+IMG          ?= natsscaler:$(VERSION)
+EXAMPLES_IMG ?= natsscaler-examples:$(VERSION)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo run install uninstall deploy undeploy test check format test-integration bench generate lock \
-	control-plane clean
+.PHONY: help demo run install uninstall deploy undeploy test check format test-integration bench generate build \
+	docker-build test-docker test-containers lock control-plane clean
 
 KUBECTL ?= kubectl
 OVERLAY ?= config/default
@@ -46,6 +52,7 @@ check: $(VENV)/complete ## lint, formatting, types, import layers, generated fil
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/hadolint Dockerfile tests/Dockerfile
 	$(BIN)/python hack/generate.py --check
 
 format: $(VENV)/complete ## format and mend what can be mended by itself
@@ -64,6 +71,24 @@ bench: $(VENV)/complete ## reaction times, event-driven against poll-only, side 
 
 generate: $(VENV)/complete ## write the CRD, and what the Helm chart copies, anew
 	$(BIN)/python hack/generate.py
+
+build: $(VENV)/complete ## make dist/: an sdist, and the wheel built from it
+	$(BIN)/python -m build --no-isolation
+
+docker-build: ## build the operator's image as $(IMG), and the local stack's worker and publisher
+	docker build --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) --target examples --tag $(EXAMPLES_IMG) .
+	docker build --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) \
+	    --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag $(IMG) .
+	@docker image inspect --format '$(IMG): {{.Size}} bytes' $(IMG)
+
+test-docker: ## the tests of `make test` in a container: needs docker, but no Python
+	docker build --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) --file tests/Dockerfile --tag natsscaler-tests .
+	docker run --rm --init natsscaler-tests
+
+test-containers: $(VENV)/complete ## build and run the image and the local stack; needs docker
+	hack/containers/engine $(PYTHON_IMAGE) nats:2.12-alpine prom/prometheus:v3.5.0
+	KUBEBUILDER_ASSETS=$${KUBEBUILDER_ASSETS:-$$(hack/control-plane/build)} \
+	    $(BIN)/pytest --containers tests/containers $(PYTEST_FLAGS)
 
 lock: ## pin the newest versions that the ranges in pyproject.toml allow
 	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)

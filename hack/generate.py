@@ -1,7 +1,8 @@
 """Write what is made from other files; with --check, only compare.
 
-The CRD comes from natsscaler/rules.py and natsscaler/status.py, the versions of the Helm chart from
-natsscaler/__init__.py. A chart reads no files but its own, so it has copies of the CRD and of the alerts.
+The CRD comes from natsscaler/rules.py and natsscaler/status.py, the versions of the Helm chart and of the
+manifests' image from natsscaler/__init__.py. A chart reads no files but its own, so it has copies of the
+CRD and of the alerts.
 """
 
 import re
@@ -16,6 +17,7 @@ from natsscaler.crd import crd
 ROOT = Path(__file__).parent.parent
 CRD = ROOT / "config/crd/bases/scaling.example.com_scalingrules.yaml"
 ALERTS = ROOT / "config/prometheus/prometheus_rule.yaml"
+MANAGER = ROOT / "config/manager/kustomization.yaml"
 CHART = ROOT / "helm/scaling-operator"
 
 
@@ -33,9 +35,10 @@ def generated() -> dict[Path, str]:
     made = header + yaml.dump(crd(), Dumper=NoAliases, sort_keys=False, width=110, allow_unicode=True)
     about = CHART / "Chart.yaml"
     versions = re.sub(r"(?m)^(version|appVersion): .*$", rf"\1: {__version__}", about.read_text())
+    manager = re.sub(r"(?m)^( *newTag): .*$", rf"\1: {__version__}", MANAGER.read_text())
     copy = f"# A copy of {ALERTS.relative_to(ROOT)}, by `make generate`.\n{ALERTS.read_text()}"
     files = CHART / "files"
-    return {CRD: made, files / CRD.name: made, files / ALERTS.name: copy, about: versions}
+    return {CRD: made, files / CRD.name: made, files / ALERTS.name: copy, about: versions, MANAGER: manager}
 
 
 def main() -> int:

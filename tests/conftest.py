@@ -46,6 +46,10 @@ class KubeApi:
             await self.server.start()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--containers", action="store_true", help="run the tests that need a container engine")
+
+
 def pytest_report_header() -> str:
     assets = assets_from_environment()
     return f"control plane: {assets}" if assets else "control plane: none (KUBEBUILDER_ASSETS is not set)"
@@ -63,6 +67,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item
         for item in items
         if (item.get_closest_marker("control_plane") and not assets_from_environment())
+        or (item.get_closest_marker("containers") and not config.getoption("--containers"))
         or ("kubectl" in getattr(item, "fixturenames", ()) and not find_kubectl())
         or ("helm" in getattr(item, "fixturenames", ()) and not find_helm())
     ]
