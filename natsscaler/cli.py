@@ -112,7 +112,7 @@ async def run(settings: Settings) -> int:
 
     reactor = Reactor(settings, monitoring, metrics, activity, connection)
     kube = Kube(api, settings.namespaces, reactor.ring_target, socket.gethostname())
-    handlers = Handlers(reactor, api.configuration)
+    handlers = Handlers(reactor, api)
     web = Web(settings, activity, metrics, Health(kube, reactor), time.time)
     log.info("natsscaler %s starts", __version__)
     ours: list[asyncio.Task[None]] = []
@@ -126,12 +126,12 @@ async def run(settings: Settings) -> int:
             asyncio.get_running_loop().call_later(KOPF_GRACE_SECONDS, task.cancel)
 
     async def list_rules() -> None:
-        await handlers.await_first_list(api, settings.namespaces)
+        await handlers.await_first_list(settings.namespaces)
         reactor.listed.set()
         log.info("All ScalingRules are known: %d", len(reactor.keys))
         await asyncio.Event().wait()
 
-    handlers.on_cleanup(stop)
+    handlers.on_exit(stop)
     status = 0
     try:
         async with asyncio.TaskGroup() as group:

@@ -13,7 +13,8 @@ import kopf
 import msgspec
 from kubernetes.aio import client
 
-from natsscaler.errors import Finding, InvalidRule
+from natsscaler.errors import Finding, InvalidRule, KubernetesError
+from natsscaler.kube.api import NETWORK_FAILURES, request
 from natsscaler.reactor import Reactor
 from natsscaler.rules import GROUP, PLURAL, VERSION, RuleKey, parse
 from natsscaler.status import RuleStatus
@@ -27,10 +28,10 @@ LIST_RETRY_SECONDS = 1.0
 class Handlers:
     """Feeds the reactor, and knows when every rule that existed at the start has been seen."""
 
-    def __init__(self, reactor: Reactor, configuration: client.Configuration) -> None:
+    def __init__(self, reactor: Reactor, api: client.ApiClient) -> None:
         self.registry = kopf.OperatorRegistry()
         self._reactor = reactor
-        self._configuration = configuration
+        self._api = api
         self._seen: set[RuleKey] = set()
         self._news = asyncio.Event()
         kopf.on.login(registry=self.registry)(self._login)
@@ -41,7 +42,7 @@ class Handlers:
         settings = kopf.OperatorSettings()
         settings.posting.enabled = False  # Events are written by the reactor, with their own reasons
         settings.peering.standalone = True  # leadership is no matter of kopf's peering
-        settings.scanning.disabled = False
+        settings.scanning.disabled = True  # no permission to watch CRDs and namespaces: see _await_served
         settings.watching.connect_timeout = 60
         settings.watching.server_timeout = 600
         settings.watching.client_timeout = 660
@@ -49,12 +50,12 @@ class Handlers:
         settings.networking.connect_timeout = 10
         return settings
 
-    async def await_first_list(self, api: client.ApiClient, namespaces: tuple[str, ...]) -> None:
+    async def await_first_list(self, namespaces: tuple[str, ...]) -> None:
         """Return once every rule that exists now has come by as an event, or has gone."""
         while True:
             try:
-                missing = await _list_rules(api, namespaces) - self._seen
-            except (client.ApiException, OSError, TimeoutError) as error:
+                missing = await _list_rules(self._api, namespaces) - self._seen
+            except (client.ApiException, *NETWORK_FAILURES) as error:
                 log.warning("Cannot list ScalingRules yet: %s", getattr(error, "reason", error))
             else:
                 if not missing:
@@ -66,17 +67,44 @@ class Handlers:
             except TimeoutError:
                 continue
 
-    def on_cleanup(self, stop: Callable[[], Awaitable[None]]) -> None:
+    def on_exit(self, stop: Callable[[], Awaitable[None]]) -> None:
         """Have kopf call this when it is told to exit, before it looks for tasks that are left."""
+
+        async def startup(**_: object) -> None:
+            try:
+                await self._await_served()
+            except asyncio.CancelledError:  # told to exit: kopf cleans up only what has started up
+                await stop()
+                raise
 
         async def cleanup(**_: object) -> None:
             await stop()
 
+        kopf.on.startup(registry=self.registry)(startup)
         kopf.on.cleanup(registry=self.registry)(cleanup)
+
+    async def _await_served(self) -> None:
+        """Return once the API server serves ScalingRules.
+
+        Kopf looks for the kind once, when it starts. It would notice a CRD that is created later if it could
+        watch all CRDs; asking for this one kind takes no permission at all.
+        """
+        reported = ""
+        while True:
+            try:
+                if await _served(self._api):
+                    return
+                problem = "there is no such kind: install its CRD"
+            except KubernetesError as error:
+                problem = error.message
+            if problem != reported:
+                log.warning("Waiting for ScalingRules: %s", problem)
+            reported = problem
+            await asyncio.sleep(LIST_RETRY_SECONDS)
 
     async def _login(self, **_: object) -> kopf.ConnectionInfo:
         """Let kopf use the credentials that the rest of the process uses."""
-        configuration = self._configuration
+        configuration = self._api.configuration
         header = await configuration.get_api_key_with_prefix("BearerToken")
         return kopf.ConnectionInfo(
             server=configuration.host,
@@ -125,6 +153,17 @@ class _Rule(msgspec.Struct):
 
 class _Rules(msgspec.Struct):
     items: list[_Rule]
+
+
+async def _served(api: client.ApiClient) -> bool:
+    """Look where kopf will look: the list of groups and the list of a group's kinds grow one by one."""
+    async with request("list", "API groups"):
+        groups = await client.ApisApi(api).get_api_versions()
+    if all(group.name != GROUP for group in groups.groups):
+        return False
+    async with request("list", f"the kinds of {GROUP}/{VERSION}"):
+        kinds = await client.CustomObjectsApi(api).get_api_resources(GROUP, VERSION)
+    return any(kind.name == PLURAL for kind in kinds.resources)
 
 
 async def _list_rules(api: client.ApiClient, namespaces: tuple[str, ...]) -> set[RuleKey]:

@@ -15,7 +15,7 @@ from natsscaler import __version__
 from natsscaler.metrics import Metrics
 from natsscaler.rules import parse
 from tests.clusters import RealCluster
-from tests.control_plane.conftest import CONFIG, everything, rendered
+from tests.control_plane.conftest import CONFIG, await_everything, everything, rendered
 
 NAMESPACE, NAME = "scaling-operator-system", "scaling-operator-controller-manager"
 NODES, ZONE = ("node-0", "node-1", "node-2"), "topology.kubernetes.io/zone"
@@ -49,7 +49,7 @@ def test_the_default_runs_is_stable_and_leaves_nothing_over(empty_cluster: RealC
         rollout(empty_cluster)
         apply(empty_cluster, "default")
         empty_cluster.kubectl("diff", "--server-side", "-k", str(CONFIG / "default"))
-    assert everything(empty_cluster) == before
+    await_everything(empty_cluster, before)
 
 
 @pytest.mark.control_plane
@@ -86,7 +86,7 @@ def test_production_spreads_its_two_pods_and_guards_one(
             assert "--leader-elect" in container["args"]
         apply(empty_cluster, "overlays/production")
         empty_cluster.kubectl("diff", "--server-side", "-k", str(CONFIG / "overlays/production"))
-    assert everything(empty_cluster) == before
+    await_everything(empty_cluster, before)
 
 
 @pytest.mark.control_plane

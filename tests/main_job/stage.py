@@ -36,11 +36,12 @@ class Stage:
         self._log = directory / "operator.log"
         self._operators: list[asyncio.subprocess.Process] = []
 
-    async def start(self, *flags: str) -> asyncio.subprocess.Process:
+    async def start(self, *flags: str, everywhere: bool = False) -> asyncio.subprocess.Process:
+        namespace = () if everywhere else ("--namespace", self.namespace)
         with self._log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-c", START, "run", "--kubeconfig", str(self._kubeconfig)),
-                *("--namespace", self.namespace, *OFF, *flags),
+                *(*namespace, *OFF, *flags),
                 stderr=log,
                 env={name: value for name, value in os.environ.items() if "KUBERNETES" not in name},
             )

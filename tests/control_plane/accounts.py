@@ -1,0 +1,160 @@
+"""ServiceAccounts with what config/ grants, or less, and the operator that runs as one of them."""
+
+import asyncio
+import functools
+import json
+import os
+import pathlib
+import re
+import urllib.error
+import urllib.request
+from typing import Any, NamedTuple
+
+import yaml
+from kubernetes.aio import client
+
+from natsscaler.demo.nats_server import NatsServer
+from tests.clusters import RealCluster, free_port
+from tests.conftest import KubeApi
+from tests.control_plane.conftest import CONFIG, rendered
+from tests.main_job.stage import Stage
+
+LONG = 300
+"""A poll interval that no test waits for."""
+REFUSAL = re.compile("forbidden|may not")
+ROLES, BINDINGS = ("Role", "ClusterRole"), ("RoleBinding", "ClusterRoleBinding")
+
+
+class Permission(NamedTuple):
+    """One verb on one resource."""
+
+    group: str
+    resource: str
+    verb: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}.{self.group}"
+
+
+def permissions() -> list[Permission]:
+    """Read from config/rbac what the operator's ServiceAccount is granted."""
+    objects = [yaml.safe_load(path.read_text()) for path in CONFIG.glob("rbac/*_role*.yaml")]
+    bound = {item["roleRef"]["name"] for item in objects if item["kind"] in BINDINGS}
+    return [
+        Permission(group, resource, verb)
+        for item in objects
+        if item["metadata"]["name"] in bound
+        for rule in item["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        if group != "coordination.k8s.io"  # until leaders are elected
+    ]
+
+
+PERMISSIONS = permissions()
+
+
+class Account:
+    """The operator as a ServiceAccount, and the world as an administrator sees it."""
+
+    def __init__(self, kube_api: KubeApi, nats_server: NatsServer, directory: pathlib.Path) -> None:
+        self.api = kube_api.client
+        self.stage = Stage(kube_api, nats_server, directory)
+        self._log = directory / "operator.log"
+        self._log.touch()
+        self._probes = free_port()
+        self._objects = client.CustomObjectsApi(kube_api.client)
+
+    async def start(self, *, everywhere: bool = True) -> asyncio.subprocess.Process:
+        return await self.stage.start("--probe-port", str(self._probes), everywhere=everywhere)
+
+    async def burst(self) -> None:
+        """Make a Deployment, a rule for it, and a burst that wants five replicas."""
+        await self.stage.create_deployment()
+        await self.stage.apply_sample(pollIntervalSeconds=LONG, messagesPerReplica=20)
+        await self.stage.publish(100)
+
+    async def able(self) -> tuple[str, str]:
+        return await self.stage.condition("AbleToScale")
+
+    async def events(self) -> set[str]:
+        found: Any = await self._objects.list_namespaced_custom_object(
+            "events.k8s.io", "v1", self.stage.namespace, "events"
+        )
+        return {item["reason"] for item in found["items"] if item["reportingController"] == "natsscaler"}
+
+    async def ready(self) -> str:
+        return await asyncio.to_thread(self._get, f"http://127.0.0.1:{self._probes}/readyz")
+
+    async def refusals(self, what: str) -> int:
+        """Count the lines of the log that tell of a refused request for a resource."""
+        lines = self._log.read_text().lower().splitlines()
+        return sum(1 for line in lines if what in line and REFUSAL.search(line))
+
+    async def logged(self, what: str) -> bool:
+        return what in self._log.read_text().lower()
+
+    async def is_refused(self, what: str, times: int = 1) -> bool:
+        return await self.refusals(what) >= times
+
+    async def refused(self, what: str, times: int = 1) -> None:
+        await self.stage.becomes(True, functools.partial(self.is_refused, what, times))
+
+    def _get(self, url: str) -> str:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                text: str = answer.read().decode()
+        except urllib.error.HTTPError as error:
+            text = error.read().decode()
+        except OSError:
+            text = "no answer"
+        return text
+
+
+def grants(directory: str, namespace: str, scratch: pathlib.Path) -> list[dict[str, Any]]:
+    """Render the ServiceAccount, roles and bindings of a directory of config/, for another namespace."""
+    (scratch / "kustomization.yaml").write_text(
+        json.dumps(
+            {
+                "resources": [os.path.relpath(CONFIG / directory, scratch)],
+                "namespace": namespace,
+                "nameSuffix": f"-{namespace}",
+            }
+        )
+    )
+    kinds = {"ServiceAccount", *ROLES, *BINDINGS}
+    return [item for item in rendered(scratch) if item["kind"] in kinds]
+
+
+def narrowed(item: dict[str, Any], without: tuple[Permission, ...]) -> dict[str, Any]:
+    """Take permissions out of a role."""
+    for rule in item.get("rules", ()):
+        (group,), (resource,) = rule["apiGroups"], rule["resources"]
+        rule["verbs"] = [v for v in rule["verbs"] if Permission(group, resource, v) not in without]
+    if "rules" in item:
+        item["rules"] = [rule for rule in item["rules"] if rule["verbs"]]
+    return item
+
+
+def login(cluster: RealCluster, namespace: str, name: str, path: pathlib.Path) -> pathlib.Path:
+    """Write a kubeconfig with a token of the ServiceAccount."""
+    kubeconfig = json.loads(cluster.kubeconfig.read_text())
+    token = cluster.kubectl("create", "token", name, "-n", namespace).strip()
+    kubeconfig["users"][0]["user"] = {"token": token}
+    path.write_text(json.dumps(kubeconfig))
+    return path
+
+
+async def is_granted(api: client.ApiClient, user: str, namespace: str, permission: Permission) -> bool:
+    resource, _, subresource = permission.resource.partition("/")
+    attributes = {
+        "group": permission.group,
+        "resource": resource,
+        "subresource": subresource,
+        "verb": permission.verb,
+        "namespace": namespace,
+    }
+    review: Any = {"spec": {"user": user, "resourceAttributes": attributes}}
+    answer: Any = await client.AuthorizationV1Api(api).create_subject_access_review(review)
+    return bool(answer.status.allowed)
