@@ -28,8 +28,8 @@ class Facts(NamedTuple):
     decision: Decision | None
     unable: Finding | None
     """What keeps the Deployment from being scaled by this rule."""
-    events: Finding
-    """Listening, or what keeps events from waking the rule."""
+    events: Finding | None
+    """Listening, or what keeps events from waking the rule; None: not known yet."""
     late: bool
     """The read budget made the last evaluation miss its deadline."""
     next_change: float | None
@@ -55,6 +55,10 @@ def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
             messages_until_change=messages_until_change(rule, seen),
             next_change_time=rfc3339(facts.next_change) if facts.next_change else None,
         )
+    conditions = merge(_conditions(facts), previous, rule.generation, facts.now)
+    events = previous.condition("EventDriven")
+    if facts.events is None and events:
+        conditions += (events,)
     return replace(
         previous,
         observed_generation=rule.generation,
@@ -62,7 +66,7 @@ def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
         pending_messages=known.messages if known else None,
         backlog_source=known.source if known else previous.backlog_source,
         last_decision=last,
-        conditions=merge(_conditions(facts), previous, rule.generation, facts.now),
+        conditions=conditions,
     )
 
 
@@ -106,7 +110,7 @@ def _conditions(facts: Facts) -> dict[str, tuple[str, Finding]]:
     obstacle = facts.unable or doubt
     active = _switched_off(facts) or doubt
     limited = facts.decision.limited_by if facts.decision else None
-    return {
+    findings = {
         "Ready": (
             ("False", obstacle)
             if obstacle
@@ -127,8 +131,11 @@ def _conditions(facts: Facts) -> dict[str, tuple[str, Finding]]:
             if limited
             else ("False", Finding(Reason.DESIRED_WITHIN_RANGE, "The desired replicas are within the bounds"))
         ),
-        "EventDriven": ("True" if facts.events.reason is Reason.LISTENING else "False", facts.events),
     }
+    if facts.events:
+        listening = facts.events.reason is Reason.LISTENING
+        findings["EventDriven"] = ("True" if listening else "False", facts.events)
+    return findings
 
 
 def _source(facts: Facts) -> str:

@@ -1,9 +1,7 @@
-"""NATS connections, advisories and doorbells: what wakes a rule before its deadline.
+"""Connections to NATS and the advisories on them: what wakes rules before their deadlines.
 
-Nothing heard here is ever acted upon as a number: it only rings, and the truth is read from `/jsz`.
-JetStream sends no advisory when a message is published, so a doorbell counts messages: a core subscription
-with auto-unsubscribe, which the server itself ends. A connection is never reconnected by nats-py: each
-attempt is a new client on an address that the allow-list has just checked (docs/decisions/0003).
+Nothing heard here is ever acted upon as a number: it only rings, and the truth is read from `/jsz`. A
+connection is supervised: it is made anew, for ever, whatever it was lost by (docs/decisions/0003).
 """
 
 import asyncio
@@ -20,8 +18,9 @@ import nats.errors
 from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
+from natsscaler.dialing import CONNECT_SECONDS, NATS_ERRORS, dial
+from natsscaler.doorbell import Doorbell
 from natsscaler.errors import Finding, NotAllowed, Reason, excerpt
 from natsscaler.metrics import Metrics
 from natsscaler.network import AllowList
@@ -32,12 +31,10 @@ ADVISORY = "$JS.EVENT.ADVISORY."
 STREAM_ACTIONS = ("CREATED", "UPDATED", "DELETED", "LEADER_ELECTED", "QUORUM_LOST")
 CONSUMER_ACTIONS = ("CREATED", "DELETED", "PAUSE", "LEADER_ELECTED", "QUORUM_LOST")
 USER_INFO = "$SYS.REQ.USER.INFO"
-CONNECT_SECONDS = 5
 FLUSH_SECONDS = 2
 RETRY_SECONDS = (0.5, 10.0)
-"""Between attempts to connect: the first wait, and the one that doubling ends at."""
-PING_SECONDS = 10
-NATS_ERRORS = (nats.errors.Error, OSError, TimeoutError)
+"""Between attempts to connect: the first wait, and the one that doubling ends at. A connection that stayed up
+for longer than the latter begins anew with the former."""
 
 
 class Advisory(NamedTuple):
@@ -66,65 +63,6 @@ class UserInfo(Struct):
     data: Data
 
 
-class Doorbell:
-    """Rings once, after a number of messages on the subjects that feed a backlog."""
-
-    def __init__(self, limit: int, ring: Callable[[], None], metrics: Metrics) -> None:
-        self.limit = limit
-        self.rang = False
-        self.last_delivery = -1.0
-        """On the clock of time.monotonic; negative: none yet."""
-        self.largest = 1
-        """Size of the largest message seen, in bytes."""
-        self._ring = ring
-        self._metrics = metrics
-        self._subscriptions: list[Subscription] = []
-
-    @property
-    def deliveries(self) -> int:
-        """Messages delivered so far."""
-        return sum(subscription.delivered for subscription in self._subscriptions)
-
-    async def subscribe(self, client: Client, subjects: Sequence[str]) -> None:
-        """Start listening; the caller must flush before it reads what the doorbell is to guard."""
-        for subject in subjects:
-            subscription = await client.subscribe(subject, cb=self._deliver)
-            self._subscriptions.append(subscription)
-            await subscription.unsubscribe(limit=self.limit)
-
-    async def lower(self, limit: int) -> None:
-        """Ring after fewer messages. Never the other way: a raised limit can leave the doorbell deaf."""
-        if limit >= self.limit or self.rang:
-            return
-        self.limit = limit
-        remaining = limit - self.deliveries
-        if remaining <= 0:
-            self._rings()
-            return
-        for subscription in self._subscriptions:
-            with suppress(*NATS_ERRORS):
-                await subscription.unsubscribe(limit=subscription.delivered + remaining)
-
-    async def close(self) -> None:
-        """Stop listening."""
-        self.rang = True
-        for subscription in self._subscriptions:
-            with suppress(*NATS_ERRORS):
-                await subscription.unsubscribe()
-
-    async def _deliver(self, message: Msg) -> None:
-        self.last_delivery = time.monotonic()
-        self.largest = max(self.largest, len(message.data))
-        self._metrics.doorbell.inc()
-        if self.deliveries >= self.limit:
-            self._rings()
-
-    def _rings(self) -> None:
-        if not self.rang:
-            self.rang = True
-            self._ring()
-
-
 class Connection:
     """One supervised connection to NATS, shared by all rules that lead there."""
 
@@ -141,7 +79,7 @@ class Connection:
         self.account = ""
         self.server_id = ""
         self.cluster = ""
-        self._state = Finding(Reason.NOT_CONNECTED, f"not connected to NATS at {_shown(url)} yet")
+        self._state: Finding | None = None
         self._allow = allow
         self._metrics = metrics
         self._advised = advised
@@ -152,8 +90,8 @@ class Connection:
         self._gossiped: tuple[str, ...] = ()
 
     @property
-    def state(self) -> Finding:
-        """Listening, or why not."""
+    def state(self) -> Finding | None:
+        """Listening, or why not; None until the first attempt has succeeded or failed."""
         return self._state
 
     def denied(self, subjects: Sequence[str]) -> str | None:
@@ -166,9 +104,9 @@ class Connection:
         """Subscribe a doorbell; it guards only after `settle`. None where there is no connection."""
         if self._client is None:
             return None
-        bell = Doorbell(limit, ring, self._metrics)
+        bell = Doorbell(self._client, limit, ring, self._metrics)
         try:
-            await bell.subscribe(self._client, subjects)
+            await bell.subscribe(subjects)
         except NATS_ERRORS:
             await bell.close()
             return None
@@ -177,13 +115,12 @@ class Connection:
     async def settle(self) -> bool:
         """Return once the server has seen every subscription made so far; False if it has not.
 
-        Twice, because nats-py can write the PING of a flush ahead of a SUB that is still in its buffer.
+        Must not be cancelled: nats-py stops reading at the answer to a flush that was.
         """
         if self._client is None:
             return False
         try:
-            await self._client.flush(FLUSH_SECONDS)
-            await self._client.flush(FLUSH_SECONDS)
+            await self._flush(self._client)
         except NATS_ERRORS:
             self._closed.set()
             return False
@@ -194,9 +131,10 @@ class Connection:
         wait = RETRY_SECONDS[0]
         try:
             while True:
+                before, began = self._state, time.monotonic()
                 try:
                     await self._connect()
-                    wait = RETRY_SECONDS[0]
+                    before = self._state
                     await self._advised(self, None)
                     await self._closed.wait()
                     self._lost("the connection was lost")
@@ -206,18 +144,20 @@ class Connection:
                     log.exception("The connection to NATS at %s failed", _shown(self.url))
                     self._lost("the server does not speak as NATS does")
                 await self._drop()
-                await self._advised(self, None)
+                if before is None or before.reason is not Reason.NOT_CONNECTED:
+                    await self._advised(self, None)
+                if time.monotonic() - began > CONNECT_SECONDS + RETRY_SECONDS[1]:
+                    wait = RETRY_SECONDS[0]
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, RETRY_SECONDS[1])
         finally:
             await self._drop()
 
     def _lost(self, why: str) -> None:
-        reason = Reason.NOT_CONNECTED
-        message = f"not connected to NATS at {_shown(self.url)}: {why}"
-        if (reason, message) != self._state:
-            log.warning("%s", message)
-        self._state = Finding(reason, message)
+        state = Finding(Reason.NOT_CONNECTED, f"not connected to NATS at {_shown(self.url)}: {why}")
+        if state != self._state:
+            log.warning("%s", state.message)
+        self._state = state
 
     async def _drop(self) -> None:
         client, self._client = self._client, None
@@ -227,13 +167,8 @@ class Connection:
                 await client.close()
 
     async def _connect(self) -> None:
-        closed = self._closed = asyncio.Event()
         self._denied.clear()
-
-        async def on_closed() -> None:
-            closed.set()
-
-        client = await self._open(on_closed)
+        client, self._closed = await dial(self.url, self._gossiped, self._allow, self._error)
         self._client = client
         self._metrics.connected.inc()
         if self._advisories:
@@ -241,7 +176,7 @@ class Connection:
                 for action in actions:
                     await client.subscribe(f"{ADVISORY}{kind}.{action}.>", cb=self._advisory)
         await self._identify(client)
-        await client.flush(FLUSH_SECONDS)
+        await self._flush(client)
         self._gossiped = tuple(uri.netloc for uri in client.discovered_servers)
         denied = next(iter(sorted(self._denied)), None)
         if denied:
@@ -258,42 +193,10 @@ class Connection:
             self._state = Finding(Reason.LISTENING, f"listening on NATS at {_shown(self.url)}")
         log.info("Connected to NATS at %s, account %s", _shown(self.url), self.account)
 
-    async def _open(self, on_closed: Callable[[], Awaitable[None]]) -> Client:
-        parts = urlsplit(self.url)
-        login = self.url.split("://", 1)[1].rpartition("@")[0]
-        failure: Exception = OSError("no address")
-        for server in (parts.netloc.rpartition("@")[2], *self._gossiped):
-            place = urlsplit(f"//{server}")
-            host, port = place.hostname or "", place.port or 4222
-            try:
-                addresses = await self._allow.resolve(host, port)
-            except (NotAllowed, OSError) as error:
-                failure = error
-                continue
-            for address in addresses:
-                shown = f"[{address}]" if ":" in address else address
-                client = Client()
-                try:
-                    async with asyncio.timeout(CONNECT_SECONDS):
-                        await client.connect(
-                            f"{parts.scheme}://{login + '@' if login else ''}{shown}:{port}",
-                            name="natsscaler",
-                            allow_reconnect=False,
-                            max_reconnect_attempts=1,
-                            reconnect_time_wait=0,
-                            connect_timeout=CONNECT_SECONDS,
-                            ping_interval=PING_SECONDS,
-                            error_cb=self._error,
-                            closed_cb=on_closed,
-                            tls_hostname=host,
-                        )
-                except NATS_ERRORS as error:
-                    failure = error
-                    with suppress(*NATS_ERRORS):
-                        await client.close()
-                else:
-                    return client
-        raise failure
+    async def _flush(self, client: Client) -> None:
+        """Flush twice: nats-py can write the PING of a flush ahead of a SUB that is still in its buffer."""
+        await client.flush(FLUSH_SECONDS)
+        await client.flush(FLUSH_SECONDS)
 
     async def _identify(self, client: Client) -> None:
         self.account = self.server_id = self.cluster = ""

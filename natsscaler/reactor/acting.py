@@ -71,6 +71,8 @@ class Actor:
     async def _carry_out(self, state: RuleState, rung_at: float) -> None:
         try:
             async with self._shared.writes:
+                if state.gone:
+                    return
                 await self._scale(state, rung_at)
                 if self._worth_writing(state):
                     await self._record(state)

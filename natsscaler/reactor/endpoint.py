@@ -1,27 +1,25 @@
 """One monitoring endpoint: wait for a ring or a deadline, read once, evaluate every rule concerned.
 
 Rings coalesce for a moment, reads are paced by the server's budget, and one read serves all rules that
-rang, are due, or would soon be. A doorbell is armed before the read that it follows, so that no message
-falls between the two.
+rang, are due, or would soon be. A ring that comes after a read has begun asks for another one.
 """
 
 import asyncio
 import logging
 import math
-from functools import partial
+from typing import NamedTuple
 
-from natsscaler.backlog import Backlog, measure
+from natsscaler.backlog import measure
 from natsscaler.consumers import Unknown
-from natsscaler.decision import Observation, decide, messages_until_change
+from natsscaler.decision import Observation, decide
 from natsscaler.errors import Finding, MonitoringError, Reason
 from natsscaler.jsz import Reading
-from natsscaler.reactor.acting import Actor, acts
+from natsscaler.reactor.acting import Actor
 from natsscaler.reactor.budget import Budget
-from natsscaler.reactor.ports import ConnectionPort
+from natsscaler.reactor.listening import CONFIRM_SECONDS, Listening
 from natsscaler.reactor.shared import Shared
-from natsscaler.reactor.state import BACKOFF_SECONDS, CONFIRM_SECONDS, RuleState
-from natsscaler.rules import EventSource, RuleKey
-from natsscaler.subjects import too_wide
+from natsscaler.reactor.state import RuleState
+from natsscaler.rules import RuleKey
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +27,6 @@ SETTLE_SECONDS = 0.02
 """How long further rings are waited for after the first one."""
 RETRY_SECONDS = (1.0, 10.0)
 """After a failed read: the first wait, and the one that doubling ends at."""
-DOORBELL_LIMIT = 64
-"""Messages that a doorbell may cost before it rings, at the most."""
-DOORBELL_BYTES = 64 * 1024
-"""Bytes that it may cost, as far as the size of the last messages tells."""
 LATE_SECONDS = 1.0
 """A deadline missed by more than this because of the read budget is reported."""
 
@@ -45,10 +39,13 @@ class Endpoint:
         self.rules: dict[RuleKey, RuleState] = {}
         self._shared = shared
         self._actor = Actor(shared, self.wake)
+        self._listening = Listening(shared, self.ring)
         self._woken = asyncio.Event()
         self._budget: Budget | None = None
         self._failures = 0
         self._not_before = -math.inf
+        self._held = 0.0
+        """How long the budget kept the present read waiting, in seconds."""
 
     def wake(self) -> None:
         """Look at rings and timers again."""
@@ -60,14 +57,15 @@ class Endpoint:
         self.wake()
 
     async def run(self) -> None:
-        """Serve the rules, for ever."""
+        """Serve the rules until there are none; cancelling it could break off a flush (Connection.settle)."""
         await self._shared.opened.wait()
-        while True:
+        while self.rules:
             await self._wait()
             await self._serve()
+        self._shared.monitoring.forget(self.url)
 
     async def _wait(self) -> None:
-        while True:
+        while self.rules:
             self._woken.clear()
             now = self._shared.clock()
             due = min((state.due for state in self.rules.values() if not state.busy), default=math.inf)
@@ -80,24 +78,26 @@ class Endpoint:
             except TimeoutError:
                 break
         await asyncio.sleep(SETTLE_SECONDS)
-        if self._budget:
-            await asyncio.sleep(self._budget.delay(self._shared.clock()))
+        self._held = self._budget.delay(self._shared.clock()) if self._budget else 0.0
+        await asyncio.sleep(self._held)
 
     async def _serve(self) -> None:
         batch = self._batch(self._shared.clock())
-        armed = await self._arm(batch)
+        if not batch:
+            return
+        await self._listening.arm(batch)
         began = self._shared.clock()
-        heard = {state.rule.key: state.doorbell.deliveries for state in batch if state.doorbell}
+        turns = [_Turn(state, state.answer(), _deliveries(state)) for state in batch]
         found = await self._read()
-        for state in batch:
-            if self.rules.get(state.rule.key) is not state:
-                continue  # forgotten or replaced while the read was under way
+        for turn in turns:
+            if turn.state.gone:
+                continue
             try:
-                await self._evaluate(state, found, began, heard, armed=state in armed)
+                await self._evaluate(turn, found, began)
             except Exception:  # a supervision point: one bad rule never disturbs another
-                log.exception("Evaluating %s failed", state.rule.key)
+                log.exception("Evaluating %s failed", turn.state.rule.key)
                 self._shared.metrics.failures.labels("Internal").inc()
-                state.at_rest(self._shared.clock())
+                turn.state.at_rest(self._shared.clock())
 
     def _batch(self, now: float) -> list[RuleState]:
         batch = []
@@ -105,43 +105,13 @@ class Endpoint:
             soon = now + state.rule.spec.poll_interval_seconds / 2
             if not state.busy and (state.due <= now or state.deadline <= soon):
                 due = min(state.deadline, state.next_change)
-                state.late = -math.inf < due < now - LATE_SECONDS
+                state.late = self._held > 0 and -math.inf < due < now - LATE_SECONDS
                 if state.late:
                     self._shared.metrics.late.observe(now - due)
                 for source in state.rings or {"deadline"}:
                     self._shared.metrics.wakeups.labels(source).inc()
                 batch.append(state)
         return batch
-
-    async def _arm(self, batch: list[RuleState]) -> set[RuleState]:
-        now = self._shared.clock()
-        armed: dict[ConnectionPort, list[RuleState]] = {}
-        for state in batch:
-            if state.arm_at > now or state.connection is None or state.seen is None:
-                continue
-            state.arm_at = math.inf
-            if isinstance(state.seen.backlog, Unknown):
-                continue
-            await self._disarm(state)
-            limit = max(1, min(DOORBELL_LIMIT, DOORBELL_BYTES // state.message_size))
-            state.doorbell_subjects = state.seen.backlog.feeds
-            state.doorbell = await state.connection.doorbell(
-                state.doorbell_subjects, limit, partial(self.ring, state, "doorbell")
-            )
-            if state.doorbell:
-                state.armed_at = now
-                armed.setdefault(state.connection, []).append(state)
-        for connection, states in armed.items():
-            if not await connection.settle():
-                for state in states:
-                    await self._disarm(state)
-        return {state for states in armed.values() for state in states if state.doorbell}
-
-    async def _disarm(self, state: RuleState) -> None:
-        bell, state.doorbell = state.doorbell, None
-        if bell:
-            state.message_size = bell.largest
-            await bell.close()
 
     async def _read(self) -> Reading | Unknown:
         metrics, now = self._shared.metrics, self._shared.clock
@@ -167,21 +137,10 @@ class Endpoint:
         self._not_before = self._shared.clock() + wait
         return Unknown(reason, message)
 
-    async def _evaluate(
-        self,
-        state: RuleState,
-        found: Reading | Unknown,
-        began: float,
-        heard: dict[RuleKey, int],
-        *,
-        armed: bool,
-    ) -> None:
-        shared, rule, rung_at = self._shared, state.rule, state.rung_at
+    async def _evaluate(self, turn: "_Turn", found: Reading | Unknown, began: float) -> None:
+        shared, state, rule = self._shared, turn.state, turn.state.rule
         now, wall = shared.clock(), shared.wall()
-        rang_meanwhile = state.doorbell is not None and state.doorbell.rang and armed
         state.at_rest(now)
-        if rang_meanwhile:
-            state.ring("doorbell", now)
         state.unable = shared.obstacle(rule)
         replicas = shared.cluster.replicas(rule.target)
         if state.unable is None and replicas is None:
@@ -207,67 +166,21 @@ class Endpoint:
             state.retry_at = now + CONFIRM_SECONDS
         else:
             state.connection = shared.connect(rule, found)
-        state.events = self._events(state, found)
-        await self._tend(state, heard.get(rule.key, 0), began, armed=armed)
-        self._actor.carry_out(state, rung_at)
-
-    def _events(self, state: RuleState, found: Reading | Unknown) -> Finding:
-        enabled = self._shared.settings.events & set(state.rule.spec.events)
-        if EventSource.DOORBELL not in enabled:
-            return Finding(
-                Reason.SWITCHED_OFF, "the doorbell is off (spec.events, --events): polling decides"
-            )
-        connection = state.connection
-        if connection is None:
-            return Finding(Reason.NOT_CONNECTED, "no address for NATS is known before the first read")
-        if connection.state.reason is not Reason.LISTENING or isinstance(found, Unknown):
-            return connection.state
-        server = found.server
-        if connection.server_id != server.server_id and not (
-            connection.cluster and connection.cluster == server.cluster.name
-        ):
-            return Finding(
-                Reason.OTHER_SERVER, "NATS leads to another server than natsMonitoringURL: set spec.nats.url"
-            )
-        backlog = state.seen.backlog if state.seen else None
-        return (_deaf(backlog, connection) if isinstance(backlog, Backlog) else None) or connection.state
-
-    async def _tend(self, state: RuleState, heard: int, began: float, *, armed: bool) -> None:
-        """Leave the doorbell as the decision needs it: lower, away, or to be armed at a later time."""
-        now, bell = self._shared.clock(), state.doorbell
-        if armed or (bell and bell.last_delivery > began - CONFIRM_SECONDS):
-            state.confirm_at = now + CONFIRM_SECONDS
-        state.arm_at = math.inf
-        listening = state.events.reason is Reason.LISTENING
-        missing = messages_until_change(state.rule, state.seen) if listening and state.seen else None
-        if acts(state):
-            state.backoff = BACKOFF_SECONDS[0]  # the evaluation that follows the scaling arms again
-        elif missing is None or state.seen is None or isinstance(state.seen.backlog, Unknown):
-            await self._disarm(state)
-        elif bell is None or state.doorbell_subjects != state.seen.backlog.feeds:
-            state.arm_at = now
-        elif bell.rang:
-            if now - state.armed_at > BACKOFF_SECONDS[1] + CONFIRM_SECONDS:
-                state.backoff = BACKOFF_SECONDS[0]  # it had been quiet for long
-            state.arm_at = now + state.backoff
-            state.backoff = min(2 * state.backoff, BACKOFF_SECONDS[1])
-        else:
-            await bell.lower(heard + missing)
+        state.events = self._listening.finding(state, found)
+        await self._listening.tend(state, turn.heard, began)
+        if not state.gone:
+            self._actor.carry_out(state, turn.rung_at)
 
 
-def _deaf(backlog: Backlog, connection: ConnectionPort) -> Finding | None:
-    """Say why no message of this backlog could be heard on the connection, if so."""
-    source, wide = backlog.source, next(filter(too_wide, backlog.feeds), None)
-    denied = connection.denied(backlog.feeds)
-    if source.account != connection.account:
-        return Finding(
-            Reason.OTHER_ACCOUNT,
-            f"the stream is in account {source.account}, events come from {connection.account}",
-        )
-    if backlog.sourced:
-        return Finding(Reason.SOURCED_STREAM, "the stream is filled from others, which ring no doorbell")
-    if wide:
-        return Finding(Reason.SUBJECT_TOO_WIDE, f"{wide} also covers traffic that feeds no stream")
-    if denied:
-        return Finding(Reason.PERMISSION_DENIED, f"the NATS user may not subscribe to {denied}")
-    return None
+class _Turn(NamedTuple):
+    """A rule that a read serves."""
+
+    state: RuleState
+    rung_at: float
+    """When it was first asked for; infinite: by time alone."""
+    heard: int
+    """Messages that its doorbell had been delivered when the read began."""
+
+
+def _deliveries(state: RuleState) -> int:
+    return state.doorbell.deliveries if state.doorbell else 0

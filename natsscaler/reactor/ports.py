@@ -22,13 +22,14 @@ class MonitoringPort(Protocol):
 class DoorbellPort(Protocol):
     """Counts messages and rings once."""
 
-    limit: int
-    rang: bool
     last_delivery: float
     largest: int
 
     @property
     def deliveries(self) -> int: ...
+
+    @property
+    def spent(self) -> bool: ...
 
     async def lower(self, limit: int) -> None: ...
 
@@ -43,7 +44,7 @@ class ConnectionPort(Protocol):
     cluster: str
 
     @property
-    def state(self) -> Finding: ...
+    def state(self) -> Finding | None: ...
 
     def denied(self, subjects: Sequence[str]) -> str | None: ...
 

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from natsscaler.activity import Activity
 from natsscaler.conditions import invalid
@@ -55,7 +56,7 @@ class Reactor:
         self._metrics = metrics
         self._activity = activity
         self._connect = connect
-        self._endpoints: dict[str, tuple[Endpoint, asyncio.Task[None]]] = {}
+        self._endpoints: dict[str, Endpoint] = {}
         self._connections: dict[str, tuple[ConnectionPort, asyncio.Task[None]]] = {}
         self._by_target: dict[Target, dict[RuleKey, Rule]] = {}
         self._states: dict[RuleKey, RuleState] = {}
@@ -115,15 +116,15 @@ class Reactor:
         state = self._states.pop(key, None)
         if state is None:
             return
+        state.gone = True
         self._leave_target(state.rule)
-        endpoint, task = self._endpoints[self._url(state.rule)]
+        endpoint = self._endpoints[self._url(state.rule)]
         del endpoint.rules[key]
         if state.doorbell:
             self._spawn(state.doorbell.close(), f"close the doorbell of {key}")
         if not endpoint.rules:
-            task.cancel()
             del self._endpoints[endpoint.url]
-            self._monitoring.forget(endpoint.url)
+            endpoint.wake()  # to end
         self._release(state.connection)
         self._metrics.forget(key)
         self._metrics.rules.set(len(self._states))
@@ -142,17 +143,20 @@ class Reactor:
     async def advised(self, connection: ConnectionPort, advisory: AdvisoryLike | None) -> None:
         """Ring the rules that an advisory concerns; None: the connection itself came or went."""
         for state in list(self._states.values()):
-            if state.connection is not connection:
+            if state.connection is not connection or state.gone:
                 continue
             if advisory is None:
                 self._endpoint(state.rule).ring(state, "connection")
-            elif EventSource.ADVISORIES in state.rule.spec.events and _concerns(advisory, state):
+            elif _concerns(advisory, state):
+                if EventSource.ADVISORIES in state.rule.spec.events:
+                    self._endpoint(state.rule).ring(state, "advisory")
                 if advisory.action == "STREAM.DELETED" and state.doorbell:
                     await state.doorbell.close()
-                self._endpoint(state.rule).ring(state, "advisory")
 
     def _url(self, rule: Rule) -> str:
-        return rule.spec.nats_monitoring_url.rstrip("/").lower()
+        """Spell a monitoring URL in one way; in its path, unlike before it, case matters."""
+        parts = urlsplit(rule.spec.nats_monitoring_url)
+        return parts._replace(netloc=parts.netloc.lower(), path=parts.path.rstrip("/")).geturl()
 
     def _endpoint(self, rule: Rule) -> Endpoint:
         url = self._url(rule)
@@ -160,16 +164,19 @@ class Reactor:
             if self._shared is None:
                 raise RuntimeError("the reactor takes rules only while it runs")
             endpoint = Endpoint(url, self._shared)
-            self._endpoints[url] = endpoint, self._spawn(endpoint.run(), f"endpoint {url}")
-        return self._endpoints[url][0]
+            self._endpoints[url] = endpoint
+            self._spawn(endpoint.run(), f"endpoint {url}")
+        return self._endpoints[url]
 
-    def _connection(self, rule: Rule, reading: Reading) -> ConnectionPort:
+    def _connection(self, rule: Rule, reading: Reading) -> ConnectionPort | None:
         url = (rule.spec.nats.url if rule.spec.nats else None) or self._settings.nats_url or reading.nats_url
+        connection = None
+        if self._settings.events & set(rule.spec.events):
+            if url not in self._connections:
+                made = self._connect(url, self.advised)
+                self._connections[url] = made, self._spawn(made.run(), "NATS connection")
+            connection = self._connections[url][0]
         state = self._states[rule.key]
-        if url not in self._connections:
-            connection = self._connect(url, self.advised)
-            self._connections[url] = connection, self._spawn(connection.run(), "NATS connection")
-        connection = self._connections[url][0]
         if state.connection is not connection:
             old, state.connection = state.connection, connection
             self._release(old)

@@ -30,8 +30,8 @@ class Shared:
     """Seconds since the epoch."""
     obstacle: Callable[[Rule], Finding | None]
     """What keeps a rule from scaling its Deployment, apart from what a read tells."""
-    connect: Callable[[Rule, Reading], ConnectionPort]
-    """The NATS connection of a rule."""
+    connect: Callable[[Rule, Reading], ConnectionPort | None]
+    """The NATS connection of a rule; None: all of its events are switched off."""
     spawn: Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
     """Start a named task that the reactor owns."""
     opened: asyncio.Event = field(default_factory=asyncio.Event)

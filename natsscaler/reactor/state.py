@@ -12,8 +12,6 @@ from natsscaler.status import RuleStatus, restore
 
 BACKOFF_SECONDS = (0.05, 2.0)
 """Before a doorbell that rang in vain is armed again: the first wait, and the one that doubling ends at."""
-CONFIRM_SECONDS = 1.0
-"""NATS delivers before it stores: a read this soon after a delivery is repeated once."""
 
 
 class RuleState:
@@ -33,7 +31,8 @@ class RuleState:
         self.seen: Observation | None = None
         self.decision: Decision | None = None
         self.unable: Finding | None = None
-        self.events = Finding(Reason.NOT_CONNECTED, "events are not listened to yet")
+        self.events: Finding | None = None
+        """Listening, or why not; None: not known yet."""
         self.connection: ConnectionPort | None = None
         self.doorbell: DoorbellPort | None = None
         self.doorbell_subjects: tuple[str, ...] = ()
@@ -42,6 +41,8 @@ class RuleState:
         self.message_size = 1
         self.rings: set[str] = set()
         self.rung_at = math.inf
+        self.gone = False
+        """The rule was deleted, or replaced by another of its name."""
         self.busy = False
         """A task is carrying out the last decision."""
         self.deadline = -math.inf
@@ -57,6 +58,21 @@ class RuleState:
         if self.rings:
             return -math.inf
         return min(self.deadline, self.next_change, self.arm_at, self.confirm_at, self.retry_at)
+
+    def answer(self) -> float:
+        """Take all rings, as a read that begins now serves them; return when the first one came."""
+        rung_at, self.rung_at = self.rung_at, math.inf
+        self.rings.clear()
+        return rung_at
+
+    def back_off(self, now: float) -> None:
+        """Arm the doorbell later, and later still the next time."""
+        self.arm_at = now + self.backoff
+        self.backoff = min(2 * self.backoff, BACKOFF_SECONDS[1])
+
+    def calm_down(self) -> None:
+        """Begin with the shortest back-off again."""
+        self.backoff = BACKOFF_SECONDS[0]
 
     def ring(self, source: str, now: float) -> None:
         """Ask for an evaluation."""
@@ -94,8 +110,6 @@ class RuleState:
         return found
 
     def at_rest(self, now: float) -> None:
-        """Drop all timers but the deadline, and all rings: they have been served."""
-        self.rings.clear()
-        self.rung_at = math.inf
+        """Drop what an evaluation makes up for: all timers but the deadline and the doorbell's."""
         self.deadline = now + self.rule.spec.poll_interval_seconds
         self.next_change = self.confirm_at = self.retry_at = math.inf

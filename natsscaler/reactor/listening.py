@@ -1,0 +1,150 @@
+"""The doorbells of one endpoint's rules: armed before a read, lowered or taken away after it.
+
+A doorbell hears nothing of what came before it, and NATS delivers a message before it stores it. So what a
+read says is certain only if it began a second after the doorbell was armed and after its last delivery;
+until then one more read is asked for.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from natsscaler.backlog import Backlog
+from natsscaler.consumers import Unknown
+from natsscaler.decision import messages_until_change
+from natsscaler.errors import Finding, Reason
+from natsscaler.jsz import Reading
+from natsscaler.reactor.acting import acts
+from natsscaler.reactor.ports import ConnectionPort
+from natsscaler.reactor.shared import Shared
+from natsscaler.reactor.state import BACKOFF_SECONDS, RuleState
+from natsscaler.rules import EventSource
+from natsscaler.subjects import too_wide
+
+CONFIRM_SECONDS = 1.0
+"""How long NATS may take to store what it has delivered (measured with `sync_interval: always`)."""
+DOORBELL_LIMIT = 64
+"""Messages that a doorbell may cost before it rings, at the most."""
+DOORBELL_BYTES = 64 * 1024
+"""Bytes that it may cost, as far as the size of the last messages tells."""
+QUIET_SECONDS = BACKOFF_SECONDS[1] + CONFIRM_SECONDS
+"""A doorbell that listened for longer than this before it rang in vain begins to back off anew."""
+
+
+class Listening:
+    """Keeps each rule's doorbell as its last decision needs it."""
+
+    def __init__(self, shared: Shared, ring: Callable[[RuleState, str], None]) -> None:
+        self._shared = shared
+        self._ring = ring
+
+    async def arm(self, batch: Iterable[RuleState]) -> None:
+        """Subscribe the doorbells that are due; a read that begins after this misses no message."""
+        now = self._shared.clock()
+        armed: dict[ConnectionPort, list[RuleState]] = {}
+        for state in batch:
+            if state.arm_at > now:
+                continue
+            state.arm_at = math.inf
+            backlog = state.seen.backlog if state.seen else None
+            if state.connection is None or not isinstance(backlog, Backlog):
+                continue
+            await self.disarm(state)
+            limit = max(1, min(DOORBELL_LIMIT, DOORBELL_BYTES // state.message_size))
+            ring = partial(self._ring, state, "doorbell")
+            state.doorbell_subjects = backlog.feeds
+            state.doorbell = await state.connection.doorbell(backlog.feeds, limit, ring)
+            if state.gone:  # meanwhile
+                await self.disarm(state)
+            armed.setdefault(state.connection, []).append(state)
+        for connection, states in armed.items():
+            settled = await connection.settle()
+            for state in states:
+                if not settled or state.doorbell is None:
+                    await self.disarm(state)
+                    state.back_off(self._shared.clock())
+                else:
+                    state.armed_at = self._shared.clock()
+
+    async def tend(self, state: RuleState, heard: int, began: float) -> None:
+        """Leave the doorbell as the decision needs it: lower, away, or to be armed at a later time.
+
+        `heard` is what it had been delivered when the read began that the decision was made on.
+        """
+        now, bell = self._shared.clock(), state.doorbell
+        if bell:
+            certain_at = max(state.armed_at, bell.last_delivery) + CONFIRM_SECONDS
+            state.confirm_at = certain_at if began < certain_at else math.inf
+        listening = state.events is not None and state.events.reason is Reason.LISTENING
+        missing = messages_until_change(state.rule, state.seen) if listening and state.seen else None
+        if acts(state):
+            state.calm_down()  # the evaluation that follows the scaling arms again
+        elif missing is None or state.seen is None or isinstance(state.seen.backlog, Unknown):
+            state.arm_at = math.inf
+            await self.disarm(state)
+        elif bell is None or state.doorbell_subjects != state.seen.backlog.feeds:
+            if state.arm_at == math.inf:
+                state.arm_at = now
+        elif bell.spent:
+            if state.arm_at == math.inf:
+                if now - state.armed_at > QUIET_SECONDS:
+                    state.calm_down()
+                state.back_off(now)
+            await bell.close()
+        else:
+            await bell.lower(heard + missing)
+
+    async def disarm(self, state: RuleState) -> None:
+        """Take the doorbell away, if there is one; what it learnt of the messages' size stays."""
+        bell, state.doorbell = state.doorbell, None
+        if bell:
+            state.message_size = bell.largest or state.message_size
+            await bell.close()
+
+    def finding(self, state: RuleState, found: Reading | Unknown) -> Finding | None:
+        """Say whether messages wake the rule, or why not; None: the connection is being made."""
+        if EventSource.DOORBELL not in self._shared.settings.events & set(state.rule.spec.events):
+            return Finding(
+                Reason.SWITCHED_OFF, "the doorbell is off (spec.events, --events): polling decides"
+            )
+        connection = state.connection
+        if connection is None:
+            return Finding(Reason.NOT_CONNECTED, "no address for NATS is known before the first read")
+        listening = connection.state
+        if listening is None or listening.reason is not Reason.LISTENING:
+            return listening
+        backlog = state.seen.backlog if state.seen else None
+        if isinstance(found, Unknown) or not isinstance(backlog, Backlog):
+            return _lasting(state.events) or listening
+        server = found.server
+        if connection.server_id != server.server_id and not (
+            connection.cluster and connection.cluster == server.cluster.name
+        ):
+            return Finding(
+                Reason.OTHER_SERVER, "NATS leads to another server than natsMonitoringURL: set spec.nats.url"
+            )
+        return _deaf(backlog, connection) or listening
+
+
+def _lasting(events: Finding | None) -> Finding | None:
+    """Return a finding that a backlog which is unknown for a moment does not refute."""
+    passing = (Reason.NOT_CONNECTED, Reason.SWITCHED_OFF)
+    return None if events is None or events.reason in passing else events
+
+
+def _deaf(backlog: Backlog, connection: ConnectionPort) -> Finding | None:
+    """Say why no message of this backlog could be heard on the connection, if so."""
+    source, wide = backlog.source, next(filter(too_wide, backlog.feeds), None)
+    denied = connection.denied(backlog.feeds)
+    if source.account != connection.account:
+        return Finding(
+            Reason.OTHER_ACCOUNT,
+            f"the stream is in account {source.account}, events come from {connection.account}",
+        )
+    if backlog.sourced:
+        return Finding(Reason.SOURCED_STREAM, "the stream is filled from others, which ring no doorbell")
+    if wide:
+        return Finding(Reason.SUBJECT_TOO_WIDE, f"{wide} also covers traffic that feeds no stream")
+    if denied:
+        return Finding(Reason.PERMISSION_DENIED, f"the NATS user may not subscribe to {denied}")
+    return None
