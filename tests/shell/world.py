@@ -130,7 +130,7 @@ class World:
         self._allow = AllowList(in_cluster=False)
         self.monitoring = CountedMonitoring(self._allow)
         self._advisories = EventSource.ADVISORIES in settings.events
-        self.reactor = Reactor(settings, self.monitoring, self.metrics, Activity(), self._connect)
+        self.reactor = Reactor(settings, self.monitoring, self.metrics, Activity(100), self._connect)
 
     def _connect(self, url: str, advised: Any) -> Connection:
         made = Connection(url, self._allow, self.metrics, advised, advisories=self._advisories)
