@@ -42,7 +42,7 @@ async def orders(nats_server: NatsServer) -> AsyncIterator[Client]:
 
 async def test_a_burst_scales_long_before_the_deadline(here: World, orders: Client) -> None:
     here.apply()
-    await here.listens("orders.processing")
+    await here.rests()
     await publish(orders, 51)
     await until(lambda: here.cluster.table[TARGET] == 2)
     assert here.wakeups("doorbell") >= 1
@@ -51,7 +51,7 @@ async def test_a_burst_scales_long_before_the_deadline(here: World, orders: Clie
 async def test_the_first_message_above_the_threshold_rings(here: World, orders: Client) -> None:
     await publish(orders, 40)
     here.apply()
-    await here.listens("orders.processing")
+    await here.rests()
     await publish(orders, 10)
     before = here.wakeups("doorbell")
     await publish(orders, 1)

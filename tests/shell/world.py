@@ -1,6 +1,7 @@
 """The reactor with a real nats-server, real reads and real connections; only Kubernetes is a table."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -166,6 +167,17 @@ class World:
             return at_rest and await doorbells(self.server) == sorted(subjects)
 
         await until(listening)
+
+    async def rests(self) -> None:
+        """Wait until nothing but an event or the poll interval would wake a rule."""
+        states = self.reactor._states.values()
+        await until(
+            lambda: all(
+                not state.busy and state.due >= min(state.deadline, state.next_change) > time.monotonic()
+                for state in states
+            )
+            and self.monitoring.begun == self.monitoring.reads
+        )
 
     def wakeups(self, source: str) -> float:
         name = "natsscaler_wakeups_total"
