@@ -20,6 +20,7 @@ from natsscaler.metrics import Metrics
 from natsscaler.monitoring import Monitoring
 from natsscaler.network import AllowList
 from natsscaler.reactor import Reactor
+from natsscaler.reactor.listening import CONFIRM_SECONDS
 from natsscaler.rules import EventSource, Rule, RuleKey, Target, parse
 from natsscaler.settings import Settings
 from natsscaler.signals import Connection
@@ -169,15 +170,16 @@ class World:
         await until(listening)
 
     async def rests(self) -> None:
-        """Wait until nothing but an event or the poll interval would wake a rule."""
-        states = self.reactor._states.values()
-        await until(
-            lambda: all(
-                not state.busy and state.due >= min(state.deadline, state.next_change) > time.monotonic()
-                for state in states
+        """Wait until every rule's doorbell is armed and confirmed: only a message or a deadline wakes it."""
+
+        def resting() -> bool:
+            now, idle = time.monotonic(), self.monitoring.begun == self.monitoring.reads
+            return idle and all(
+                state.doorbell and state.due > now > state.armed_at + CONFIRM_SECONDS and not state.busy
+                for state in self.reactor._states.values()
             )
-            and self.monitoring.begun == self.monitoring.reads
-        )
+
+        await until(resting)
 
     def wakeups(self, source: str) -> float:
         name = "natsscaler_wakeups_total"
