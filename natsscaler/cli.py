@@ -61,6 +61,8 @@ def _main(arguments: Sequence[str]) -> int:
     except SettingsError as error:
         print(f"natsscaler {command}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     if command == "version":
         print(__version__)
         return 0

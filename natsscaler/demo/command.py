@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 import tempfile
@@ -10,7 +11,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from kubernetes.aio.client.exceptions import ApiException
-from nats.errors import Error as NatsError
 
 from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.bursts import Burst
@@ -32,7 +32,7 @@ from natsscaler.errors import SettingsError
 from natsscaler.kube import connect
 from natsscaler.kube.api import NETWORK_FAILURES
 
-FAILURES = (DemoFailed, SettingsError, ApiException, NatsError, *NETWORK_FAILURES)
+FAILURES = (DemoFailed, SettingsError, ApiException, *NETWORK_FAILURES)
 INTERRUPTED, TERMINATED = 130, 143
 """128 and the signal's number, as a shell gives it."""
 
@@ -46,7 +46,7 @@ def demo(arguments: Sequence[str]) -> int:
     parser.add_argument("--keep-running", action="store_true", help="stay after the scenario, until Ctrl+C")
     parser.add_argument(
         "--kubeconfig",
-        type=Path,
+        type=_file,
         help=f"use this cluster, in a namespace {NAMESPACE}, instead of an embedded Kubernetes API",
     )
     options = parser.parse_args(arguments)
@@ -56,6 +56,12 @@ def demo(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except asyncio.CancelledError:
         return TERMINATED
+
+
+def _file(path: str) -> Path:
+    if not Path(path).is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {path}")
+    return Path(path).absolute()
 
 
 async def run(kubeconfig: Path | None, view: View, *, keep_running: bool) -> int:
@@ -70,8 +76,10 @@ async def run(kubeconfig: Path | None, view: View, *, keep_running: bool) -> int
         view.say("")
         for burst in bursts:
             view.say(str(burst))
-        view.say("To look around in it with kubectl and the page: natsscaler demo --keep-running")
+        view.say(f"To stay and look around with kubectl and the page: {sys.argv[0]} demo --keep-running")
         status = 0
+    except* BrokenPipeError:  # nobody reads on, and Python would complain once more when it closes stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except* FAILURES as failures:
         found = list(leaves(failures))
         causes = [failure for failure in found if isinstance(failure, DemoFailed)] or found[:1]
@@ -135,8 +143,6 @@ def sentence(failure: Exception) -> str:
     """Say what has failed."""
     if isinstance(failure, ApiException):
         return explained(failure)
-    if isinstance(failure, NatsError):
-        return f"NATS: {failure}"
     if isinstance(failure, NETWORK_FAILURES):
         return f"the Kubernetes API does not answer: {failure or type(failure).__name__}"
     return str(failure)

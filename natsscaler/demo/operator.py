@@ -1,6 +1,7 @@
 """The operator as the demo runs it: unchanged, as a process of its own."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -11,7 +12,6 @@ from natsscaler.demo.errors import DemoFailed
 from natsscaler.demo.manifests import NAMESPACE
 
 OPERATOR = "from natsscaler.cli import main; main()"
-SHOWN_LINES = 5
 
 
 @asynccontextmanager
@@ -38,8 +38,19 @@ async def run_operator(
 
 
 async def supervise(operator: asyncio.subprocess.Process, log: Path) -> None:
-    """Wait for the operator's end, which is not to come. Raises DemoFailed with the end of its log."""
+    """Wait for the operator's end, which is not to come. Raises DemoFailed with its last words."""
     status = await operator.wait()
     lines = (await asyncio.to_thread(log.read_text)).splitlines()
     how = f"ended with status {status}" if status >= 0 else f"was ended by signal {-status}"
-    raise DemoFailed("\n".join([f"the operator {how}; the end of its log:", *lines[-SHOWN_LINES:]]))
+    last = _told(lines[-1]) if lines else "none"
+    raise DemoFailed(f"the operator {how}; its last words: {last}")
+
+
+def _told(line: str) -> str:
+    """Return what a line of the log says, and of a traceback in it only the last line."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    traceback = [part.strip(" |+-") for part in entry.get("exc_info", "").splitlines()]
+    return ": ".join([entry["message"], *[part for part in traceback if part][-1:]])

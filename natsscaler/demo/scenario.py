@@ -77,9 +77,7 @@ class Scenario:
         down = f"after burst {number} the replicas did not come down to {burst.before}"
         self._view.step(f"{self.replicas()} workers drain it")
         await _until(self._drained, DOWN_SECONDS, down)
-        self._view.step(
-            f"drained; the replicas stay while more were wanted in the last {STABILIZATION_SECONDS} s"
-        )
+        self._view.step(f"drained; the stabilization window keeps the replicas for {STABILIZATION_SECONDS} s")
         await _until(lambda: burst.came_down, DOWN_SECONDS, down)
 
     async def _ready(self) -> bool:

@@ -5,16 +5,18 @@ The workers are simulated here, as many as the Deployment has replicas; its own 
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
 import nats
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NoMessageError
 from nats.js import JetStreamContext
 
+from natsscaler.demo.errors import DemoFailed
 from natsscaler.demo.manifests import SUBJECT
 
 STREAM, CONSUMER = "ORDERS", "workers"
@@ -35,11 +37,14 @@ class Workload:
         self._stream: JetStreamContext
 
     async def __aenter__(self) -> Self:
-        self._client = await nats.connect(self._url, name="natsscaler demo")
-        self._stack.push_async_callback(self._client.close)
-        self._stream = self._client.jetstream()
-        await self._stream.add_stream(name=STREAM, subjects=[SUBJECT])
-        await self._stream.pull_subscribe(SUBJECT, durable=CONSUMER, stream=STREAM)
+        with _answered():
+            self._client = await nats.connect(
+                self._url, name="natsscaler demo", allow_reconnect=False, error_cb=_ignore
+            )
+            self._stack.push_async_callback(self._client.close)
+            self._stream = self._client.jetstream()
+            await self._stream.add_stream(name=STREAM, subjects=[SUBJECT])
+            await self._stream.pull_subscribe(SUBJECT, durable=CONSUMER, stream=STREAM)
         return self
 
     async def __aexit__(
@@ -49,21 +54,24 @@ class Workload:
 
     async def backlog(self) -> int:
         """Count the messages that no worker has acknowledged yet."""
-        info = await self._stream.consumer_info(STREAM, CONSUMER)
+        with _answered():
+            info = await self._stream.consumer_info(STREAM, CONSUMER)
         return (info.num_pending or 0) + (info.num_ack_pending or 0)
 
     async def burst(self, messages: int) -> float:
         """Publish as fast as it goes; return when the first message was published (monotonic clock)."""
         began = time.monotonic()
-        for number in range(messages):
-            await self._client.publish(SUBJECT, b"burst %d" % number)
-        await self._client.flush()
+        with _answered():
+            for number in range(messages):
+                await self._client.publish(SUBJECT, b"burst %d" % number)
+            await self._client.flush()
         return began
 
     async def trickle(self) -> None:
         """Publish, until cancelled, what one worker easily keeps up with."""
         while True:
-            await self._client.publish(SUBJECT, b"trickle")
+            with _answered():
+                await self._client.publish(SUBJECT, b"trickle")
             await asyncio.sleep(1 / TRICKLE_PER_SECOND)
 
     async def work(self, replicas: Callable[[], int]) -> None:
@@ -79,12 +87,26 @@ class Workload:
 
     async def _worker(self, number: int, replicas: Callable[[], int]) -> None:
         """Work until there are too many workers; a message that was begun is finished."""
-        subscription = await self._stream.pull_subscribe_bind(CONSUMER, stream=STREAM)
-        while number < replicas():
-            try:
-                (message,) = await subscription.fetch(1, timeout=FETCH_SECONDS)
-            except NoMessageError:
-                continue
-            await asyncio.sleep(MESSAGE_SECONDS)
-            await message.ack()
-        await subscription.unsubscribe()
+        with _answered():
+            subscription = await self._stream.pull_subscribe_bind(CONSUMER, stream=STREAM)
+            while number < replicas():
+                try:
+                    (message,) = await subscription.fetch(1, timeout=FETCH_SECONDS)
+                except NoMessageError:
+                    continue
+                await asyncio.sleep(MESSAGE_SECONDS)
+                await message.ack()
+            await subscription.unsubscribe()
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Raise DemoFailed if NATS does not answer."""
+    try:
+        yield
+    except (NatsError, OSError) as error:
+        raise DemoFailed(f"NATS does not answer: {error}") from error
+
+
+async def _ignore(_: Exception) -> None:
+    """What fails for good fails in a call, too."""

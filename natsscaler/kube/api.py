@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 import msgspec
+import yaml
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.config import ConfigException
@@ -40,7 +41,7 @@ async def connect(kubeconfig: Path | None, in_cluster: bool) -> client.ApiClient
             return client.ApiClient(settings)
         path = str(kubeconfig) if kubeconfig else None
         made: client.ApiClient = await config.new_client_from_config(path)  # type: ignore[no-untyped-call]
-    except (ConfigException, OSError) as error:
+    except (ConfigException, OSError, TypeError, yaml.YAMLError) as error:
         raise SettingsError(f"--kubeconfig: {excerpt(str(error))}") from error
     return made
 
