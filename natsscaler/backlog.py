@@ -4,15 +4,17 @@ Unknown is never zero: whatever is missing, ambiguous or contradictory here make
 the decision then holds the replicas.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from natsscaler.consumers import Candidate, Match, Streams, Unknown, listed, select
+from natsscaler.consumers import Candidate, Match, Selection, Unknown, listed, select
 from natsscaler.errors import Reason
-from natsscaler.jsz import View, is_sourced, published_subjects
+from natsscaler.jsz import ConsumerInfo, StreamInfo, is_sourced, published_subjects
 from natsscaler.rules import BacklogMode, Rule
+from natsscaler.view import View
 
 
 class Source(Struct, frozen=True):
@@ -27,6 +29,13 @@ class Source(Struct, frozen=True):
     ]
 
 
+class Via(StrEnum):
+    """Who was asked for the counts."""
+
+    MONITORING = "Monitoring"
+    CONSUMER_INFO = "ConsumerInfo"
+
+
 class Backlog(Struct, frozen=True, kw_only=True):
     """How many messages wait for the workers of a rule."""
 
@@ -38,6 +47,9 @@ class Backlog(Struct, frozen=True, kw_only=True):
     source: Source
     feeds: tuple[str, ...]
     """Subjects whose messages raise this backlog; sorted."""
+    leaders: tuple[str, ...] = ()
+    """Nodes whose word this is; sorted."""
+    via: Via = Via.MONITORING
     sourced: bool = False
     """A stream of the source is filled from other streams, where no subscription of ours sees it."""
     paused: bool = False
@@ -51,65 +63,111 @@ class Backlog(Struct, frozen=True, kw_only=True):
         return self.pending + self.unacknowledged
 
 
-def measure(rule: Rule, view: View, kept: Source | None = None) -> Backlog | Unknown:
+Told = Mapping[str, ConsumerInfo]
+"""What consumers' leaders said when asked over NATS, by STREAM/CONSUMER (NATS API: $JS.API.CONSUMER.INFO)."""
+
+
+def measure(
+    rule: Rule, view: View, kept: Source | None = None, told: Told | None = None
+) -> Backlog | Unknown:
     """Find the rule's consumers in what was read, and count what waits for them.
 
     `kept` is the source of the last known backlog: while the rule selects by the same words, a source of
-    a worse class does not replace it.
+    a worse class does not replace it. What was `told` replaces what no leader said in the view.
     """
     if view.disabled:
         return Unknown(Reason.JETSTREAM_DISABLED, "JetStream is disabled on the NATS server: enable it")
     selection = select(rule, view)
     if isinstance(selection, Unknown):
-        return selection
-    if kept and kept.selector == rule.selector and selection.match.rank > kept.match.rank:
-        return Unknown(
+        return _incomplete(selection, view)
+    same = kept is not None and kept.selector == rule.selector
+    if kept and same and selection.match.rank > kept.match.rank:
+        gone = Unknown(
             Reason.CONSUMER_GONE,
             f"{listed(kept.consumers)} no longer exists, and what is left matches the subject less well:"
             " create it again, or name spec.consumer",
         )
+        return _incomplete(gone, view)
+    source = _source(rule, selection)
+    if view.silent and not (same and source == kept) and not _certain(selection):
+        return Unknown(
+            Reason.MONITORING_INCOMPLETE,
+            f"{listed(view.silent)} did not answer and may have more consumers of {rule.spec.subject}:"
+            " bring it back, or name spec.stream and spec.consumer",
+        )
     if selection.match is Match.STREAM:
-        return _count_streams(rule, selection.streams)
-    return _count_consumers(rule, view, selection.match, selection.candidates)
+        return _count_streams(rule, view, selection, source)
+    return _count_consumers(rule, view, selection.candidates, source, told or {})
 
 
-def _count_consumers(rule: Rule, view: View, match: Match, chosen: Sequence[Candidate]) -> Backlog | Unknown:
+def in_doubt(rule: Rule, view: View) -> Sequence[Candidate]:
+    """List the chosen consumers whose leader did not speak, so that it can be asked in another way."""
+    selection = select(rule, view)
+    candidates = () if isinstance(selection, Unknown) else selection.candidates
+    return [one for one in candidates if view.doubt(one.account, one.stream, one.consumer)]
+
+
+def _incomplete(unknown: Unknown, view: View) -> Unknown:
+    """Say in what is missing that it may only be out of sight."""
+    if not view.silent:
+        return unknown
+    return Unknown(unknown.reason, f"{unknown.message} ({listed(view.silent)} did not answer)")
+
+
+def _certain(selection: Selection) -> bool:
+    """Tell whether no consumer that is out of sight could add to this selection, only make it ambiguous."""
+    return len(selection.candidates) == 1 and selection.match in (Match.NAMED, Match.EQUAL)
+
+
+def _source(rule: Rule, selection: Selection) -> Source:
+    names = map(str, selection.candidates) if selection.candidates else (s.name for _, s in selection.streams)
+    return Source(
+        selector=rule.selector,
+        account=selection.streams[0][0].name,
+        match=selection.match,
+        consumers=tuple(sorted(names)),
+    )
+
+
+def _count_consumers(
+    rule: Rule, view: View, chosen: Sequence[Candidate], source: Source, told: Told
+) -> Backlog | Unknown:
     for candidate in chosen:
-        cluster = candidate.consumer.cluster
-        if cluster is not None and cluster.leader != view.server_name:
-            return Unknown(
-                Reason.LEADER_UNCLEAR,
-                f"{candidate}: its leader is {cluster.leader or 'not elected'}, and {view.server_name}"
-                " answered: only the leader knows the backlog",
-            )
-    active = [candidate for candidate in chosen if not candidate.consumer.paused]
+        doubt = view.doubt(candidate.account, candidate.stream, candidate.consumer)
+        if doubt and str(candidate) not in told:
+            return Unknown(Reason.LEADER_UNCLEAR, f"{candidate}: {doubt}")
+    counts = [told.get(str(candidate), candidate.consumer) for candidate in chosen]
+    active = [consumer for consumer in counts if not consumer.paused]
     return Backlog(
-        pending=sum(candidate.consumer.num_pending for candidate in active),
-        unacknowledged=sum(candidate.consumer.num_ack_pending for candidate in active),
+        pending=sum(consumer.num_pending for consumer in active),
+        unacknowledged=sum(consumer.num_ack_pending for consumer in active),
         mode=rule.spec.backlog,
-        source=Source(
-            selector=rule.selector,
-            account=chosen[0].account.name,
-            match=match,
-            consumers=tuple(sorted(map(str, chosen))),
-        ),
+        source=source,
         feeds=tuple(sorted({subject for candidate in chosen for subject in candidate.feeds})),
+        leaders=_leaders(view, counts),
+        via=Via.CONSUMER_INFO if told else Via.MONITORING,
         sourced=any(is_sourced(candidate.stream) for candidate in chosen),
         paused=not active,
     )
 
 
-def _count_streams(rule: Rule, streams: Streams) -> Backlog:
+def _count_streams(rule: Rule, view: View, selection: Selection, source: Source) -> Backlog | Unknown:
+    streams = [stream for _, stream in selection.streams]
+    for account, stream in selection.streams:
+        doubt = view.doubt(account, stream)
+        if doubt:
+            return Unknown(Reason.LEADER_UNCLEAR, f"{stream.name}: {doubt}")
     return Backlog(
-        pending=sum(stream.state.messages for _, stream in streams),
+        pending=sum(stream.state.messages for stream in streams),
         unacknowledged=0,
         mode=rule.spec.backlog,
-        source=Source(
-            selector=rule.selector,
-            account=streams[0][0].name,
-            match=Match.STREAM,
-            consumers=tuple(sorted(stream.name for _, stream in streams)),
-        ),
-        feeds=tuple(sorted({subject for _, stream in streams for subject in published_subjects(stream)})),
-        sourced=any(is_sourced(stream) for _, stream in streams),
+        source=source,
+        feeds=tuple(sorted({subject for stream in streams for subject in published_subjects(stream)})),
+        leaders=_leaders(view, streams),
+        sourced=any(is_sourced(stream) for stream in streams),
     )
+
+
+def _leaders(view: View, counted: Sequence[ConsumerInfo] | Sequence[StreamInfo]) -> tuple[str, ...]:
+    named = {one.cluster.leader for one in counted if one.cluster}
+    return tuple(sorted(named)) or tuple(sorted(view.nodes))

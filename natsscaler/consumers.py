@@ -13,7 +13,6 @@ from natsscaler.jsz import (
     AccountInfo,
     ConsumerInfo,
     StreamInfo,
-    View,
     is_sourced,
     is_transformed,
     own_filters,
@@ -21,6 +20,7 @@ from natsscaler.jsz import (
 )
 from natsscaler.rules import Rule
 from natsscaler.subjects import all_within, any_overlap, disjoint
+from natsscaler.view import View
 
 LISTED_CANDIDATES = 5
 """How many candidates a message lists before it only counts the others."""
@@ -133,7 +133,7 @@ def _streams(rule: Rule, view: View) -> Streams | Unknown:
                 f"no stream has subjects that match {spec.subject}; these streams exist:"
                 f" {_stream_names(accounts)}. Create one or mend spec.subject",
             )
-    owners = {account.id or account.name: account.name for account, _ in found}
+    owners = {account.key: account.name for account, _ in found}
     if len(owners) > 1:  # the name may be a mere tag that two accounts share; the id never is
         names = (name if name == id_ else f"{name} ({id_})" for id_, name in owners.items())
         return Unknown(

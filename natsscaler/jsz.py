@@ -1,16 +1,13 @@
-"""The monitoring endpoint's documents, typed and indexed.
+"""The monitoring endpoint's documents, typed.
 
 The structs name only the fields of `/jsz` and `/varz` that are needed (nats-server: server/monitor.go
 JSInfo, AccountDetail, StreamDetail, Varz; server/consumer.go ConsumerInfo). A field that is required here
 and missing there makes the document unreadable, and so the backlog Unknown.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from msgspec import Meta, Struct
-
-from natsscaler.subjects import any_overlap, is_literal
 
 Count = Annotated[int, Meta(ge=0)]
 
@@ -24,10 +21,31 @@ class ConsumerConfig(Struct, frozen=True):
     direct: bool = False
 
 
+class Peer(Struct, frozen=True):
+    """One of `replicas`: a node as the answering one sees it."""
+
+    name: str
+    offline: bool = False
+
+
 class Raft(Struct, frozen=True):
-    """`cluster` of a consumer: absent on a standalone server."""
+    """`cluster` of a stream or consumer: absent on a standalone server."""
 
     leader: str = ""
+    replicas: tuple[Peer, ...] = ()
+    """The other replicas; of a single replica none."""
+
+
+class MetaCluster(Struct, frozen=True):
+    """`meta_cluster`: the JetStream nodes as the answering one knows them."""
+
+    leader: str = ""
+    replicas: tuple[Peer, ...] = ()
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """Names of the other nodes of the cluster, and of its meta leader."""
+        return tuple(name for name in (self.leader, *(peer.name for peer in self.replicas)) if name)
 
 
 class ConsumerInfo(Struct, frozen=True):
@@ -64,6 +82,7 @@ class StreamInfo(Struct, frozen=True):
     state: StreamState
     config: StreamConfig | None = None
     consumer_detail: tuple[ConsumerInfo, ...] = ()
+    cluster: Raft | None = None
 
 
 class AccountInfo(Struct, frozen=True):
@@ -72,6 +91,11 @@ class AccountInfo(Struct, frozen=True):
     name: str
     id: str = ""
     stream_detail: tuple[StreamInfo, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """What no two accounts share: with JWTs the name is a mere tag (server/monitor.go)."""
+        return self.id or self.name
 
 
 class Jsz(Struct, frozen=True):
@@ -82,12 +106,15 @@ class Jsz(Struct, frozen=True):
     disabled: bool = False
     total: int = 0
     account_details: tuple[AccountInfo, ...] = ()
+    meta_cluster: MetaCluster = MetaCluster()
 
 
 class ClusterInfo(Struct, frozen=True):
     """`cluster` of `/varz`."""
 
     name: str = ""
+    urls: tuple[str, ...] = ()
+    """HOST:PORT of the routes as they are configured."""
 
 
 class Varz(Struct, frozen=True):
@@ -98,44 +125,8 @@ class Varz(Struct, frozen=True):
     port: int
     tls_required: bool = False
     cluster: ClusterInfo = ClusterInfo()
-
-
-class View:
-    """All that one read of a server said, indexed so that 1,000 rules can be looked up in it."""
-
-    def __init__(self, server_name: str, documents: Sequence[Jsz]) -> None:
-        self.server_name = server_name
-        self.disabled = any(document.disabled for document in documents)
-        self.accounts = tuple(account for document in documents for account in document.account_details)
-        self._by_subject: dict[str, list[tuple[AccountInfo, StreamInfo]]] = {}
-        self._by_pattern: list[tuple[AccountInfo, StreamInfo]] = []
-        for account in self.accounts:
-            for stream in account.stream_detail:
-                self._index(account, stream)
-
-    def _index(self, account: AccountInfo, stream: StreamInfo) -> None:
-        subjects = known_subjects(stream)
-        if not all(is_literal(subject) for subject in subjects):
-            self._by_pattern.append((account, stream))
-        else:
-            for subject in subjects:
-                self._by_subject.setdefault(subject, []).append((account, stream))
-
-    def streams_for(self, subject: str) -> Iterable[tuple[AccountInfo, StreamInfo]]:
-        """Yield the streams that hold, or whose consumers filter on, subjects of this pattern."""
-        if is_literal(subject):
-            yield from self._by_subject.get(subject, ())
-        else:
-            literal = {
-                id(stream): (account, stream)
-                for name, found in self._by_subject.items()
-                if any_overlap((name,), (subject,))
-                for account, stream in found
-            }
-            yield from literal.values()
-        for account, stream in self._by_pattern:
-            if any_overlap(known_subjects(stream), (subject,)):
-                yield account, stream
+    connect_urls: tuple[str, ...] = ()
+    """HOST:PORT for clients, of all nodes; empty with `no_advertise`."""
 
 
 def known_subjects(stream: StreamInfo) -> tuple[str, ...]:
@@ -170,14 +161,3 @@ def own_filters(consumer: ConsumerInfo) -> tuple[str, ...]:
     """List the subjects that a consumer itself filters on; none: all of its stream's."""
     config = consumer.config or ConsumerConfig()
     return config.filter_subjects or ((config.filter_subject,) if config.filter_subject else ())
-
-
-class Reading(NamedTuple):
-    """One successful read of a monitoring endpoint."""
-
-    view: View
-    server: Varz
-    nats_url: str
-    """Where this server takes NATS clients, as far as its monitoring endpoint tells."""
-    seconds: float
-    """How long the server was kept busy."""

@@ -1,152 +1,176 @@
-"""Reads the monitoring endpoint of NATS: `/jsz` for the truth, `/varz` for who answers.
+"""Reads the monitoring endpoints of NATS: `/jsz` for the truth, `/varz` for who answers.
 
-An answer counts only if it is whole, of the expected shape, from the expected server and fresh; everything
-else is a MonitoringError with a reason, and the backlog stays Unknown. Requests name no account: one
-document serves all rules, and a misspelt account would be an empty answer with HTTP status 200
-(nats-server: server/monitor.go Jsz).
+An answer counts only if it is whole, of the expected shape, from a known node and fresh; everything else is a
+MonitoringError with a reason, and the backlog stays Unknown. Requests name no account: one document serves
+all rules, and a misspelt account would be an empty answer with HTTP status 200 (nats-server:
+server/monitor.go Jsz).
+
+Of a cluster every node is asked at each read (docs/decisions/0005): which one leads a consumer is then never
+a matter of memory. Nodes are the addresses of the URL's host and the hosts that `/varz` names, each with the
+URL's own scheme and port, since no server publishes the monitoring ports of others.
 """
 
 import asyncio
+import math
 import time
-from typing import TypeVar
+from asyncio import FIRST_COMPLETED
+from collections.abc import Sequence
+from contextlib import suppress
 
 import httpx
-import msgspec
 
 from natsscaler.errors import MonitoringError, NotAllowed, Reason, excerpt
-from natsscaler.jsz import AccountInfo, Jsz, Reading, Varz, View
+from natsscaler.fetching import Fetcher
+from natsscaler.jsz import Varz
 from natsscaler.network import AllowList
+from natsscaler.nodes import Answers, NodeReader
+from natsscaler.view import Node, Reading, View
 
-TIMEOUT_SECONDS = 5.0
-"""For one request, from resolving the name to the last byte."""
-MAX_BYTES = 64 * 2**20
-"""Of one answer."""
-JSZ = "/jsz?accounts=true&consumers=true&config=true"
-
-T = TypeVar("T")
+STRAGGLER_SECONDS = 1.0
+"""How long other nodes are waited for once the first one has answered."""
+SKIP_SECONDS = 10.0
+"""How long an address that did not answer is left out, unless the leader of something was there."""
+SAMPLE_SECONDS = 60.0
+"""Between attempts to find more nodes behind one address, as behind a load balancer."""
 
 
 class Monitoring:
-    """Reads monitoring endpoints; remembers of each who answered last, and when by its own clock."""
+    """Reads monitoring endpoints."""
 
     def __init__(self, allow: AllowList) -> None:
         self._allow = allow
-        self._client = httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=TIMEOUT_SECONDS)
-        self._servers: dict[str, Varz] = {}
-        self._last_now: dict[str, str] = {}
+        self._fetcher = Fetcher()
+        self._endpoints: dict[str, Endpoint] = {}
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        await self._fetcher.close()
 
     def forget(self, url: str) -> None:
         """Drop what is remembered of an endpoint that no rule names any more."""
-        server = self._servers.pop(url, None)
-        if server:
-            self._last_now.pop(server.server_id, None)
+        self._endpoints.pop(url, None)
 
     async def read(self, url: str) -> Reading:
-        """Read the JetStream state of the server behind a URL. Raises MonitoringError."""
-        started = time.monotonic()
-        documents = [await self._get(url, JSZ, Jsz)]
-        first = documents[0]
-        accounts: dict[str, AccountInfo] = {a.id or a.name: a for a in first.account_details}
-        while len(accounts) < first.total:  # nats-server gives 1,024 accounts at the most in one answer
-            page = await self._get(url, f"{JSZ}&offset={len(accounts)}", Jsz)
-            more = {a.id or a.name: a for a in page.account_details if (a.id or a.name) not in accounts}
-            if page.server_id != first.server_id or not more:
-                raise MonitoringError(
-                    Reason.MONITORING_INCOMPLETE,
-                    f"{url} gave {len(accounts)} of {first.total} accounts: it is retried",
-                )
-            accounts |= more
-            documents.append(page)
-        server = await self._server(url, first.server_id)
-        if self._last_now.get(server.server_id) == first.now:
-            raise MonitoringError(
-                Reason.MONITORING_STALE,
-                f"{url} answers with the same moment again: a cache in front of it, or a stopped clock",
+        """Read the JetStream state of the server or cluster behind a URL. Raises MonitoringError."""
+        if url not in self._endpoints:
+            try:
+                self._endpoints[url] = Endpoint(httpx.URL(url), self._allow, self._fetcher)
+            except httpx.InvalidURL as error:
+                message = f"{excerpt(url)} is no URL: {excerpt(str(error))}"
+                raise MonitoringError(Reason.MONITORING_UNREACHABLE, message) from error
+        return await self._endpoints[url].read()
+
+
+class Endpoint:
+    """The server or cluster behind one URL, and where its nodes were found."""
+
+    def __init__(self, url: httpx.URL, allow: AllowList, fetcher: Fetcher) -> None:
+        self._url = url
+        self._port = url.port or (443 if url.scheme == "https" else 80)
+        self._allow = allow
+        self._nodes = NodeReader(url, fetcher)
+        self._where: dict[str, str] = {}
+        """Addresses of the nodes that answered, by name."""
+        self._skipped: dict[str, float] = {}
+        """Until when (monotonic) an address is left out."""
+        self._cluster: str | None = None
+        self._balanced = False
+        """One address led to several nodes."""
+        self._sample_at = -math.inf
+
+    async def read(self) -> Reading:
+        """Ask every node. Raises MonitoringError if none answers."""
+        own = await self._resolve(self._url.host)
+        answers = Answers(self._cluster)
+        known = [address for address in dict.fromkeys(self._where.values()) if not self._skips(address)]
+        await self._ask(known, answers)
+        for address in own:
+            if not answers.nodes and address not in answers.tried:
+                await self._ask([address], answers)
+        self._cluster = answers.cluster if answers.nodes else None
+        if not answers.nodes:
+            raise answers.failure or MonitoringError(
+                Reason.MONITORING_UNREACHABLE, f"{self._url.host} has no address"
             )
-        self._last_now[server.server_id] = first.now
+        if answers.lacking():
+            await self._ask(await self._others(own, answers), answers)
+        await self._sample(own[0], answers)
+        first = next(iter(answers.nodes.values()))
         return Reading(
-            view=View(server.server_name, documents),
-            server=server,
-            nats_url=_nats_url(url, server),
-            seconds=time.monotonic() - started,
+            view=View(list(answers.nodes.values())),
+            server=first.server,
+            nats_url=self._nats_url(first.server),
+            costs=answers.costs,
         )
 
-    async def _server(self, url: str, server_id: str) -> Varz:
-        known = self._servers.get(url)
-        if known is None or known.server_id != server_id:
-            known = await self._get(url, "/varz", Varz)
-            if known.server_id != server_id:
-                raise MonitoringError(
-                    Reason.LEADER_UNCLEAR,
-                    f"{url} leads to different servers from one request to the next",
-                )
-            self._servers[url] = known
-        return known
-
-    async def _get(self, url: str, path: str, kind: type[T]) -> T:
+    async def _resolve(self, host: str) -> tuple[str, ...]:
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                body = await self._fetch(httpx.URL(url.rstrip("/")), path)
+            return await self._allow.resolve(host, self._port)
         except NotAllowed as error:
             raise MonitoringError(error.reason, error.message) from error
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise MonitoringError(
-                Reason.MONITORING_TIMEOUT, f"{url} did not answer within {TIMEOUT_SECONDS:.0f} s"
-            ) from error
-        except (OSError, httpx.HTTPError, httpx.InvalidURL) as error:
-            raise MonitoringError(
-                Reason.MONITORING_UNREACHABLE, f"{url} cannot be reached: {excerpt(str(error))}"
-            ) from error
-        try:
-            return msgspec.json.decode(body, type=kind)
-        except msgspec.MsgspecError as error:
-            raise MonitoringError(
-                Reason.MONITORING_UNREADABLE,
-                f"{url} gave no NATS monitoring document: {excerpt(str(error))}",
-            ) from error
+        except OSError as error:
+            message = f"{excerpt(host)} cannot be resolved: {excerpt(str(error))}"
+            raise MonitoringError(Reason.MONITORING_UNREACHABLE, message) from error
 
-    async def _fetch(self, base: httpx.URL, path: str) -> bytearray:
-        port = base.port or (443 if base.scheme == "https" else 80)
-        response = None
-        for address in await self._allow.resolve(base.host, port):
-            request = self._client.build_request(
-                "GET",
-                f"{base.copy_with(host=address)}{path}",
-                headers={"Host": base.netloc.decode(), "Accept-Encoding": "identity"},
-                extensions={"sni_hostname": base.host},
-            )
-            try:
-                response = await self._client.send(request, stream=True)
+    async def _others(self, own: Sequence[str], answers: Answers) -> list[str]:
+        """List the addresses that nodes may be found at and that have not been tried yet."""
+        needed = [self._where[name] for name in answers.absent_leaders if name in self._where]
+        found = list(own)
+        for host in answers.hosts:
+            with suppress(MonitoringError):
+                found += await self._resolve(host)
+        promising = [address for address in found if not self._skips(address)]
+        return [address for address in dict.fromkeys(needed + promising) if address not in answers.tried]
+
+    async def _sample(self, address: str, answers: Answers) -> None:
+        """Ask one address again and again, as long as that brings nodes that are lacking."""
+        now = time.monotonic()
+        if not answers.lacking() or not (self._balanced or self._sample_at <= now):
+            return
+        self._sample_at = now + SAMPLE_SECONDS
+        for _ in range(2 * len(answers.expected)):
+            before = len(answers.nodes)
+            await self._ask([address], answers, anew=True)
+            self._balanced |= len(answers.nodes) > before
+            if not answers.lacking():
                 break
-            except httpx.ConnectError as error:
-                failure = error
-        if response is None:
-            raise failure
-        try:
-            body = bytearray()
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > MAX_BYTES:
-                    raise MonitoringError(
-                        Reason.MONITORING_TOO_LARGE,
-                        f"{base} gave more than {MAX_BYTES // 2**20} MiB",
-                    )
-        finally:
-            await response.aclose()
-        if response.status_code != httpx.codes.OK:
-            raise MonitoringError(
-                Reason.MONITORING_HTTP_STATUS,
-                f"{base} answered HTTP status {response.status_code}:"
-                f" {excerpt(body[:500].decode(errors='replace')) or 'without a body'}",
-            )
-        return body
 
+    async def _ask(self, addresses: Sequence[str], answers: Answers, *, anew: bool = False) -> None:
+        """Ask all of these at once; who lags behind the first answer for too long is left out for a while."""
+        answers.tried.update(addresses)
+        async with asyncio.TaskGroup() as group:
+            asked = {
+                group.create_task(self._nodes.read(address, anew=anew), name=f"read {address}"): address
+                for address in addresses
+            }
+            pending = set(asked)
+            while pending and (answers.lacking() or not answers.nodes):
+                limit = STRAGGLER_SECONDS if answers.nodes else None
+                done, pending = await asyncio.wait(pending, timeout=limit, return_when=FIRST_COMPLETED)
+                for task in done:
+                    self._take(task.result(), asked[task], answers)
+                if not done:
+                    break
+            for task in pending:
+                task.cancel()
+                if answers.lacking():
+                    self._skipped[asked[task]] = time.monotonic() + SKIP_SECONDS
 
-def _nats_url(url: str, server: Varz) -> str:
-    host = httpx.URL(url).host
-    scheme = "tls" if server.tls_required else "nats"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}"
+    def _take(self, answer: Node | MonitoringError, address: str, answers: Answers) -> None:
+        if isinstance(answer, MonitoringError):
+            answers.failure = answers.failure or answer
+            self._skipped[address] = time.monotonic() + SKIP_SECONDS
+            return
+        self._skipped.pop(address, None)
+        if answers.add(answer):
+            self._where[answer.server.server_name] = address
+        else:
+            self._where = {name: where for name, where in self._where.items() if where != address}
+
+    def _skips(self, address: str) -> bool:
+        return self._skipped.get(address, -math.inf) > time.monotonic()
+
+    def _nats_url(self, server: Varz) -> str:
+        host = self._url.host
+        scheme = "tls" if server.tls_required else "nats"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}"

@@ -16,8 +16,8 @@ from natsscaler.demo.errors import DemoFailed
 
 READY_SECONDS = 10.0
 CONFIG = """
-listen: 127.0.0.1:{port}
-http: 127.0.0.1:{monitoring_port}
+listen: "{host}:{port}"
+http: "{host}:{monitoring_port}"
 server_name: "{name}"
 jetstream {{ store_dir: "{store}" }}
 """
@@ -51,12 +51,23 @@ class NatsServer:
     """nats-server as a child process; `async with` starts it and, at the end, kills it.
 
     Started again, it has the same ports and data. `config` is added to the configuration file (accounts and
-    the like); the log is written to `directory`.
+    the like); the log is written to `directory`. The nodes of a cluster share their `ports` (for clients, for
+    monitoring), each on a loopback `host` of its own, and are ready once they answer.
     """
 
-    def __init__(self, directory: pathlib.Path, *, config: str = "", name: str = "nats") -> None:
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        *,
+        config: str = "",
+        name: str = "nats",
+        host: str = "127.0.0.1",
+        ports: tuple[int, int] | None = None,
+    ) -> None:
         self._directory = directory
-        self.port, self.monitoring_port = free_ports(2)
+        self.host = f"[{host}]" if ":" in host else host
+        self.port, self.monitoring_port = ports or free_ports(2)
+        self._ready_path = "/varz" if ports else "/healthz"
         self.name = name
         self.config = config
         self.log = directory / f"{name}.log"
@@ -64,11 +75,11 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        return f"nats://{self.host}:{self.port}"
 
     @property
     def monitoring_url(self) -> str:
-        return f"http://127.0.0.1:{self.monitoring_port}"
+        return f"http://{self.host}:{self.monitoring_port}"
 
     @property
     def pid(self) -> int:
@@ -78,10 +89,11 @@ class NatsServer:
         return self._process.pid
 
     async def start(self) -> None:
-        """Start and wait until `/healthz` answers 200; raises NatsServerError after 10 s."""
+        """Start and wait until it is ready; raises NatsServerError after 10 s."""
         self._directory.mkdir(parents=True, exist_ok=True)
         config = self._directory / f"{self.name}.conf"
         base = CONFIG.format(
+            host=self.host,
             port=self.port,
             monitoring_port=self.monitoring_port,
             name=self.name,
@@ -134,7 +146,7 @@ class NatsServer:
         async with httpx.AsyncClient(base_url=self.monitoring_url, trust_env=False) as client:
             while process.returncode is None:
                 with contextlib.suppress(httpx.TransportError):
-                    if (await client.get("/healthz")).is_success:
+                    if (await client.get(self._ready_path)).is_success:
                         return
                 await asyncio.sleep(0.02)
         raise self._ended(process)

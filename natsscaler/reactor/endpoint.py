@@ -13,13 +13,13 @@ from natsscaler.backlog import measure
 from natsscaler.consumers import Unknown
 from natsscaler.decision import Observation, decide
 from natsscaler.errors import Finding, MonitoringError, Reason
-from natsscaler.jsz import Reading
 from natsscaler.reactor.acting import Actor
 from natsscaler.reactor.budget import Budget
 from natsscaler.reactor.listening import CONFIRM_SECONDS, Listening
 from natsscaler.reactor.shared import Shared
 from natsscaler.reactor.state import RuleState
 from natsscaler.rules import RuleKey
+from natsscaler.view import Reading
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Endpoint:
         self._actor = Actor(shared, self.wake)
         self._listening = Listening(shared, self.ring)
         self._woken = asyncio.Event()
-        self._budget: Budget | None = None
+        self._budgets: list[Budget] = []
         self._failures = 0
         self._not_before = -math.inf
         self._held = 0.0
@@ -78,7 +78,8 @@ class Endpoint:
             except TimeoutError:
                 break
         await asyncio.sleep(SETTLE_SECONDS)
-        self._held = self._budget.delay(self._shared.clock()) if self._budget else 0.0
+        now = self._shared.clock()
+        self._held = max((budget.delay(now) for budget in self._budgets), default=0.0)
         await asyncio.sleep(self._held)
 
     async def _serve(self) -> None:
@@ -125,9 +126,10 @@ class Endpoint:
                 Reason.MONITORING_UNREADABLE, f"{self.url} gave what cannot be read: see the log"
             )
         self._failures, self._not_before = 0, -math.inf
-        self._budget = self._shared.budget(reading.server.server_id)
-        self._budget.spend(reading.seconds, now())
-        metrics.reads.observe(reading.seconds)
+        self._budgets = [self._shared.budget(server_id) for server_id, _ in reading.costs]
+        for budget, (_, seconds) in zip(self._budgets, reading.costs, strict=True):
+            budget.spend(seconds, now())
+            metrics.reads.observe(seconds)
         return reading
 
     def _failed(self, reason: Reason, message: str) -> Unknown:

@@ -13,13 +13,13 @@ from natsscaler.backlog import Backlog
 from natsscaler.consumers import Unknown
 from natsscaler.decision import messages_until_change
 from natsscaler.errors import Finding, Reason
-from natsscaler.jsz import Reading
 from natsscaler.reactor.acting import acts
 from natsscaler.reactor.ports import ConnectionPort
 from natsscaler.reactor.shared import Shared
 from natsscaler.reactor.state import BACKOFF_SECONDS, RuleState
 from natsscaler.rules import EventSource
 from natsscaler.subjects import too_wide
+from natsscaler.view import Reading
 
 CONFIRM_SECONDS = 1.0
 """How long NATS may take to store what it has delivered (measured with `sync_interval: always`)."""

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from natsscaler.errors import Finding
-from natsscaler.jsz import Reading
 from natsscaler.rules import RuleKey, Target
 from natsscaler.status import RuleStatus
+from natsscaler.view import Reading
 
 
 class MonitoringPort(Protocol):

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from natsscaler.activity import Activity
 from natsscaler.conditions import invalid
 from natsscaler.errors import Finding, KubernetesError, Reason
-from natsscaler.jsz import Reading
 from natsscaler.metrics import Metrics
 from natsscaler.reactor.acting import publish
 from natsscaler.reactor.endpoint import Endpoint
@@ -20,6 +19,7 @@ from natsscaler.reactor.state import RuleState
 from natsscaler.rules import EventSource, Rule, RuleKey, Target
 from natsscaler.settings import Settings
 from natsscaler.status import RuleStatus
+from natsscaler.view import Reading
 
 log = logging.getLogger(__name__)
 

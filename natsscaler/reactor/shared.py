@@ -7,12 +7,12 @@ from typing import Any
 
 from natsscaler.activity import Activity
 from natsscaler.errors import Finding
-from natsscaler.jsz import Reading
 from natsscaler.metrics import Metrics
 from natsscaler.reactor.budget import Budget
 from natsscaler.reactor.ports import ClusterPort, ConnectionPort, MonitoringPort
 from natsscaler.rules import Rule
 from natsscaler.settings import Settings
+from natsscaler.view import Reading
 
 
 @dataclass(kw_only=True)

@@ -9,6 +9,7 @@ from natsscaler.decision import Observation
 from natsscaler.errors import Reason
 from natsscaler.jsz import (
     AccountInfo,
+    ClusterInfo,
     ConsumerConfig,
     ConsumerInfo,
     Jsz,
@@ -16,9 +17,10 @@ from natsscaler.jsz import (
     StreamConfig,
     StreamInfo,
     StreamState,
-    View,
+    Varz,
 )
 from natsscaler.rules import PAUSED_ANNOTATION, BacklogMode, Rule, parse
+from natsscaler.view import Node, View
 
 SAMPLE_SPEC: dict[str, Any] = {
     "deploymentName": "my-app",
@@ -119,11 +121,16 @@ def account(name: str, *streams: StreamInfo, identity: str = "") -> AccountInfo:
     return AccountInfo(name=name, id=identity or name, stream_detail=streams)
 
 
+def node(name: str, *documents: Jsz, cluster: str = "") -> Node:
+    server = Varz(server_id=f"ID-{name}", server_name=name, port=4222, cluster=ClusterInfo(name=cluster))
+    return Node(server, documents, seconds=0.0)
+
+
 def view_of(*accounts: AccountInfo, server: str = "n1", disabled: bool = False) -> View:
     document = Jsz(
         server_id="NA", now="2026-01-01T00:00:00Z", disabled=disabled, account_details=tuple(accounts)
     )
-    return View(server, [document])
+    return View([node(server, document)])
 
 
 def view(*streams: StreamInfo, server: str = "n1") -> View:

@@ -13,11 +13,12 @@ from msgspec.structs import replace
 from natsscaler.backlog import Backlog, Source, measure
 from natsscaler.consumers import LISTED_CANDIDATES, Match, Unknown
 from natsscaler.errors import Reason
-from natsscaler.jsz import AccountInfo, ConsumerInfo, Jsz, StreamInfo, View, known_subjects
+from natsscaler.jsz import AccountInfo, ConsumerInfo, Jsz, StreamInfo, known_subjects
 from natsscaler.rules import Rule
 from natsscaler.subjects import overlaps
+from natsscaler.view import View
 
-from .factories import account, consumer, rule, stream, view, view_of
+from .factories import account, consumer, node, rule, stream, view, view_of
 
 SUBJECT = "orders.processing"
 BEST_FIRST = [
@@ -332,7 +333,7 @@ def test_the_consumers_leader_or_a_standalone_server_is_believed(leader: str | N
 
 
 @pytest.mark.parametrize(
-    ("leader", "said"), [pytest.param("n2", "n2", id="elsewhere"), pytest.param("", "not elected", id="none")]
+    ("leader", "said"), [pytest.param("n2", "n2", id="elsewhere"), pytest.param("", "no leader", id="none")]
 )
 def test_another_node_than_the_leader_is_not_believed(leader: str, said: str) -> None:
     seen = view(orders(consumer("workers", SUBJECT, pending=4, leader=leader)), server="n1")
@@ -669,6 +670,6 @@ def test_the_pages_of_a_read_are_one_view() -> None:
         Jsz(server_id="N", now="", account_details=(account("A"),)),
         Jsz(server_id="N", now="", account_details=(with_workers,)),
     ]
-    assert known(measure(rule(), View("n1", pages))).source.account == "B"
+    assert known(measure(rule(), View([node("n1", *pages)]))).source.account == "B"
     disabled = [*pages, Jsz(server_id="N", now="", disabled=True)]
-    unknown(measure(rule(), View("n1", disabled)), Reason.JETSTREAM_DISABLED)
+    unknown(measure(rule(), View([node("n1", *disabled)])), Reason.JETSTREAM_DISABLED)

@@ -11,12 +11,12 @@ import nats
 import pytest
 from aiohttp import web
 
-from natsscaler import monitoring
+from natsscaler import fetching
 from natsscaler.demo.nats_server import NatsServer, free_ports
 from natsscaler.errors import MonitoringError, Reason
-from natsscaler.jsz import Reading
 from natsscaler.monitoring import Monitoring
 from natsscaler.network import AllowList
+from natsscaler.view import Reading
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -106,7 +106,9 @@ async def test_reads_a_real_server(reader: Monitoring, nats_server: NatsServer) 
     assert not reading.view.disabled
     assert reading.server.server_name == "nats"
     assert reading.nats_url == nats_server.url
-    assert 0 < reading.seconds < 5
+    [(server_id, seconds)] = reading.costs
+    assert server_id == reading.server.server_id
+    assert 0 < seconds < 5
     assert (await reader.read(f"{nats_server.monitoring_url}/")).view.accounts, "a slash changes nothing"
 
 
@@ -183,7 +185,7 @@ async def test_missing_accounts_are_incomplete(reader: Monitoring, second: dict[
 
 @pytest.mark.parametrize("begins", [True, False])
 async def test_a_server_that_hangs(reader: Monitoring, monkeypatch: pytest.MonkeyPatch, begins: bool) -> None:
-    monkeypatch.setattr(monitoring, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(fetching, "TIMEOUT_SECONDS", 0.3)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -198,7 +200,7 @@ async def test_a_server_that_hangs(reader: Monitoring, monkeypatch: pytest.Monke
 
 
 async def test_too_large(reader: Monitoring, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitoring, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(fetching, "MAX_BYTES", 2**20)
     async with serve(always(json.dumps(jsz(padding=2**20 * "x")))) as url:
         error = await failure(reader, url)
     assert error.reason is Reason.MONITORING_TOO_LARGE

@@ -15,7 +15,6 @@ from nats.js.api import ConsumerConfig, StreamConfig
 from natsscaler.activity import Activity
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.errors import MonitoringError, ReplicasChanged
-from natsscaler.jsz import Reading
 from natsscaler.metrics import Metrics
 from natsscaler.monitoring import Monitoring
 from natsscaler.network import AllowList
@@ -25,6 +24,7 @@ from natsscaler.rules import EventSource, Rule, RuleKey, Target, parse
 from natsscaler.settings import Settings
 from natsscaler.signals import Connection
 from natsscaler.status import RuleStatus
+from natsscaler.view import Reading
 from tests.core.factories import body
 
 SECONDS = 20.0
