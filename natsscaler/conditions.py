@@ -48,6 +48,8 @@ def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
             backlog=known.messages if known else None,
             pending=known.pending if known else None,
             unacknowledged=known.unacknowledged if known else None,
+            source=known.via if known else None,
+            leaders=known.leaders if known else (),
             recommendation=decision.recommendation,
             desired=decision.desired,
             reason=decision.reason,

@@ -12,7 +12,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
-from natsscaler.backlog import Source
+from natsscaler.backlog import Source, Via
 from natsscaler.decision import History, Want
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -52,6 +52,16 @@ class LastDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     unacknowledged: Annotated[
         int | None, Meta(description="Messages delivered and not yet acknowledged.")
     ] = None
+    source: Annotated[
+        Via | None,
+        Meta(description="Who was asked for the backlog: the Monitoring endpoint, or NATS (ConsumerInfo)."),
+    ] = None
+    leaders: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="NATS servers whose word the backlog is: in a cluster the leaders of the consumers."
+        ),
+    ] = ()
     recommendation: Annotated[int, Meta(description="Replicas that the backlog alone asks for.")]
     desired: Annotated[int, Meta(description="Replicas after bounds and stabilization.")]
     reason: Annotated[str, Meta(description="Why, in one word.")]
@@ -118,7 +128,11 @@ def new_count(old: RuleStatus, new: RuleStatus) -> bool:
         last = status.last_decision
         return (
             status.pending_messages,
-            last and (last.pending, last.unacknowledged, last.recommendation, last.desired, last.reason),
+            last
+            and (
+                *(last.pending, last.unacknowledged, last.source, last.leaders),
+                *(last.recommendation, last.desired, last.reason),
+            ),
         )
 
     return counts(old) != counts(new)
