@@ -22,6 +22,7 @@ from nats.aio.msg import Msg
 from natsscaler.dialing import CONNECT_SECONDS, NATS_ERRORS, dial
 from natsscaler.doorbell import Doorbell
 from natsscaler.errors import Finding, NotAllowed, Reason, excerpt
+from natsscaler.jsz import ConsumerInfo
 from natsscaler.metrics import Metrics
 from natsscaler.network import AllowList
 
@@ -31,7 +32,9 @@ ADVISORY = "$JS.EVENT.ADVISORY."
 STREAM_ACTIONS = ("CREATED", "UPDATED", "DELETED", "LEADER_ELECTED", "QUORUM_LOST")
 CONSUMER_ACTIONS = ("CREATED", "DELETED", "PAUSE", "LEADER_ELECTED", "QUORUM_LOST")
 USER_INFO = "$SYS.REQ.USER.INFO"
+CONSUMER_INFO = "$JS.API.CONSUMER.INFO."
 FLUSH_SECONDS = 2
+INFO_SECONDS = 1
 RETRY_SECONDS = (0.5, 10.0)
 """Between attempts to connect: the first wait, and the one that doubling ends at. A connection that stayed up
 for longer than the latter begins anew with the former."""
@@ -111,6 +114,16 @@ class Connection:
             await bell.close()
             return None
         return bell
+
+    async def consumer_info(self, stream: str, consumer: str) -> ConsumerInfo | None:
+        """Ask a consumer's leader for its counts; None if it gives no usable answer within INFO_SECONDS."""
+        if self._client is None:
+            return None
+        try:
+            answer = await self._client.request(f"{CONSUMER_INFO}{stream}.{consumer}", timeout=INFO_SECONDS)
+            return msgspec.json.decode(answer.data, type=ConsumerInfo)
+        except (msgspec.MsgspecError, *NATS_ERRORS):
+            return None
 
     async def settle(self) -> bool:
         """Return once the server has seen every subscription made so far; False if it has not.

@@ -9,13 +9,14 @@ import logging
 import math
 from typing import NamedTuple
 
-from natsscaler.backlog import measure
+from natsscaler.backlog import Told, measure
 from natsscaler.consumers import Unknown
 from natsscaler.decision import Observation, decide
 from natsscaler.errors import Finding, MonitoringError, Reason
 from natsscaler.reactor.acting import Actor
 from natsscaler.reactor.budget import Budget
-from natsscaler.reactor.listening import CONFIRM_SECONDS, Listening
+from natsscaler.reactor.leaders import ask_leaders
+from natsscaler.reactor.listening import Listening
 from natsscaler.reactor.shared import Shared
 from natsscaler.reactor.state import RuleState
 from natsscaler.rules import RuleKey
@@ -90,11 +91,12 @@ class Endpoint:
         began = self._shared.clock()
         turns = [_Turn(state, state.answer(), _deliveries(state)) for state in batch]
         found = await self._read()
+        told = {} if isinstance(found, Unknown) else await ask_leaders(batch, found)
         for turn in turns:
             if turn.state.gone:
                 continue
             try:
-                await self._evaluate(turn, found, began)
+                await self._evaluate(turn, found, told.get(turn.state.rule.key, {}), began)
             except Exception:  # a supervision point: one bad rule never disturbs another
                 log.exception("Evaluating %s failed", turn.state.rule.key)
                 self._shared.metrics.failures.labels("Internal").inc()
@@ -139,7 +141,7 @@ class Endpoint:
         self._not_before = self._shared.clock() + wait
         return Unknown(reason, message)
 
-    async def _evaluate(self, turn: "_Turn", found: Reading | Unknown, began: float) -> None:
+    async def _evaluate(self, turn: "_Turn", found: Reading | Unknown, told: Told, began: float) -> None:
         shared, state, rule = self._shared, turn.state, turn.state.rule
         now, wall = shared.clock(), shared.wall()
         state.at_rest(now)
@@ -156,7 +158,7 @@ class Endpoint:
             backlog = (
                 found
                 if isinstance(found, Unknown)
-                else state.believe(measure(rule, found.view, state.source))
+                else state.believe(measure(rule, found.view, state.source, told))
             )
             state.seen = Observation(backlog, replicas)
             state.decision = decide(rule, state.seen, history, now)
@@ -164,10 +166,9 @@ class Endpoint:
             state.next_change = state.decision.next_change or math.inf
         if isinstance(found, Unknown):
             state.retry_at = self._not_before
-        elif state.proposed:
-            state.retry_at = now + CONFIRM_SECONDS
         else:
             state.connection = shared.connect(rule, found)
+            state.retry_at = state.doubted(now)
         state.events = self._listening.finding(state, found)
         await self._listening.tend(state, turn.heard, began)
         if not state.gone:

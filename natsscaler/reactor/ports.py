@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from natsscaler.errors import Finding
+from natsscaler.jsz import ConsumerInfo
 from natsscaler.rules import RuleKey, Target
 from natsscaler.status import RuleStatus
 from natsscaler.view import Reading
@@ -51,6 +52,8 @@ class ConnectionPort(Protocol):
     async def doorbell(
         self, subjects: Sequence[str], limit: int, ring: Callable[[], None]
     ) -> DoorbellPort | None: ...
+
+    async def consumer_info(self, stream: str, consumer: str) -> ConsumerInfo | None: ...
 
     async def settle(self) -> bool: ...
 

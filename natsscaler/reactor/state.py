@@ -14,6 +14,11 @@ BACKOFF_SECONDS = (0.05, 2.0)
 """Before a doorbell that rang in vain is armed again: the first wait, and the one that doubling ends at."""
 
 
+DOUBT_SECONDS = (1.0, 8.0)
+"""Before an unknown backlog that may be passing is read again: the first wait, and where doubling ends."""
+PASSING = (Reason.LEADER_UNCLEAR, Reason.MONITORING_INCOMPLETE)
+
+
 class RuleState:
     """One rule, its timers (seconds on the monotonic clock, infinite: none), its doorbell and its past."""
 
@@ -51,6 +56,8 @@ class RuleState:
         self.confirm_at = math.inf
         self.retry_at = math.inf
         self.late = False
+        self.doubts = 0
+        """How many reads in a row left the backlog in doubt."""
 
     @property
     def due(self) -> float:
@@ -108,6 +115,16 @@ class RuleState:
         self.proposed = None
         self.source = found.source
         return found
+
+    def doubted(self, now: float) -> float:
+        """Say when to look again at a backlog that may become known by itself; infinite: no need to."""
+        backlog = self.seen.backlog if self.seen else None
+        if not isinstance(backlog, Unknown) or not (self.proposed or backlog.reason in PASSING):
+            self.doubts = 0
+            return math.inf
+        first, last = DOUBT_SECONDS
+        self.doubts += 1
+        return now + min(first * 2.0 ** (self.doubts - 1), last)
 
     def at_rest(self, now: float) -> None:
         """Drop what an evaluation makes up for: all timers but the deadline and the doorbell's."""
