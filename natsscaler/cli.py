@@ -20,6 +20,7 @@ from natsscaler import __version__
 from natsscaler.activity import Activity
 from natsscaler.errors import SettingsError
 from natsscaler.handlers import Handlers
+from natsscaler.health import Health
 from natsscaler.kube import Kube, connect
 from natsscaler.metrics import Metrics
 from natsscaler.monitoring import Monitoring
@@ -79,27 +80,6 @@ def _demo(arguments: Sequence[str]) -> int:
     return demo(arguments)
 
 
-class Health:
-    """What the probes ask for. NATS being down fails neither."""
-
-    def __init__(self, kube: Kube, reactor: Reactor) -> None:
-        self._kube = kube
-        self._reactor = reactor
-
-    def live(self) -> list[str]:
-        """An answer at all proves the event loop; every task that could die takes the process with it."""
-        return []
-
-    def ready(self) -> list[str]:
-        """Say which first list is still missing."""
-        missing = []
-        if not self._kube.synced:
-            missing.append("Deployments and HorizontalPodAutoscalers have not been listed yet")
-        if not self._reactor.listed.is_set():
-            missing.append("ScalingRules have not been listed yet")
-        return missing
-
-
 async def run(settings: Settings) -> int:
     """Run the operator until a signal. Returns the exit status."""
     api = await connect(settings.kubeconfig, in_cluster=settings.in_cluster)
@@ -115,7 +95,7 @@ async def run(settings: Settings) -> int:
     reactor = Reactor(settings, monitoring, metrics, activity, connection)
     kube = Kube(api, settings.namespaces, reactor.ring_target, socket.gethostname())
     handlers = Handlers(reactor, api)
-    web = Web(settings, activity, metrics, Health(kube, reactor), time.time)
+    web = Web(settings, activity, metrics, Health(kube, reactor, handlers), time.time)
     log.info("natsscaler %s starts", __version__)
     ours: list[asyncio.Task[None]] = []
     watching: list[asyncio.Task[None]] = []
@@ -127,12 +107,6 @@ async def run(settings: Settings) -> int:
         for task in watching:
             asyncio.get_running_loop().call_later(KOPF_GRACE_SECONDS, task.cancel)
 
-    async def list_rules() -> None:
-        await handlers.await_first_list(settings.namespaces)
-        reactor.listed.set()
-        log.info("All ScalingRules are known: %d", len(reactor.keys))
-        await asyncio.Event().wait()
-
     handlers.on_exit(stop)
     status = 0
     try:
@@ -141,7 +115,7 @@ async def run(settings: Settings) -> int:
                 "reactor": reactor.run(kube),
                 "watches": kube.run(),
                 "web": web.run(),
-                "first list": list_rules(),
+                "rules": handlers.follow(kube),
             }
             ours += [group.create_task(_eternal(job, name), name=name) for name, job in work.items()]
             await asyncio.sleep(0)  # let the reactor open before kopf brings the first rule

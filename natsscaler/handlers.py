@@ -1,38 +1,64 @@
 """Kopf: ScalingRule events into the reactor.
 
 `on.event` sets no finalizer and writes nothing to the rules, so that deleting one never waits for the
-operator; every handler is idempotent, because kopf replays all rules after each (re)connect.
+operator; every handler is idempotent, because kopf replays all rules whenever it lists them anew. What kopf
+does not tell is which rules went while it was cut off: so each of its lists is followed by one of our own,
+and rules that are no longer in it are forgotten. Both that and how long kopf has been silent are seen from
+its requests, by tracing its HTTP session.
 """
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple, Protocol
 
+import aiohttp
 import kopf
-import msgspec
 from kubernetes.aio import client
 
 from natsscaler.errors import Finding, InvalidRule, KubernetesError
-from natsscaler.kube.api import NETWORK_FAILURES, request
+from natsscaler.kube.api import request
 from natsscaler.reactor import Reactor
 from natsscaler.rules import GROUP, PLURAL, VERSION, RuleKey, parse
-from natsscaler.status import RuleStatus
+from natsscaler.status import read_back
 
 log = logging.getLogger(__name__)
 
-LIST_TIMEOUT_SECONDS = 30
 LIST_RETRY_SECONDS = 1.0
+WATCH_SECONDS = 240
+SILENT_SECONDS = 600.0
+"""Kopf asks for rules every WATCH_SECONDS at the latest: without a request for this long it hangs."""
+BACKOFFS = (1, 2, 4, 8, *[10] * 1000)
+"""Between kopf's attempts at one request, in seconds; after the last one the process ends."""
+
+
+class Known(NamedTuple):
+    """What tells a rule from another one of the same name, and an event from a later one."""
+
+    uid: str
+    version: int
+
+
+class RuleLister(Protocol):
+    """Tells which rules exist."""
+
+    async def rules(self) -> set[tuple[RuleKey, str]]:
+        """List the keys and uids of all rules. Raises KubernetesError."""
 
 
 class Handlers:
-    """Feeds the reactor, and knows when every rule that existed at the start has been seen."""
+    """Feeds the reactor, and knows when every rule that exists has been seen."""
 
     def __init__(self, reactor: Reactor, api: client.ApiClient) -> None:
         self.registry = kopf.OperatorRegistry()
+        self.asked_at = time.monotonic()
+        """When kopf last sent a request for rules, on the monotonic clock."""
         self._reactor = reactor
         self._api = api
-        self._seen: set[RuleKey] = set()
+        self._known: dict[RuleKey, Known] = {}
+        self._listed = asyncio.Event()
         self._news = asyncio.Event()
         kopf.on.login(registry=self.registry)(self._login)
         kopf.on.event(GROUP, VERSION, PLURAL, registry=self.registry)(self._on_event)
@@ -44,28 +70,22 @@ class Handlers:
         settings.peering.standalone = True  # leadership is no matter of kopf's peering
         settings.scanning.disabled = True  # no permission to watch CRDs and namespaces: see _await_served
         settings.watching.connect_timeout = 60
-        settings.watching.server_timeout = 600
-        settings.watching.client_timeout = 660
+        settings.watching.server_timeout = WATCH_SECONDS
+        settings.watching.client_timeout = WATCH_SECONDS + 30
         settings.networking.request_timeout = 60
         settings.networking.connect_timeout = 10
+        settings.networking.error_backoffs = BACKOFFS
         return settings
 
-    async def await_first_list(self, namespaces: tuple[str, ...]) -> None:
-        """Return once every rule that exists now has come by as an event, or has gone."""
+    async def follow(self, lister: RuleLister) -> None:
+        """Compare notes with the API whenever kopf has listed all rules, for ever."""
         while True:
-            try:
-                missing = await _list_rules(self._api, namespaces) - self._seen
-            except (client.ApiException, *NETWORK_FAILURES) as error:
-                log.warning("Cannot list ScalingRules yet: %s", getattr(error, "reason", error))
-            else:
-                if not missing:
-                    return
-            self._news.clear()
-            try:
-                async with asyncio.timeout(LIST_RETRY_SECONDS):
-                    await self._news.wait()
-            except TimeoutError:
-                continue
+            await self._listed.wait()
+            self._listed.clear()
+            await self._compare(lister)
+            if not self._reactor.listed.is_set():
+                self._reactor.listed.set()
+                log.info("All ScalingRules are known: %d", len(self._known))
 
     def on_exit(self, stop: Callable[[], Awaitable[None]]) -> None:
         """Have kopf call this when it is told to exit, before it looks for tasks that are left."""
@@ -102,11 +122,35 @@ class Handlers:
             reported = problem
             await asyncio.sleep(LIST_RETRY_SECONDS)
 
-    async def _login(self, **_: object) -> kopf.ConnectionInfo:
+    async def _compare(self, lister: RuleLister) -> None:
+        """Forget rules that have gone, and return once every other one has come by as an event."""
+        problem = ""
+        while True:
+            known = dict(self._known)
+            try:
+                existing = await lister.rules()
+            except KubernetesError as error:
+                if error.message != problem:
+                    log.warning("ScalingRules cannot be listed: %s; it is retried", error.message)
+                problem = error.message
+            else:
+                for key, (uid, _) in known.items():
+                    if (key, uid) not in existing:
+                        self._gone(key, uid)
+                if existing <= {(key, uid) for key, (uid, _) in self._known.items()}:
+                    return
+            self._news.clear()
+            try:
+                async with asyncio.timeout(LIST_RETRY_SECONDS):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    async def _login(self, **_: object) -> kopf.AiohttpSession:
         """Let kopf use the credentials that the rest of the process uses."""
         configuration = self._api.configuration
         header = await configuration.get_api_key_with_prefix("BearerToken")
-        return kopf.ConnectionInfo(
+        connection = kopf.ConnectionInfo(
             server=configuration.host,
             ca_path=configuration.ssl_ca_cert,
             insecure=not configuration.verify_ssl,
@@ -115,44 +159,56 @@ class Handlers:
             certificate_path=configuration.cert_file,
             private_key_path=configuration.key_file,
         )
+        trace = aiohttp.TraceConfig()
+        trace.on_request_start.append(self._asked)
+        trace.on_request_end.append(self._answered)
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=connection.as_ssl_context()),
+            headers=connection.as_http_headers(),
+            trace_configs=[trace],
+        )
+        return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
+
+    async def _asked(
+        self, _: aiohttp.ClientSession, __: SimpleNamespace, request: aiohttp.TraceRequestStartParams
+    ) -> None:
+        if request.url.path.endswith(f"/{PLURAL}"):
+            self.asked_at = time.monotonic()
+
+    async def _answered(
+        self, _: aiohttp.ClientSession, __: SimpleNamespace, answer: aiohttp.TraceRequestEndParams
+    ) -> None:
+        list_of_rules = answer.url.path.endswith(f"/{PLURAL}") and "watch" not in answer.url.query
+        if list_of_rules and answer.response.ok:
+            self._listed.set()
 
     async def _on_event(self, event: Mapping[str, Any], **_: object) -> None:
         body = event["object"]
         metadata = body["metadata"]
-        key = RuleKey(metadata["namespace"], metadata["name"])
+        key, uid = RuleKey(metadata["namespace"], metadata["name"]), metadata["uid"]
+        version = int(metadata["resourceVersion"])
+        known = self._known.get(key)
         if event["type"] == "DELETED":
-            self._reactor.forget(key)
+            self._gone(key, uid)
+        elif known and known.uid != uid and known.version > version:
+            return  # kopf keeps the order of events per uid only: this is about an earlier rule of that name
         else:
-            status = _status(body)
+            self._known[key] = Known(uid, version)
+            status = read_back(body.get("status"))
             try:
                 self._reactor.upsert(parse(body), status)
             except InvalidRule as error:
                 generation = metadata.get("generation", 0)
                 finding = Finding(error.reason, error.message)
-                self._reactor.reject(key, metadata["uid"], generation, finding, status)
-        self._seen.add(key)
+                self._reactor.reject(key, uid, generation, finding, status)
         self._news.set()
 
-
-def _status(body: Mapping[str, Any]) -> RuleStatus:
-    """Read back a status; one that natsscaler did not write is as good as none."""
-    try:
-        return msgspec.convert(dict(body.get("status") or {}), RuleStatus)
-    except msgspec.ValidationError:
-        return RuleStatus()
-
-
-class _Meta(msgspec.Struct):
-    namespace: str
-    name: str
-
-
-class _Rule(msgspec.Struct):
-    metadata: _Meta
-
-
-class _Rules(msgspec.Struct):
-    items: list[_Rule]
+    def _gone(self, key: RuleKey, uid: str) -> None:
+        """Forget a rule, unless another one has its name by now."""
+        known = self._known.get(key)
+        if known and known.uid == uid:
+            del self._known[key]
+            self._reactor.forget(key)
 
 
 async def _served(api: client.ApiClient) -> bool:
@@ -164,18 +220,3 @@ async def _served(api: client.ApiClient) -> bool:
     async with request("list", f"the kinds of {GROUP}/{VERSION}"):
         kinds = await client.CustomObjectsApi(api).get_api_resources(GROUP, VERSION)
     return any(kind.name == PLURAL for kind in kinds.resources)
-
-
-async def _list_rules(api: client.ApiClient, namespaces: tuple[str, ...]) -> set[RuleKey]:
-    rules = client.CustomObjectsApi(api)
-    found: set[RuleKey] = set()
-    async with asyncio.timeout(LIST_TIMEOUT_SECONDS):
-        answers = (
-            [await rules.list_namespaced_custom_object(GROUP, VERSION, name, PLURAL) for name in namespaces]
-            if namespaces
-            else [await rules.list_cluster_custom_object(GROUP, VERSION, PLURAL)]
-        )
-    for answer in answers:
-        items = msgspec.convert(answer, _Rules).items
-        found |= {RuleKey(item.metadata.namespace, item.metadata.name) for item in items}
-    return found

@@ -5,10 +5,13 @@ would notice is worth a write at once, a mere new count can wait for the poll in
 are absolute, so that a status at rest never changes.
 """
 
+import contextlib
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
@@ -162,6 +165,20 @@ def changed_conditions(old: RuleStatus, new: RuleStatus) -> list[Condition]:
         if not (same or new_and_well or repeats):
             changed.append(condition)
     return changed
+
+
+def read_back(raw: object) -> RuleStatus:
+    """Read what stands in a rule's status; what another version or a person wrote there is left out."""
+    found = raw if isinstance(raw, Mapping) else {}
+    usable: dict[str, Any] = {}
+    for known in msgspec.structs.fields(RuleStatus):
+        with contextlib.suppress(msgspec.ValidationError, KeyError):
+            usable[known.name] = msgspec.convert(found[known.encode_name], known.type)
+    last: LastScaling | None = usable.get("last_scaling")
+    with contextlib.suppress(ValueError):
+        if last and datetime.fromisoformat(last.time).tzinfo:
+            return RuleStatus(**usable)
+    return RuleStatus(**usable | {"last_scaling": None})
 
 
 def restore(status: RuleStatus, replicas: int, now: float, wall: float) -> History:

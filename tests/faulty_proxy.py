@@ -19,7 +19,8 @@ from aiohttp import web
 from tests.conftest import KubeApi
 
 Matches = Callable[[web.Request], bool]
-Spoilt = Literal["", "mute", "cut", "garbage"]
+Spoilt = Literal["", "mute", "cut", "garbage", "expired"]
+EXPIRED = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": ""}}
 HOP_BY_HOP = {"host", "connection", "transfer-encoding", "content-length", "content-encoding"}
 
 
@@ -101,7 +102,10 @@ class FaultyProxy:
         self._faults.clear()
 
     def spoil(self, plural: str, how: Spoilt) -> None:
-        """Mute the open watches for good, without closing them; or send half of the next line, or garbage."""
+        """Mute the open watches for good, without closing them, or let the next line be something else.
+
+        "cut": half of it, "garbage": what is no JSON, "expired": that the version is too old.
+        """
         for stream in self.streams:
             if stream.path.endswith(f"/{plural}"):
                 stream.spoilt = how
@@ -145,7 +149,10 @@ class FaultyProxy:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
         try:
             async with self._session.request(
-                request.method, self._upstream + request.raw_path, headers=headers, data=await request.read()
+                request.method,
+                self._upstream + request.raw_path,
+                headers=headers,
+                data=await request.read() or None,
             ) as answer:
                 yield answer
         except aiohttp.ClientError as error:
@@ -180,6 +187,8 @@ class FaultyProxy:
                 return
             case "garbage":
                 await response.write(b'{"type": "ADDED", "object": \xff\xfe nonsense\n')
+            case "expired":
+                await response.write(json.dumps(EXPIRED).encode() + b"\n")
             case "cut":
                 await response.write(chunk[: len(chunk) // 2])
                 if request.transport:

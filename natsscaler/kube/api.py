@@ -22,7 +22,9 @@ from natsscaler.kube.objects import Status
 
 REQUEST_SECONDS = 5.0
 """For any request but lists and watches."""
-BAD_REQUEST, FORBIDDEN, NOT_FOUND, CONFLICT, GONE, UNPROCESSABLE = 400, 403, 404, 409, 410, 422
+LIST_SECONDS = 30.0
+"""For one page of a list, or for a watch to begin."""
+HTTP_OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND, CONFLICT, GONE, UNPROCESSABLE = 200, 400, 403, 404, 409, 410, 422
 DENIED = re.compile("admission webhook .* denied|ValidatingAdmissionPolicy .* denied")
 """How the API server reports that a cluster's own policy refused a request, with whatever HTTP status."""
 NETWORK_FAILURES = (aiohttp.ClientError, TimeoutError, OSError, ConfigException)
@@ -48,27 +50,31 @@ async def connect(kubeconfig: Path | None, in_cluster: bool) -> client.ApiClient
 
 @contextlib.asynccontextmanager
 async def request(
-    verb: str, resource: str, refusals: Mapping[int, KubernetesError] | None = None
+    verb: str,
+    resource: str,
+    refusals: Mapping[int, KubernetesError] | None = None,
+    *,
+    seconds: float | None = None,
 ) -> AsyncIterator[None]:
     """Bound a request in time and turn each of its failures into a KubernetesError.
 
-    `refusals`: what certain HTTP statuses mean.
+    `refusals`: what certain HTTP statuses mean; `seconds`: instead of REQUEST_SECONDS.
     """
     try:
-        async with asyncio.timeout(REQUEST_SECONDS):
+        async with asyncio.timeout(seconds or REQUEST_SECONDS):
             yield
     except ApiException as error:
         meant = (refusals or {}).get(error.status)
         told = refusal(verb, resource, error.status, error.body or b"")
         raise (told if told.reason is Reason.DENIED or not meant else meant) from error
-    except NETWORK_FAILURES as error:
+    except (*NETWORK_FAILURES, msgspec.MsgspecError) as error:
         raise silence(verb, resource, error) from error
 
 
 def refusal(verb: str, resource: str, status: int, body: str | bytes = b"") -> KubernetesError:
     """Say what an answer other than success means; of the body only the start of its message is told."""
     said = ""
-    if status in (BAD_REQUEST, FORBIDDEN, UNPROCESSABLE):
+    if status in (HTTP_OK, BAD_REQUEST, FORBIDDEN, UNPROCESSABLE):
         with contextlib.suppress(msgspec.MsgspecError):
             said = msgspec.json.decode(body, type=Status).message
     if DENIED.search(said):

@@ -8,13 +8,14 @@ import functools
 import logging
 from collections.abc import Callable, Mapping
 
+import msgspec
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
-from natsscaler.errors import KubernetesError, ReplicasChanged, TargetNotFound, excerpt
-from natsscaler.kube.api import CONFLICT, NOT_FOUND, UNPROCESSABLE, request
+from natsscaler.errors import KubernetesError, Reason, ReplicasChanged, TargetNotFound, excerpt
+from natsscaler.kube.api import CONFLICT, HTTP_OK, LIST_SECONDS, NOT_FOUND, UNPROCESSABLE, refusal, request
 from natsscaler.kube.bodies import event, scale_patch, status_patch
-from natsscaler.kube.objects import Autoscaler, Deployment, DeploymentSpec, Meta
+from natsscaler.kube.objects import Autoscaler, Deployment, DeploymentSpec, Meta, Names
 from natsscaler.kube.watch import T, Watch
 from natsscaler.rules import GROUP, PLURAL, VERSION, RuleKey, Target
 from natsscaler.status import RuleStatus
@@ -34,6 +35,7 @@ class Kube:
         on_change: Callable[[Target], None],
         identity: str,
     ) -> None:
+        self._namespaces = namespaces
         self._identity = identity
         self._apps = client.AppsV1Api(api)
         self._custom = client.CustomObjectsApi(api)
@@ -90,6 +92,28 @@ class Kube:
             ),
             None,
         )
+
+    async def rules(self) -> set[tuple[RuleKey, str]]:
+        """List the keys and uids of all ScalingRules. Raises KubernetesError."""
+        found: set[tuple[RuleKey, str]] = set()
+        for namespace in self._namespaces or ("",):
+            async with request("list", PLURAL, seconds=LIST_SECONDS):
+                one, every = (
+                    self._custom.list_namespaced_custom_object_without_preload_content,
+                    self._custom.list_cluster_custom_object_without_preload_content,
+                )
+                asked = one(GROUP, VERSION, namespace, PLURAL) if namespace else every(GROUP, VERSION, PLURAL)
+                async with await asked as response:
+                    body = await response.read()
+                if response.status != HTTP_OK:
+                    raise (
+                        _no_crd()
+                        if response.status == NOT_FOUND
+                        else refusal("list", PLURAL, response.status, body)
+                    )
+                names = (item.metadata for item in msgspec.json.decode(body, type=Names).items)
+                found |= {(RuleKey(name.namespace, name.name), name.uid) for name in names}
+        return found
 
     async def scale(self, target: Target, before: int, after: int) -> None:
         """Change the replicas if they still are `before`.
@@ -161,6 +185,14 @@ class Kube:
 
 def _responsible(watches: Mapping[str, Watch[T]], target: Target) -> Watch[T] | None:
     return watches.get(target.namespace) or watches.get("")
+
+
+def _no_crd() -> KubernetesError:
+    crd = f"{PLURAL}.{GROUP}"
+    return KubernetesError(
+        Reason.KUBERNETES_UNAVAILABLE,
+        f"the cluster has no CustomResourceDefinition {crd}: install it, the rest comes by itself",
+    )
 
 
 def _missing(target: Target) -> TargetNotFound:

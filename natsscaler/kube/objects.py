@@ -60,6 +60,18 @@ class Autoscaler(Struct, frozen=True):
         return Target(self.metadata.namespace, self.spec.scale_target_ref.name)
 
 
+class Listed(Struct, frozen=True):
+    """An object of which only the name matters."""
+
+    metadata: Meta
+
+
+class Names(Struct, frozen=True):
+    """A list of objects of which only the names matter."""
+
+    items: tuple[Listed, ...]
+
+
 def older(item: Deployment | Autoscaler, known: Deployment | Autoscaler) -> bool:
     """Compare versions, which are numbers that grow (Kubernetes API concepts, "Resource versions")."""
     return int(item.metadata.resource_version) < int(known.metadata.resource_version)

@@ -7,7 +7,7 @@ was seen here.
 import asyncio
 import contextlib
 import logging
-import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Generic, TypeVar
 
@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 
 from natsscaler.errors import KubernetesError, excerpt
-from natsscaler.kube.api import GONE, NETWORK_FAILURES, refusal, silence
+from natsscaler.kube.api import GONE, HTTP_OK, LIST_SECONDS, NETWORK_FAILURES, refusal, request
 from natsscaler.kube.objects import Autoscaler, Bookmark, Deployment, Event, Page, Position, Status, older
 from natsscaler.rules import Target
 
@@ -23,13 +23,10 @@ PAGE_SIZE = 500
 WATCH_SECONDS = 240
 QUIET_SECONDS = 90.0
 """Without a byte for this long a watch is given up: API servers send a bookmark every minute."""
-ANSWER_SECONDS = 30.0
-"""For one page of a list, or for a watch to begin."""
 FIRST_DELAY, LONGEST_DELAY = 1.0, 10.0
 """Between two attempts: the first wait, and the one that doubling ends at."""
 LONGEST_OBEYED = 60.0
 """The longest Retry-After that is followed."""
-HTTP_OK = 200
 
 logger = logging.getLogger(__name__)
 
@@ -62,17 +59,16 @@ class Watch(Generic[T]):
         self._quiet_seconds = quiet_seconds
         self._version = ""
         """Where to watch on from; empty: list first."""
-        self.heard_at = -math.inf
-        """When the API server was last asked or heard, in seconds on the event loop's clock."""
+        self.heard_at = time.monotonic()
+        """When the API server was last asked or heard, on the monotonic clock."""
         self._retry_after = 0.0
         """Seconds that the API server has asked to be left alone for."""
 
     async def run(self) -> None:
         """Keep the table up to date until cancelled."""
-        clock = asyncio.get_running_loop().time
         delay = FIRST_DELAY
         while True:
-            self.heard_at = started = clock()
+            self.heard_at = started = time.monotonic()
             self._retry_after = 0.0
             try:
                 if not self._version:
@@ -81,7 +77,7 @@ class Watch(Generic[T]):
             except (*NETWORK_FAILURES, KubernetesError, msgspec.MsgspecError, ValueError) as error:
                 problem = excerpt(str(error) or type(error).__name__)
                 logger.warning("watch of %s: %s; it is retried", self.name, problem)
-            if clock() - started > LONGEST_DELAY:
+            if time.monotonic() - started > LONGEST_DELAY:
                 delay = FIRST_DELAY
                 await asyncio.sleep(self._retry_after)
             else:
@@ -99,11 +95,11 @@ class Watch(Generic[T]):
         found: set[Target] = set()
         page = Page(Position())
         while True:
-            async with _bounded("list", self.name):
+            async with request("list", self.name, seconds=LIST_SECONDS):
                 query = {"limit": PAGE_SIZE, "_continue": page.metadata.next_page or None}
                 async with await self._request("list", **query) as response:
                     page = msgspec.json.decode(await response.read(), type=Page)
-            self.heard_at = asyncio.get_running_loop().time()
+            self.heard_at = time.monotonic()
             for raw in page.items:
                 found.add(self._store(self._decoder.decode(raw)))
             if not page.metadata.next_page:
@@ -114,7 +110,7 @@ class Watch(Generic[T]):
         self.synced.set()
 
     async def _watch(self) -> None:
-        async with _bounded("watch", self.name):
+        async with request("watch", self.name, seconds=LIST_SECONDS):
             response = await self._request(
                 "watch",
                 watch=True,
@@ -148,7 +144,7 @@ class Watch(Generic[T]):
                 return
             if not chunk:
                 return
-            self.heard_at = asyncio.get_running_loop().time()
+            self.heard_at = time.monotonic()
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 if line:
@@ -195,12 +191,3 @@ def _hang_up(response: aiohttp.ClientResponse) -> None:
     if connection and connection.transport:
         connection.transport.abort()
     response.close()
-
-
-@contextlib.asynccontextmanager
-async def _bounded(verb: str, what: str) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            yield
-    except NETWORK_FAILURES as error:
-        raise silence(verb, what, error) from error

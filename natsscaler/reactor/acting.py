@@ -73,6 +73,7 @@ class Actor:
             async with self._shared.writes:
                 if state.gone:
                     return
+                state.writing_since = self._shared.clock()
                 await self._scale(state, rung_at)
                 if self._worth_writing(state):
                     await self._record(state)
@@ -83,7 +84,7 @@ class Actor:
             self._shared.metrics.failures.labels("Internal").inc()
             state.retry_at = self._shared.clock() + RETRY_SECONDS
         finally:
-            state.busy = False
+            state.busy, state.writing_since = False, math.inf
             self._wake()
 
     async def _scale(self, state: RuleState, rung_at: float) -> None:

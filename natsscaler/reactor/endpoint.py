@@ -47,6 +47,8 @@ class Endpoint:
         self._not_before = -math.inf
         self._held = 0.0
         """How long the budget kept the present read waiting, in seconds."""
+        self._round_at = shared.clock()
+        """When the loop last came round, or is to do so after a pause for the budget."""
 
     def wake(self) -> None:
         """Look at rings and timers again."""
@@ -57,10 +59,17 @@ class Endpoint:
         state.ring(source, self._shared.clock())
         self.wake()
 
+    def overdue(self) -> float:
+        """Return for how many seconds work has waited that no back-off or budget explains."""
+        waiting = (state.waiting_since for state in self.rules.values() if not state.busy)
+        since = max(min(waiting, default=math.inf), self._not_before, self._round_at)
+        return max(0.0, self._shared.clock() - since)
+
     async def run(self) -> None:
         """Serve the rules until there are none; cancelling it could break off a flush (Connection.settle)."""
         await self._shared.opened.wait()
         while self.rules:
+            self._round_at = self._shared.clock()
             await self._wait()
             await self._serve()
         self._shared.monitoring.forget(self.url)
@@ -81,6 +90,7 @@ class Endpoint:
         await asyncio.sleep(SETTLE_SECONDS)
         now = self._shared.clock()
         self._held = max((budget.delay(now) for budget in self._budgets), default=0.0)
+        self._round_at = now + self._held
         await asyncio.sleep(self._held)
 
     async def _serve(self) -> None:

@@ -23,6 +23,9 @@ from natsscaler.view import Reading
 
 log = logging.getLogger(__name__)
 
+STALLED_SECONDS = 120.0
+"""Longer than any round of an endpoint's loop and all writes of one rule may take, by their own timeouts."""
+
 
 class AdvisoryLike(Protocol):
     """A JetStream event."""
@@ -90,6 +93,18 @@ class Reactor:
     def keys(self) -> set[RuleKey]:
         """All rules that are known and usable."""
         return set(self._states)
+
+    def stalled(self) -> list[str]:
+        """Say what hangs: work that nobody has taken up, or that does not end, for STALLED_SECONDS."""
+        shared = self._shared
+        if shared is None or not shared.opened.is_set():
+            return []
+        idle = [url for url, endpoint in self._endpoints.items() if endpoint.overdue() > STALLED_SECONDS]
+        since = shared.clock() - STALLED_SECONDS
+        writing = [str(key) for key, state in self._states.items() if state.writing_since < since]
+        return [f"rules of {url} are not evaluated any more" for url in idle] + [
+            f"writing for rule {key} does not end" for key in writing
+        ]
 
     def upsert(self, rule: Rule, status: RuleStatus) -> None:
         """Take a rule as it is now; the status counts only for rules that were not known before."""

@@ -50,6 +50,8 @@ class RuleState:
         """The rule was deleted, or replaced by another of its name."""
         self.busy = False
         """A task is carrying out the last decision."""
+        self.writing_since = math.inf
+        """When it began to write, after having waited for its turn."""
         self.deadline = -math.inf
         self.next_change = math.inf
         self.arm_at = math.inf
@@ -65,6 +67,11 @@ class RuleState:
         if self.rings:
             return -math.inf
         return min(self.deadline, self.next_change, self.arm_at, self.confirm_at, self.retry_at)
+
+    @property
+    def waiting_since(self) -> float:
+        """Since when an evaluation has been asked for, or when it will be due."""
+        return self.rung_at if self.rings else self.due
 
     def answer(self) -> float:
         """Take all rings, as a read that begins now serves them; return when the first one came."""

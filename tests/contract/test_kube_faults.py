@@ -152,7 +152,7 @@ async def test_a_spoilt_watch_loses_no_change(table: Table, how: str) -> None:
 async def test_a_list_that_is_never_answered_is_given_up(
     table: Table, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("natsscaler.kube.watch.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("natsscaler.kube.watch.LIST_SECONDS", 0.5)
     await table.deploy("web")
     table.proxy.fault(lists("deployments"), None)
     async with kept(table):

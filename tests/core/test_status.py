@@ -23,6 +23,7 @@ from natsscaler.status import (
     changed_conditions,
     new_count,
     noticeable,
+    read_back,
     restore,
     rfc3339,
 )
@@ -381,3 +382,38 @@ def test_restoring_never_fails_and_never_lies_in_the_future(
     assert restored.last_down <= NOW
     assert not math.isnan(restored.last_up)
     assert restored.wants == (Want(NOW, replicas),)
+
+
+@pytest.mark.parametrize(
+    ("raw", "read"),
+    [
+        pytest.param(None, RuleStatus(), id="none"),
+        pytest.param("odd", RuleStatus(), id="no object"),
+        pytest.param(
+            {"currentReplicas": 3, "phase": "Odd"}, RuleStatus(current_replicas=3), id="unknown field"
+        ),
+        pytest.param(
+            {"currentReplicas": 3, "pendingMessages": "many", "conditions": [{"type": "Ready"}]},
+            RuleStatus(current_replicas=3),
+            id="other types",
+        ),
+        pytest.param(
+            {"lastScaling": {"time": "2026-01-01T23:59:60Z", "from": 1, "to": 2}},
+            RuleStatus(),
+            id="no such time",
+        ),
+        pytest.param(
+            {"lastScaling": {"time": "2026-01-01T23:59:59", "from": 1, "to": 2}},
+            RuleStatus(),
+            id="no time zone",
+        ),
+    ],
+)
+def test_of_a_status_by_another_hand_what_can_be_used_is_read(raw: object, read: RuleStatus) -> None:
+    assert read_back(raw) == read
+
+
+def test_a_status_is_read_back_as_it_was_written() -> None:
+    last = LastScaling(time="2026-01-01T00:00:00Z", before=1, after=2)
+    written = RuleStatus(observed_generation=2, current_replicas=2, last_scaling=last)
+    assert read_back(msgspec.to_builtins(written)) == written

@@ -1,0 +1,124 @@
+"""Each long-lived loop that hangs is found by /healthz, and none that only waits."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from kubernetes.aio import client
+
+from natsscaler.activity import Activity
+from natsscaler.errors import MonitoringError, Reason
+from natsscaler.handlers import SILENT_SECONDS, Handlers
+from natsscaler.health import WATCH_SILENT_SECONDS, Health
+from natsscaler.kube import Kube
+from natsscaler.metrics import Metrics
+from natsscaler.reactor import Reactor
+from natsscaler.reactor.ports import ClusterPort, MonitoringPort
+from natsscaler.rules import parse
+from natsscaler.settings import Settings
+from natsscaler.status import RuleStatus
+from tests.contract.test_kube import eventually
+from tests.contract.test_kubernetes_api import SPEC
+
+METADATA = {"name": "a", "namespace": "default", "uid": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+
+
+class World:
+    """A reactor with one rule, whose reads of NATS and writes to Kubernetes do as the test says."""
+
+    def __init__(self) -> None:
+        self.read: Callable[[], Awaitable[None]] = refuse
+        self.write: Callable[[], Awaitable[None]] = at_once
+        self.reads = 0
+        monitoring = cast("MonitoringPort", SimpleNamespace(read=self._read, forget=lambda _: None))
+        self.reactor = Reactor(
+            Settings(), monitoring, Metrics(), Activity(size=1), lambda *_: cast("Any", None)
+        )
+        self.watch = SimpleNamespace(name="deployments", heard_at=time.monotonic())
+        kube = cast("Kube", SimpleNamespace(watches=[self.watch], synced=True))
+        self.handlers = Handlers(self.reactor, client.ApiClient(client.Configuration()))
+        self.health = Health(kube, self.reactor, self.handlers)
+
+    @property
+    def cluster(self) -> ClusterPort:
+        ports = SimpleNamespace(
+            replicas=lambda _: 1, autoscaler=lambda _: None, wait_synced=at_once, write_status=self._write,
+            emit=self._write,
+        )  # fmt: skip
+        return cast("ClusterPort", ports)
+
+    async def _read(self, _: str) -> None:
+        self.reads += 1
+        await self.read()
+
+    async def _write(self, *_: object, **__: object) -> None:
+        await self.write()
+
+
+async def refuse() -> None:
+    raise MonitoringError(Reason.MONITORING_UNREACHABLE, "nobody there")
+
+
+async def at_once() -> None:
+    pass
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """The reactor runs; what hangs is found after half a second."""
+    monkeypatch.setattr("natsscaler.reactor.registry.STALLED_SECONDS", 0.5)
+    made = World()
+    task = asyncio.create_task(made.reactor.run(made.cluster))
+    await asyncio.sleep(0)
+    made.reactor.upsert(parse({"metadata": METADATA, "spec": SPEC}), RuleStatus())
+    yield made
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_waiting_for_the_first_lists_or_backing_off_is_no_fault(world: World) -> None:
+    found: list[str] = []
+
+    def looked() -> bool:
+        found.extend(world.health.live())
+        return world.reads >= 3
+
+    assert world.health.live() == []
+    assert world.health.ready() == ["ScalingRules have not been listed yet: is their CRD installed?"]
+    world.reactor.listed.set()
+    await eventually(looked)
+    assert found == []
+    assert world.health.ready() == []
+
+
+async def test_a_loop_that_hangs_in_a_read_is_found(world: World) -> None:
+    world.read = for_ever
+    world.reactor.listed.set()
+    await eventually(lambda: world.health.live() == ["rules of http://nats:8222 are not evaluated any more"])
+
+
+async def test_a_write_that_does_not_end_is_found(world: World) -> None:
+    world.write = for_ever
+    world.reactor.listed.set()
+    await eventually(lambda: world.health.live() == ["writing for rule default/a does not end"])
+
+
+async def test_a_watch_that_hangs_is_found(world: World) -> None:
+    world.watch.heard_at -= WATCH_SILENT_SECONDS + 1
+    assert world.health.live() == ["the watch of deployments has been silent for 300 s"]
+
+
+async def test_kopf_that_asks_no_more_is_found(world: World) -> None:
+    world.handlers.asked_at -= SILENT_SECONDS + 1
+    assert world.health.live() == []  # it has nothing to ask for before the CRD is there
+    world.reactor.listed.set()
+    assert world.health.live() == ["kopf has not asked for ScalingRules for 600 s"]
