@@ -129,7 +129,7 @@ async def test_the_older_of_two_rules_owns_the_deployment(stage: Stage) -> None:
     await stage.start()
     owned = partial(stage.condition, "AbleToScale", "b-younger")
     await stage.becomes(("False", "TargetOwnedByAnother"), owned)
-    assert await stage.condition("AbleToScale", "a-older") == ("True", "ReadyForNewScale")
+    await stage.becomes(("True", "ReadyForNewScale"), partial(stage.condition, "AbleToScale", "a-older"))
     await stage.delete_rule("a-older")
     await stage.becomes(("True", "ReadyForNewScale"), owned)
 
