@@ -52,7 +52,7 @@ class Listening:
             await self.disarm(state)
             limit = max(1, min(DOORBELL_LIMIT, DOORBELL_BYTES // state.message_size))
             ring = partial(self._ring, state, "doorbell")
-            state.doorbell_subjects = backlog.feeds
+            state.doorbell_subjects, state.armed_at = backlog.feeds, math.inf
             state.doorbell = await state.connection.doorbell(backlog.feeds, limit, ring)
             if state.gone:  # meanwhile
                 await self.disarm(state)

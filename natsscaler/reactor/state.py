@@ -41,7 +41,8 @@ class RuleState:
         self.connection: ConnectionPort | None = None
         self.doorbell: DoorbellPort | None = None
         self.doorbell_subjects: tuple[str, ...] = ()
-        self.armed_at = -math.inf
+        self.armed_at = math.inf
+        """When the doorbell began to miss nothing; infinite: it does not yet."""
         self.backoff = BACKOFF_SECONDS[0]
         self.message_size = 1
         self.rings: set[str] = set()

@@ -1,7 +1,6 @@
 """What wakes a rule, on real NATS; the poll interval is an hour unless a test is about polling."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from nats.aio.client import Client
@@ -23,21 +22,6 @@ from tests.shell.world import (
 
 pytestmark = pytest.mark.timeout(90)
 OTHER = Target("default", "other-app")
-
-
-@pytest.fixture
-async def here(nats_server: NatsServer) -> AsyncIterator[World]:
-    async with world(nats_server) as made:
-        yield made
-
-
-@pytest.fixture
-async def orders(nats_server: NatsServer) -> AsyncIterator[Client]:
-    """A client; there is a stream with the worker's consumer."""
-    async with user(nats_server.url) as client:
-        await create_stream(client)
-        await create_consumer(client)
-        yield client
 
 
 async def test_a_burst_scales_long_before_the_deadline(here: World, orders: Client) -> None:

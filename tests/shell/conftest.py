@@ -1,0 +1,24 @@
+"""Fixtures of the tests of waking: the reactor on a real nats-server, and somebody who uses it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from nats.aio.client import Client
+
+from natsscaler.demo.nats_server import NatsServer
+from tests.shell.world import World, create_consumer, create_stream, user, world
+
+
+@pytest.fixture
+async def here(nats_server: NatsServer) -> AsyncIterator[World]:
+    async with world(nats_server) as made:
+        yield made
+
+
+@pytest.fixture
+async def orders(nats_server: NatsServer) -> AsyncIterator[Client]:
+    """A client; there is a stream with the worker's consumer."""
+    async with user(nats_server.url) as client:
+        await create_stream(client)
+        await create_consumer(client)
+        yield client

@@ -1,0 +1,142 @@
+"""Events that come at an awkward moment: while a read is under way, an address fails, or a rule goes."""
+
+import asyncio
+
+import pytest
+from nats.aio.client import Client
+
+from natsscaler.rules import RuleKey
+from tests.shell.world import (
+    TARGET,
+    World,
+    publish,
+    until,
+)
+
+pytestmark = pytest.mark.timeout(90)
+SUBJECT = "orders.processing"
+OTHER = TARGET._replace(name="other")
+
+
+async def hold_a_read(here: World) -> None:
+    """Have a read begin and its answer held back."""
+    before = here.monitoring.reads
+    here.monitoring.gate.clear()
+    here.reactor.ring_target(TARGET)
+    await until(lambda: here.monitoring.reads > before)
+
+
+async def test_a_doorbell_that_rings_during_a_read(here: World, orders: Client) -> None:
+    here.apply()
+    await here.rests()
+    await hold_a_read(here)
+    await publish(orders, 51)
+    await until(lambda: here.reactor._states[RuleKey("default", "rule")].rings == {"doorbell"})
+    here.monitoring.gate.set()
+    await until(lambda: here.cluster.table[TARGET] == 2)
+    assert here.wakeups("doorbell") == 1, "it asks for another read"
+
+
+async def test_an_advisory_that_comes_during_a_read(here: World, orders: Client) -> None:
+    here.apply(events=["Advisories"])
+    await here.becomes("EventDriven", "False", "SwitchedOff")
+    await until(lambda: here.monitoring.begun == here.monitoring.reads == 2)
+    await hold_a_read(here)
+    await orders.jetstream().delete_consumer("ORDERS", "worker")
+    await until(lambda: here.reactor._states[RuleKey("default", "rule")].rings == {"advisory"})
+    here.monitoring.gate.set()
+    await here.becomes("ScalingActive", "False", "ConsumerNotFound")
+
+
+async def test_a_rule_that_is_edited_during_a_read(here: World, orders: Client) -> None:
+    await publish(orders, 20)
+    here.apply()
+    await here.rests()
+    await hold_a_read(here)
+    here.apply(scaleUpThreshold=19)
+    here.monitoring.gate.set()
+    await until(lambda: here.cluster.table[TARGET] == 2)
+
+
+async def test_a_rule_that_is_deleted_while_its_doorbell_is_armed(here: World, orders: Client) -> None:
+    here.cluster.table[OTHER] = 1
+    here.apply("other", deploymentName="other")
+    await here.rests()
+    [connection] = here.connections
+    arm = connection.doorbell
+    arming, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(*arguments: object) -> object:
+        bell = await arm(*arguments)  # type: ignore[arg-type]
+        arming.set()
+        await go_on.wait()
+        return bell
+
+    connection.doorbell = slowly  # type: ignore[method-assign, assignment]
+    key = here.apply()
+    await arming.wait()
+    here.reactor.forget(key)
+    connection.doorbell = arm  # type: ignore[method-assign]
+    go_on.set()
+    await here.listens(SUBJECT)
+    assert here.reactor.keys == {RuleKey("default", "other")}
+    assert orders.is_connected
+
+
+async def test_a_connection_outlives_the_last_rule_of_an_endpoint(here: World, orders: Client) -> None:
+    """A flush that is broken off would make nats-py stop reading."""
+    here.apply()
+    await here.rests()
+    [connection] = here.connections
+    here.cluster.table[OTHER] = 1
+    settle = connection.settle
+    settling = asyncio.Event()
+
+    async def told() -> bool:
+        settling.set()
+        return await settle()
+
+    connection.settle = told  # type: ignore[method-assign]
+    same = here.server.monitoring_url.replace("127.0.0.1", "localhost")
+    key = here.apply("other", deploymentName="other", natsMonitoringURL=same, nats={"url": connection.url})
+    await settling.wait()
+    here.reactor.forget(key)
+    await here.listens(SUBJECT)
+    await publish(orders, 51)
+    await until(lambda: here.cluster.table[TARGET] == 2)
+    assert here.connections == [connection]
+
+
+async def test_a_connection_lost_and_made_anew_before_anybody_looked(here: World, orders: Client) -> None:
+    """The doorbell of the connection that is gone must not be taken for one that listens."""
+    here.apply()
+    await here.rests()
+    await hold_a_read(here)
+    lost = here.reactor._states[RuleKey("default", "rule")].doorbell
+    [connection] = here.connections
+    assert connection._client
+    await connection._client.close()
+    await until(lambda: here.metrics.registry.get_sample_value("natsscaler_nats_connected") == 0)
+    await until(lambda: here.metrics.registry.get_sample_value("natsscaler_nats_connected") == 1)
+    here.monitoring.gate.set()
+    await until(lambda: here.reactor._states[RuleKey("default", "rule")].doorbell is not lost)
+    await here.listens(SUBJECT)
+    await here.rests()
+    await publish(orders, 51)
+    await until(lambda: here.cluster.table[TARGET] == 2)
+
+
+async def test_a_path_keeps_its_case(here: World, orders: Client) -> None:
+    """A proxy's path in upper case: paths are case-sensitive, hosts are not."""
+    asked: list[str] = []
+    read = here.monitoring.read
+
+    async def note(url: str) -> object:
+        asked.append(url)
+        return await read(url)
+
+    here.monitoring.read = note  # type: ignore[method-assign, assignment]
+    here.apply(natsMonitoringURL="http://LOCALHOST:1/NATS/Monitoring/")
+    await here.becomes("ScalingActive", "False", "MonitoringUnreachable")
+    assert asked[0] == "http://localhost:1/NATS/Monitoring"
+    assert orders.is_connected
