@@ -1,0 +1,170 @@
+"""What the nodes of a cluster said, merged: only a leader's word counts."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from natsscaler.backlog import Backlog, Source, in_doubt, measure
+from natsscaler.consumers import Match, Unknown
+from natsscaler.errors import Reason
+from natsscaler.jsz import ConsumerInfo, Jsz, MetaCluster, Peer, Raft
+from natsscaler.view import Node, View
+
+from .factories import account, consumer, node, rule, stream
+
+SUBJECT = "orders.processing"
+NAMES = ("n1", "n2", "n3")
+
+
+def said(
+    by: str,
+    *consumers: ConsumerInfo,
+    stream_leader: str = "n1",
+    messages: int = 0,
+    retention: str = "limits",
+    peers: tuple[str, ...] = NAMES,
+) -> Node:
+    """Make what a node of a cluster says of the stream ORDERS."""
+    made = stream("ORDERS", ["orders.>"], *consumers, messages=messages, retention=retention)
+    meta = MetaCluster(leader=peers[0], replicas=tuple(Peer(name) for name in peers if name != by))
+    document = Jsz(
+        server_id=f"ID-{by}",
+        now="2026-01-01T00:00:00Z",
+        account_details=(account("$G", replace(made, cluster=Raft(leader=stream_leader))),),
+        meta_cluster=meta,
+    )
+    return node(by, document, cluster="east")
+
+
+def workers(pending: int, leader: str, **config: Any) -> ConsumerInfo:
+    return consumer("workers", SUBJECT, pending=pending, leader=leader, **config)
+
+
+def known(found: Backlog | Unknown) -> Backlog:
+    assert isinstance(found, Backlog), found
+    return found
+
+
+def unknown(found: Backlog | Unknown, reason: Reason) -> str:
+    assert isinstance(found, Unknown), found
+    assert found.reason is reason
+    return found.message
+
+
+@pytest.mark.parametrize("order", [NAMES, NAMES[::-1], ("n2", "n1", "n3")])
+def test_the_leaders_count_is_taken_whatever_followers_say(order: tuple[str, ...]) -> None:
+    counts = {"n1": 0, "n2": 7, "n3": 67_000}
+    found = known(measure(rule(), View([said(name, workers(counts[name], "n2")) for name in order])))
+    assert (found.messages, found.leaders) == (7, ("n2",))
+
+
+def test_a_consumer_with_one_replica_is_known_from_the_only_node_that_has_it() -> None:
+    view = View([said("n1"), said("n2", workers(5, "n2")), said("n3")])
+    assert known(measure(rule(), view)).messages == 5
+
+
+def test_two_nodes_that_both_lead_leave_it_unknown() -> None:
+    view = View([said("n1", workers(1, "n1")), said("n2", workers(2, "n2")), said("n3", workers(0, "n2"))])
+    assert "n1 and n2" in unknown(measure(rule(), view), Reason.LEADER_UNCLEAR)
+
+
+@pytest.mark.parametrize("leader", ["", "n3"])
+def test_nobody_who_leads_leaves_it_unknown(leader: str) -> None:
+    view = View([said(name, workers(1, leader)) for name in ("n1", "n2")] + [said("n3", workers(1, ""))])
+    unknown(measure(rule(), view), Reason.LEADER_UNCLEAR)
+
+
+def test_a_leader_that_sees_no_other_replica_is_not_believed() -> None:
+    alone = Raft(leader="n1", replicas=(Peer("n2", offline=True), Peer("n3", offline=True)))
+    cut_off = replace(workers(5, "n1"), cluster=alone)
+    unknown(measure(rule(), View([said("n1", cut_off)])), Reason.LEADER_UNCLEAR)
+    half = replace(alone, replicas=(Peer("n2", offline=True), Peer("n3")))
+    one_lost = replace(cut_off, cluster=half)
+    assert known(measure(rule(), View([said("n1", one_lost), said("n3", workers(0, "n1"))]))).messages == 5
+
+
+def test_the_messages_of_a_work_queue_are_its_leaders() -> None:
+    whole = rule(subject="orders.>")
+    nodes = [
+        said(name, messages=count, retention="workqueue", stream_leader="n2")
+        for name, count in zip(NAMES, (3, 4, 5), strict=True)
+    ]
+    assert known(measure(whole, View(nodes))).messages == 4
+    leaderless = [said(name, messages=4, retention="workqueue", stream_leader="") for name in NAMES]
+    unknown(measure(whole, View(leaderless)), Reason.LEADER_UNCLEAR)
+
+
+# A node is missing.
+
+TWO_OF_THREE = [said("n1", workers(5, "n1")), said("n2", workers(0, "n1"))]
+PARTS = [
+    said("n1", consumer("a", "orders.a", pending=5, leader="n1")),
+    said("n2", consumer("b", "orders.b", pending=2, leader="n2")),
+]
+
+
+def test_the_one_consumer_of_the_very_subject_is_believed_without_a_third_node() -> None:
+    assert known(measure(rule(), View(TWO_OF_THREE))).messages == 5
+
+
+def test_a_sum_is_not_believed_while_a_node_that_may_have_more_is_missing() -> None:
+    wide = rule(subject="orders.*")
+    message = unknown(measure(wide, View(PARTS)), Reason.MONITORING_INCOMPLETE)
+    assert "n3" in message
+    assert "spec.consumer" in message
+    assert known(measure(wide, View([*PARTS, said("n3")]))).messages == 7
+
+
+def test_the_same_sum_as_before_is_believed() -> None:
+    wide = rule(subject="orders.*")
+    kept = Source(
+        selector=wide.selector, account="$G", match=Match.WITHIN, consumers=("ORDERS/a", "ORDERS/b")
+    )
+    assert known(measure(wide, View(PARTS), kept)).messages == 7
+    more = replace(kept, consumers=(*kept.consumers, "ORDERS/c"))
+    unknown(measure(wide, View(PARTS), more), Reason.MONITORING_INCOMPLETE)
+
+
+def test_what_is_not_found_may_be_on_the_missing_node() -> None:
+    message = unknown(measure(rule(stream="BILLS"), View(TWO_OF_THREE)), Reason.STREAM_NOT_FOUND)
+    assert "n3 did not answer" in message
+
+
+# Asked over NATS.
+
+
+def test_a_leader_that_monitoring_did_not_reach_is_asked_and_believed() -> None:
+    view = View([said("n2", workers(0, "n1"))])
+    [candidate] = in_doubt(rule(), view)
+    assert str(candidate) == "ORDERS/workers"
+    unknown(measure(rule(), view), Reason.LEADER_UNCLEAR)
+    found = known(measure(rule(), view, told={"ORDERS/workers": workers(9, "n1")}))
+    assert (found.messages, found.leaders, found.via) == (9, ("n1",), "ConsumerInfo")
+
+
+def test_a_leader_that_spoke_is_not_asked() -> None:
+    assert in_doubt(rule(), View(TWO_OF_THREE)) == []
+
+
+# For every state of a cluster.
+
+names = st.sampled_from([*NAMES, "n4", ""])
+
+
+@given(
+    st.dictionaries(st.sampled_from(NAMES), st.tuples(names, st.integers(0, 5)), min_size=1),
+    st.sampled_from(["orders.processing", "orders.*", "orders.>"]),
+)
+def test_only_a_node_that_leads_by_its_own_word_is_ever_believed(
+    words: dict[str, tuple[str, int]], subject: str
+) -> None:
+    view = View([said(name, workers(count, leader)) for name, (leader, count) in words.items()])
+    found = measure(rule(subject=subject), view)
+    claims = [count for name, (leader, count) in words.items() if leader == name]
+    if isinstance(found, Backlog):
+        assert [found.messages] == claims
+    else:
+        assert found.message
