@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 import yaml
+from kubernetes.aio import config
 
+from natsscaler.demo.nats_server import NatsServer
 from natsscaler.rules import EventSource
 from natsscaler.settings import Settings, parse
 from tests.clusters import RealCluster
-from tests.conftest import CRD_FILE, find_helm
+from tests.conftest import CRD_FILE, KubeApi, find_helm
+from tests.control_plane.accounts import login
 from tests.control_plane.conftest import CONFIG, await_everything, everything, rendered
+from tests.main_job.stage import Stage
 
 Object = dict[str, Any]
 Helm = Callable[..., str]
@@ -336,6 +340,34 @@ def test_the_api_server_takes_every_variant_and_its_pods(
         empty_cluster.kubectl("diff", "--server-side", "-f", "-", stdin=manifests)
     finally:
         empty_cluster.kubectl("delete", "-f", "-", "--timeout=60s", stdin=manifests)
+    await_everything(empty_cluster, before)
+
+
+@pytest.mark.control_plane
+async def test_a_namespaced_release_scales_with_its_arguments_and_roles(
+    helm: Helm, empty_cluster: RealCluster, namespace: str, nats_server: NatsServer, tmp_path: pathlib.Path
+) -> None:
+    """The operator runs here as the release's ServiceAccount, which lives beside the rules' namespace."""
+    before = everything(empty_cluster)
+    values = {"operator": NO_ELECTION | {"namespaces": ["orders"]}, "crds": {"keep": False}}
+    release = (RELEASE, "--namespace", namespace)
+    empty_cluster.kubectl("create", "namespace", "orders")
+    helm("install", *release, str(CHART), "--wait", values=values, cluster=empty_cluster)
+    kubeconfig = login(empty_cluster, namespace, NAME, tmp_path / "kubeconfig")
+    _, *flags = container(template(helm, values))["args"]
+    async with await config.new_client_from_config(str(empty_cluster.kubeconfig)) as api:  # type: ignore[no-untyped-call]
+        stage = Stage(KubeApi(kubeconfig, "orders", api, empty_cluster), nats_server, tmp_path)
+        try:
+            await stage.create_stream()
+            await stage.create_deployment()
+            await stage.start(*flags, everywhere=True)
+            await stage.apply_sample(messagesPerReplica=20)
+            await stage.publish(100)
+            await stage.becomes(5, stage.replicas)
+        finally:
+            await stage.stop()
+    helm("uninstall", *release, "--wait", cluster=empty_cluster)
+    empty_cluster.kubectl("delete", "namespace", "orders", "--timeout=60s")
     await_everything(empty_cluster, before)
 
 
