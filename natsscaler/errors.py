@@ -9,6 +9,7 @@ so that what a person reads in one place can be searched for in another.
     ├── NotAllowed         an address that the allow-list forbids
     ├── MonitoringError    the backlog could not be read: Unknown, never zero
     └── KubernetesError    the Kubernetes API refused, failed or did not answer
+        ├── LeadershipLost     another process may lead by now: this one must not write
         ├── TargetNotFound     no such Deployment
         └── ReplicasChanged    somebody else changed the replicas between reading and writing
 """
@@ -67,6 +68,7 @@ class Reason(StrEnum):
     FORBIDDEN = "Forbidden"
     DENIED = "DeniedByPolicy"
     KUBERNETES_UNAVAILABLE = "KubernetesUnavailable"
+    LEADERSHIP_LOST = "LeadershipLost"
     INVALID_RULE = "InvalidRule"
 
     # Events reach the rule, or why they do not.
@@ -133,6 +135,13 @@ class MonitoringError(NatsscalerError):
 
 class KubernetesError(NatsscalerError):
     """The Kubernetes API refused, failed or did not answer in time."""
+
+
+class LeadershipLost(KubernetesError):
+    """Another process may lead by now, so this one must not write."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Reason.LEADERSHIP_LOST, message)
 
 
 class TargetNotFound(KubernetesError):

@@ -47,6 +47,9 @@ class RuleLister(Protocol):
     async def rules(self) -> set[tuple[RuleKey, str]]:
         """List the keys and uids of all rules. Raises KubernetesError."""
 
+    async def rule_objects(self) -> tuple[int, list[Mapping[str, Any]]]:
+        """List all rules with all that they say, and in which resource version. Raises KubernetesError."""
+
 
 class Handlers:
     """Feeds the reactor, and knows when every rule that exists has been seen."""
@@ -58,6 +61,10 @@ class Handlers:
         self._reactor = reactor
         self._api = api
         self._known: dict[RuleKey, Known] = {}
+        self._deleted: dict[RuleKey, int] | None = None
+        """While `list_all` waits for its list, the resource versions in which rules went."""
+        self._as_of = 0
+        """The resource version of that list: kopf's watch may lag behind it for a while."""
         self._listed = asyncio.Event()
         self._news = asyncio.Event()
         kopf.on.login(registry=self.registry)(self._login)
@@ -86,6 +93,30 @@ class Handlers:
             if not self._reactor.listed.is_set():
                 self._reactor.listed.set()
                 log.info("All ScalingRules are known: %d", len(self._known))
+
+    async def list_all(self, lister: RuleLister) -> None:
+        """Take every rule as it is now, however far kopf's watch has come; tried until it succeeds.
+
+        What kopf brings later although it is older than the list is left out.
+        """
+        while True:
+            deleted = self._deleted = dict[RuleKey, int]()
+            try:
+                self._as_of, bodies = await lister.rule_objects()
+            except KubernetesError as error:
+                log.warning("ScalingRules cannot be listed: %s; it is retried", error.message)
+                await asyncio.sleep(LIST_RETRY_SECONDS)
+            else:
+                break
+        self._deleted = None
+        listed = {_key(body): body for body in bodies}
+        for key, (uid, version) in list(self._known.items()):
+            if key not in listed and version <= self._as_of:
+                self._gone(key, uid)
+        for key, body in listed.items():
+            known = self._known.get(key)
+            if _version(body) >= max(known.version if known else 0, deleted.get(key, 0)):
+                self._take(key, body)
 
     def on_exit(self, stop: Callable[[], Awaitable[None]]) -> None:
         """Have kopf call this when it is told to exit, before it looks for tasks that are left."""
@@ -184,24 +215,29 @@ class Handlers:
 
     async def _on_event(self, event: Mapping[str, Any], **_: object) -> None:
         body = event["object"]
-        metadata = body["metadata"]
-        key, uid = RuleKey(metadata["namespace"], metadata["name"]), metadata["uid"]
-        version = int(metadata["resourceVersion"])
+        key, uid, version = _key(body), body["metadata"]["uid"], _version(body)
+        if version <= self._as_of:
+            return
         known = self._known.get(key)
         if event["type"] == "DELETED":
+            if self._deleted is not None:
+                self._deleted[key] = version
             self._gone(key, uid)
         elif known and known.uid != uid and known.version > version:
             return  # kopf keeps the order of events per uid only: this is about an earlier rule of that name
         else:
-            self._known[key] = Known(uid, version)
-            status = read_back(body.get("status"))
-            try:
-                self._reactor.upsert(parse(body), status)
-            except InvalidRule as error:
-                generation = metadata.get("generation", 0)
-                finding = Finding(error.reason, error.message)
-                self._reactor.reject(key, uid, generation, finding, status)
+            self._take(key, body)
         self._news.set()
+
+    def _take(self, key: RuleKey, body: Mapping[str, Any]) -> None:
+        metadata, status = body["metadata"], read_back(body.get("status"))
+        self._known[key] = Known(metadata["uid"], _version(body))
+        try:
+            self._reactor.upsert(parse(body), status)
+        except InvalidRule as error:
+            generation = metadata.get("generation", 0)
+            finding = Finding(error.reason, error.message)
+            self._reactor.reject(key, metadata["uid"], generation, finding, status)
 
     def _gone(self, key: RuleKey, uid: str) -> None:
         """Forget a rule, unless another one has its name by now."""
@@ -209,6 +245,14 @@ class Handlers:
         if known and known.uid == uid:
             del self._known[key]
             self._reactor.forget(key)
+
+
+def _key(body: Mapping[str, Any]) -> RuleKey:
+    return RuleKey(body["metadata"]["namespace"], body["metadata"]["name"])
+
+
+def _version(body: Mapping[str, Any]) -> int:
+    return int(body["metadata"]["resourceVersion"])
 
 
 async def _served(api: client.ApiClient) -> bool:

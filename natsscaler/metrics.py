@@ -36,6 +36,7 @@ class Metrics:
         )
         self.doorbell = self._counter("doorbell_deliveries", "Messages delivered to doorbells")
         self.connected = self._gauge("nats_connected", "NATS connections that are up")
+        self.leader = self._gauge("leader", "1 if this process acts, 0 if it stands by for another one")
         self.rules = self._gauge("rules", "ScalingRules that are evaluated")
         Info("natsscaler_build", "Version", registry=self.registry).info({"version": __version__})
 

@@ -5,6 +5,7 @@ Only this module reads the environment, so that what natsscaler does is what its
 
 import argparse
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from natsscaler.rules import EventSource
 
 PREFIX = "NATSSCALER_"
 MAX_ACTIONS = 10_000
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+"""Where a pod finds the name of its namespace."""
+LONGEST_LEASE, SHORTEST_DEADLINE = 3600, 2
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -43,6 +47,15 @@ class Settings:
     """Share of the time that a NATS server may be kept busy by reads, above 0 and up to 1."""
     nats_url: str | None = None
     """NATS server for events of rules without spec.nats.url; None: derived from natsMonitoringURL."""
+    leader_elect: bool = False
+    """Act only while holding a Lease, so that several processes can run."""
+    leader_elect_lease_duration: int = 15
+    """Seconds after which others take over a Lease that is not renewed; the failover takes this long."""
+    leader_elect_renew_deadline: int = 10
+    """Seconds without a renewal after which the leader ends. The rest of the lease duration is for a request
+    that it sent just before, which may take 5 s."""
+    leader_elect_namespace: str = ""
+    """Namespace of the Lease."""
     log_level: str = "info"
     in_cluster: bool = False
     """Running in a pod (Kubernetes sets KUBERNETES_SERVICE_HOST there)."""
@@ -74,6 +87,14 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     add("--events", help="what wakes rules early: Advisories,Doorbell (default: both; none: poll only)")
     add("--read-budget", type=_share, help="share of time a NATS server may be busy with reads (0.05)")
     add("--nats-url", help="NATS server for events (default: derived from natsMonitoringURL) [NATS_URL]")
+    add(
+        "--leader-elect",
+        action=argparse.BooleanOptionalAction,
+        help="act only while holding a Lease: for more than one replica (default: no)",
+    )
+    add("--leader-elect-lease-duration", type=_seconds, help="after which others take over (default 15s)")
+    add("--leader-elect-renew-deadline", type=_seconds, help="after which a leader gives up (default 10s)")
+    add("--leader-elect-namespace", help="namespace of the Lease (default: the pod's own)")
     add("--log-level", choices=LOG_LEVELS, help="default info [LOG_LEVEL]")
     given = [*_from_environment(parser, environment), *arguments]
     try:
@@ -86,10 +107,19 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
             values[name] = tuple(item for value in values[name] for item in value.split(",") if item)
     if values["events"] is not None:
         values["events"] = _events(values["events"])
-    return Settings(
+    if values["leader_elect"] and not values["leader_elect_namespace"]:
+        values["leader_elect_namespace"] = _own_namespace()
+    settings = Settings(
         in_cluster="KUBERNETES_SERVICE_HOST" in environment,
         **{name: value for name, value in values.items() if value is not None},
     )
+    duration, deadline = settings.leader_elect_lease_duration, settings.leader_elect_renew_deadline
+    if not SHORTEST_DEADLINE <= deadline < duration <= LONGEST_LEASE:
+        raise SettingsError(
+            f"--leader-elect-renew-deadline {deadline}s must be at least {SHORTEST_DEADLINE}s and shorter"
+            f" than --leader-elect-lease-duration {duration}s, which must be at most {LONGEST_LEASE}s"
+        )
+    return settings
 
 
 def _from_environment(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> list[str]:
@@ -128,6 +158,23 @@ def _share(text: str) -> float:
     if not 0 < share <= 1:
         raise argparse.ArgumentTypeError(f"{share} is no share of time: above 0, at most 1")
     return share
+
+
+def _seconds(text: str) -> int:
+    found = re.fullmatch(r"(?:(\d+)m)?(?:(\d+)s?)?", text)
+    if not text or not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration in whole seconds, such as 15s or 1m")
+    minutes, seconds = found.groups(default="0")
+    return 60 * int(minutes) + int(seconds)
+
+
+def _own_namespace() -> str:
+    try:
+        return NAMESPACE_FILE.read_text().strip()
+    except OSError as error:
+        raise SettingsError(
+            "--leader-elect-namespace is needed outside a cluster: the namespace that the Lease is to be in"
+        ) from error
 
 
 def _events(text: str) -> frozenset[EventSource]:

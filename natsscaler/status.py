@@ -181,16 +181,22 @@ def read_back(raw: object) -> RuleStatus:
     return RuleStatus(**usable | {"last_scaling": None})
 
 
-def restore(status: RuleStatus, replicas: int, now: float, wall: float) -> History:
+def restore(
+    status: RuleStatus, replicas: int, now: float, wall: float, scaled_at: float | None = None
+) -> History:
     """Rebuild the history that a restart forgot; `now` on the decision's clock, `wall` since the epoch.
 
-    Replicas that differ from the status were changed while nobody looked, perhaps by ourselves just
-    before a crash: that counts as an action of this moment, so no step is taken twice.
+    `scaled_at`: when this process saw another one report the last scaling, on the decision's clock; it
+    spares comparing this machine's wall clock with that of the machine that wrote the status. Replicas
+    that differ from the status were changed while nobody looked, perhaps by ourselves just before a crash:
+    that counts as an action of this moment, so no step is taken twice.
     """
     history = History(wants=(Want(now, replicas),))
     if status.last_scaling:
-        age = max(0.0, wall - datetime.fromisoformat(status.last_scaling.time).timestamp())
-        history = history.acted(status.last_scaling.before, status.last_scaling.after, now - age)
+        if scaled_at is None:
+            age = wall - datetime.fromisoformat(status.last_scaling.time).timestamp()
+            scaled_at = now - max(0.0, age)
+        history = history.acted(status.last_scaling.before, status.last_scaling.after, scaled_at)
     if status.current_replicas is not None:
         history = history.acted(status.current_replicas, replicas, now)
     return history

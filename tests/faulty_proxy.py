@@ -69,6 +69,8 @@ class FaultyProxy:
         self.streams: list[_Stream] = []
         self.requests: list[str] = []
         """Method, path and query of every request."""
+        self.on_answer: Callable[[web.Request, int], None] = lambda *_: None
+        """Told the status of every answer that is passed on, but of watches."""
         self.port = 0
 
     @property
@@ -163,7 +165,9 @@ class FaultyProxy:
             headers = {
                 name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP
             }
-            return web.Response(body=await answer.read(), status=answer.status, headers=headers)
+            body = await answer.read()
+            self.on_answer(request, answer.status)
+            return web.Response(body=body, status=answer.status, headers=headers)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         stream = _Stream(request.path)

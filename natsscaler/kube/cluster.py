@@ -7,6 +7,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 from kubernetes.aio import client
@@ -54,12 +55,22 @@ class Kube:
             self._autoscalers[namespace] = Watch(
                 f"horizontalpodautoscalers{where}", autoscalers, Autoscaler, on_change
             )
+        self._group = asyncio.TaskGroup()
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
         """Keep the tables up to date until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for watch in self.watches:
-                group.create_task(watch.run(), name=f"watch of {watch.name}")
+        async with asyncio.TaskGroup() as self._group:
+            self._watch_all()
+            await asyncio.Event().wait()
+
+    async def refresh(self) -> None:
+        """List everything anew while `run` is running, so that no table is older than this call."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._watch_all()
+        await self.wait_synced()
 
     @property
     def watches(self) -> list[Watch[Deployment] | Watch[Autoscaler]]:
@@ -67,11 +78,11 @@ class Kube:
 
     @property
     def synced(self) -> bool:
-        """Whether all tables have been filled once."""
+        """Whether all tables have been filled."""
         return all(watch.synced.is_set() for watch in self.watches)
 
     async def wait_synced(self) -> None:
-        """Wait until all tables have been filled once."""
+        """Wait until all tables have been filled."""
         for watch in self.watches:
             await watch.synced.wait()
 
@@ -96,6 +107,22 @@ class Kube:
     async def rules(self) -> set[tuple[RuleKey, str]]:
         """List the keys and uids of all ScalingRules. Raises KubernetesError."""
         found: set[tuple[RuleKey, str]] = set()
+        for body in await self._lists_of_rules():
+            names = (item.metadata for item in msgspec.json.decode(body, type=Names).items)
+            found |= {(RuleKey(name.namespace, name.name), name.uid) for name in names}
+        return found
+
+    async def rule_objects(self) -> tuple[int, list[Mapping[str, Any]]]:
+        """List all ScalingRules as they are, and the resource version that the list is as new as, at least.
+
+        Raises KubernetesError.
+        """
+        lists = [msgspec.json.decode(body) for body in await self._lists_of_rules()]
+        version = min(int(found["metadata"]["resourceVersion"]) for found in lists)
+        return version, [item for found in lists for item in found["items"]]
+
+    async def _lists_of_rules(self) -> list[bytes]:
+        found: list[bytes] = []
         for namespace in self._namespaces or ("",):
             async with request("list", PLURAL, seconds=LIST_SECONDS):
                 one, every = (
@@ -111,8 +138,7 @@ class Kube:
                         if response.status == NOT_FOUND
                         else refusal("list", PLURAL, response.status, body)
                     )
-                names = (item.metadata for item in msgspec.json.decode(body, type=Names).items)
-                found |= {(RuleKey(name.namespace, name.name), name.uid) for name in names}
+                found.append(body)
         return found
 
     async def scale(self, target: Target, before: int, after: int) -> None:
@@ -172,6 +198,12 @@ class Kube:
                 )
         except KubernetesError as error:
             logger.warning("Event %s of %s was not recorded: %s", reason, key, error)
+
+    def _watch_all(self) -> None:
+        self._tasks.clear()
+        for watch in self.watches:
+            watch.synced.clear()
+            self._tasks.append(self._group.create_task(watch.run(), name=f"watch of {watch.name}"))
 
     def _learn(self, target: Target, scale: client.V1Scale) -> int:
         replicas = (scale.spec and scale.spec.replicas) or 0

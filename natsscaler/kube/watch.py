@@ -65,7 +65,8 @@ class Watch(Generic[T]):
         """Seconds that the API server has asked to be left alone for."""
 
     async def run(self) -> None:
-        """Keep the table up to date until cancelled."""
+        """Keep the table up to date until cancelled, beginning with a list."""
+        self._version = ""
         delay = FIRST_DELAY
         while True:
             self.heard_at = started = time.monotonic()

@@ -71,7 +71,7 @@ class Actor:
     async def _carry_out(self, state: RuleState, rung_at: float) -> None:
         try:
             async with self._shared.writes:
-                if state.gone:
+                if state.gone or not self._shared.opened.is_set():
                     return
                 state.writing_since = self._shared.clock()
                 await self._scale(state, rung_at)

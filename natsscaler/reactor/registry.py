@@ -14,7 +14,7 @@ from natsscaler.metrics import Metrics
 from natsscaler.reactor.acting import publish
 from natsscaler.reactor.endpoint import Endpoint
 from natsscaler.reactor.ports import ClusterPort, ConnectionPort, MonitoringPort
-from natsscaler.reactor.shared import Shared
+from natsscaler.reactor.shared import WRITERS, Shared
 from natsscaler.reactor.state import RuleState
 from natsscaler.rules import EventSource, Rule, RuleKey, Target
 from natsscaler.settings import Settings
@@ -66,7 +66,11 @@ class Reactor:
         self._group: asyncio.TaskGroup | None = None
         self._shared: Shared | None = None
         self.listed = asyncio.Event()
-        """To be set once every rule that existed at the start has been given to `upsert` or `reject`."""
+        """To be set once every rule that exists has been given to `upsert` or `reject`."""
+        self.elected = asyncio.Event()
+        """To be set once this process is to act, and knows all rules as the one before left them."""
+        self._rejected: dict[RuleKey, tuple[str, RuleStatus, RuleStatus]] = {}
+        """Uid, new and old status of the unusable rules that are to be told once this process acts."""
 
     async def run(self, cluster: ClusterPort) -> None:
         """Evaluate rules, for ever."""
@@ -86,8 +90,19 @@ class Reactor:
             )
             await cluster.wait_synced()
             await self.listed.wait()
+            await self.elected.wait()
             self._shared.opened.set()
+            for key, (uid, new, old) in self._rejected.items():
+                self._spawn(self._say_invalid(key, uid, new, old), f"reject {key}")
+            self._rejected.clear()
             await asyncio.Event().wait()
+
+    async def drain(self) -> None:
+        """Begin no further write, and return once those under way have ended."""
+        if self._shared:
+            self._shared.opened.clear()
+            for _ in range(WRITERS):
+                await self._shared.writes.acquire()
 
     @property
     def keys(self) -> set[RuleKey]:
@@ -107,8 +122,10 @@ class Reactor:
         ]
 
     def upsert(self, rule: Rule, status: RuleStatus) -> None:
-        """Take a rule as it is now; the status counts only for rules that were not known before."""
+        """Take a rule as it is now; once this process acts, the status counts only for rules new to it."""
         old = self._states.get(rule.key)
+        if old and not self._acts:
+            old.follow(status, time.monotonic())
         if old and old.rule == rule:
             return
         if old and old.rule.uid == rule.uid and self._url(old.rule) == self._url(rule):
@@ -128,6 +145,7 @@ class Reactor:
 
     def forget(self, key: RuleKey) -> None:
         """Drop a rule that is gone. The replicas stay as they are."""
+        self._rejected.pop(key, None)
         state = self._states.pop(key, None)
         if state is None:
             return
@@ -148,8 +166,10 @@ class Reactor:
         """Stop evaluating a rule that cannot be used, and say so on it."""
         self.forget(key)
         new = invalid(finding, generation, status, time.time())
-        if new != status:
+        if new != status and self._acts:
             self._spawn(self._say_invalid(key, uid, new, status), f"reject {key}")
+        elif new != status:
+            self._rejected[key] = uid, new, status
 
     def ring_target(self, target: Target) -> None:
         """Ring the rules of a Deployment that changed."""
@@ -172,6 +192,10 @@ class Reactor:
                     self._endpoint(state.rule).ring(state, "advisory")
                 if advisory.action.endswith(".DELETED") and state.doorbell:
                     await state.doorbell.close()
+
+    @property
+    def _acts(self) -> bool:
+        return self._shared is not None and self._shared.opened.is_set()
 
     def _url(self, rule: Rule) -> str:
         """Spell a monitoring URL in one way; in its path, unlike before it, case matters."""
@@ -252,10 +276,13 @@ class Reactor:
             self._endpoint(state.rule).ring(state, source)
 
     async def _say_invalid(self, key: RuleKey, uid: str, new: RuleStatus, old: RuleStatus) -> None:
-        if self._shared is None:
+        shared = self._shared
+        if shared is None:
             return
         try:
-            await publish(self._shared, key, uid, new, old)
+            async with shared.writes:
+                if shared.opened.is_set():
+                    await publish(shared, key, uid, new, old)
         except KubernetesError as error:
             log.warning("%s: %s", key, error.message)
 

@@ -14,6 +14,9 @@ from natsscaler.rules import Rule
 from natsscaler.settings import Settings
 from natsscaler.view import Reading
 
+WRITERS = 16
+"""How many rules are carried out at once."""
+
 
 @dataclass(kw_only=True)
 class Shared:
@@ -35,9 +38,9 @@ class Shared:
     spawn: Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
     """Start a named task that the reactor owns."""
     opened: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once all rules and Deployments are known; nothing is evaluated before."""
-    writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(16))
-    """How many rules are carried out at once."""
+    """Set while this process acts; nothing is read, evaluated or written before all rules and Deployments
+    are known and, with leader election, it leads."""
+    writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITERS))
     _budgets: dict[str, Budget] = field(default_factory=dict)
 
     def budget(self, server_id: str) -> Budget:

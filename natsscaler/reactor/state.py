@@ -26,6 +26,8 @@ class RuleState:
         self.rule = rule
         self.status = status
         """As written last."""
+        self.scaled_at: float | None = None
+        """When another process was seen to scale for this rule; None: not while this one looked."""
         self.written_at = -math.inf
         self.history: History | None = None
         """None until the replicas are seen for the first time."""
@@ -89,6 +91,12 @@ class RuleState:
         """Begin with the shortest back-off again."""
         self.backoff = BACKOFF_SECONDS[0]
 
+    def follow(self, status: RuleStatus, now: float) -> None:
+        """Take in what the process that leads has written."""
+        if status.last_scaling != self.status.last_scaling:
+            self.scaled_at = now
+        self.status, self.source = status, status.backlog_source
+
     def ring(self, source: str, now: float) -> None:
         """Ask for an evaluation."""
         self.rings.add(source)
@@ -97,7 +105,7 @@ class RuleState:
     def observe(self, replicas: int, now: float, wall: float) -> History:
         """Take note of the replicas; a change that is not this rule's counts as an action of this moment."""
         if self.history is None:
-            self.history = restore(self.status, replicas, now, wall)
+            self.history = restore(self.status, replicas, now, wall, self.scaled_at)
         elif self.replicas is not None and replicas != self.replicas:
             window = self.rule.spec.behavior.scale_down.stabilization_window_seconds
             self.history = self.history.acted(self.replicas, replicas, now).wanted(replicas, now, window)

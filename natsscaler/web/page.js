@@ -3,6 +3,7 @@
 const REFRESH_MS = 2000;
 const TIMEOUT_MS = 4000;
 const state = document.getElementById("state");
+const leader = document.getElementById("leader");
 const updated = document.getElementById("updated");
 const rows = document.getElementById("actions");
 let shown = "";
@@ -49,7 +50,22 @@ function summary(actions) {
   return `The operator answers. Last: ${namespace}/${deployment} from ${fromReplicas} to ${toReplicas} replicas.`;
 }
 
+// A follower has no actions of its own to show, so it says whose they are.
+function leadership({ identity, self }) {
+  if (self) {
+    return `This process leads: ${identity}.`;
+  }
+  return identity
+    ? `This process stands by. ${identity} leads: its page has the actions.`
+    : "This process stands by. Nobody leads at the moment.";
+}
+
 function show(answer) {
+  const who = answer.leader ? leadership(answer.leader) : "";
+  if (leader.textContent !== who) {
+    leader.textContent = who;
+    leader.hidden = !who;
+  }
   const now = JSON.stringify(answer.actions);
   if (now !== shown) {
     rows.replaceChildren(...answer.actions.map(row));

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Struct, field
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from natsscaler.activity import Action, Activity
@@ -39,12 +39,23 @@ class Health(Protocol):
         """Tell what keeps the process from its work for now."""
 
 
-class ActivityAnswer(Struct, frozen=True, kw_only=True):
+class Leader(Struct, frozen=True, kw_only=True):
+    """Which of several processes acts."""
+
+    identity: str | None
+    """Its pod and a random suffix; None while nobody leads."""
+    is_self: bool = field(name="self")
+    """This process does; the actions are those of this process."""
+
+
+class ActivityAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer of `/scaling-activity`."""
 
     timestamp: str
     actions: list[Action]
     count: int
+    leader: Leader | None = None
+    """Absent without leader election."""
 
 
 class HealthAnswer(Struct, frozen=True, kw_only=True):
@@ -65,12 +76,15 @@ class Web:
         metrics: Metrics,
         health: Health,
         clock: Callable[[], float],
+        *,
+        leader: Callable[[], Leader | None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._activity = activity
         self._metrics = metrics
         self._health = health
         self._clock = clock
+        self._leader = leader
 
     async def run(self) -> None:
         """Serve until cancelled. Raises OSError if a port cannot be opened."""
@@ -102,7 +116,11 @@ class Web:
 
     async def _scaling_activity(self, _request: web.Request) -> web.Response:
         actions = self._activity.actions
-        return _json(ActivityAnswer(timestamp=rfc3339(self._clock()), actions=actions, count=len(actions)))
+        return _json(
+            ActivityAnswer(
+                timestamp=rfc3339(self._clock()), actions=actions, count=len(actions), leader=self._leader()
+            )
+        )
 
     async def _healthy(self, _request: web.Request) -> web.Response:
         return _json(HealthAnswer(timestamp=rfc3339(self._clock())))

@@ -77,6 +77,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr("natsscaler.reactor.registry.STALLED_SECONDS", 0.5)
     made = World()
     task = asyncio.create_task(made.reactor.run(made.cluster))
+    made.reactor.elected.set()
     await asyncio.sleep(0)
     made.reactor.upsert(parse({"metadata": METADATA, "spec": SPEC}), RuleStatus())
     yield made

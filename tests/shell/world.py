@@ -210,6 +210,7 @@ async def world(server: NatsServer, **settings: Any) -> AsyncIterator[World]:
     made = World(server, Settings(**settings))
     task = asyncio.create_task(made.reactor.run(made.cluster), name="reactor")
     made.reactor.listed.set()
+    made.reactor.elected.set()
     await asyncio.sleep(0)  # it takes rules once it has begun
     try:
         yield made
