@@ -74,8 +74,9 @@ class Actor:
                 if state.gone or not self._shared.opened.is_set():
                     return
                 state.writing_since = self._shared.clock()
+                written = state.status
                 await self._scale(state, rung_at)
-                if self._worth_writing(state):
+                if state.status is not written or self._worth_writing(state):
                     await self._record(state)
         except KubernetesError as error:
             self._failed(state, error)
@@ -181,6 +182,8 @@ class Actor:
             )
 
     def _worth_writing(self, state: RuleState) -> bool:
+        if state.events is None and state.unable is None:
+            return False  # the connection to NATS is being made, and rings when it is there or has failed
         new = compose(self._facts(state), state.status)
         if noticeable(state.status, new):
             return True

@@ -28,8 +28,8 @@ SETTLE_SECONDS = 0.02
 """How long further rings are waited for after the first one."""
 RETRY_SECONDS = (1.0, 10.0)
 """After a failed read: the first wait, and the one that doubling ends at."""
-LATE_SECONDS = 1.0
-"""A deadline missed by more than this because of the read budget is reported."""
+LATE_SECONDS, LATE_SHARE = 1.0, 0.5
+"""A deadline that the read budget has made late by more than a second and this share of it is reported."""
 
 
 class Endpoint:
@@ -118,7 +118,8 @@ class Endpoint:
             soon = now + state.rule.spec.poll_interval_seconds / 2
             if not state.busy and (state.due <= now or state.deadline <= soon):
                 due = min(state.deadline, state.next_change)
-                state.late = self._held > 0 and -math.inf < due < now - LATE_SECONDS
+                excused = max(LATE_SECONDS, LATE_SHARE * state.rule.spec.poll_interval_seconds)
+                state.late = self._held > 0 and -math.inf < due < now - excused
                 if state.late:
                     self._shared.metrics.late.observe(now - due)
                 for source in state.rings or {"deadline"}:

@@ -14,6 +14,8 @@ from tests.bench.fleet import Fleet
 BURST_MESSAGES = 100
 QUIET_SECONDS = 120.0
 BUSY_PER_SECOND, WORKED_PER_SECOND, BUSY_BURST, TICK_SECONDS = 500, 800, 1000, 0.02
+RULES_PER_SECOND = 250
+"""A read takes longer the more rules there are; so much longer the read budget needs to fill up again."""
 BACK_OFF_SECONDS = 5.0
 """For a busy rule to have backed off as far as it does."""
 
@@ -31,8 +33,9 @@ class Rest:
 async def bursts_among_quiet(fleet: Fleet, bursts: int) -> list[float]:
     """Return the reaction time of each burst, one at a time, each of another rule."""
     times = []
+    refill = fleet.rules / RULES_PER_SECOND
     for number in random.sample(range(fleet.rules), bursts):
-        await asyncio.sleep(random.uniform(0.5, 1.5))
+        await asyncio.sleep(refill + random.uniform(0, 1))
         times.append(await fleet.burst(number, BURST_MESSAGES))
         await fleet.drain(number)
     return times
