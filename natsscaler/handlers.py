@@ -164,18 +164,23 @@ class Handlers:
                 if error.message != problem:
                     log.warning("ScalingRules cannot be listed: %s; it is retried", error.message)
                 problem = error.message
-            else:
-                for key, (uid, _) in known.items():
-                    if (key, uid) not in existing:
-                        self._gone(key, uid)
-                if existing <= {(key, uid) for key, (uid, _) in self._known.items()}:
-                    return
-            self._news.clear()
+                await asyncio.sleep(LIST_RETRY_SECONDS)
+                continue
+            for key, (uid, _) in known.items():
+                if (key, uid) not in existing:
+                    self._gone(key, uid)
             try:
                 async with asyncio.timeout(LIST_RETRY_SECONDS):
-                    await self._news.wait()
+                    while not self._all_known(existing):
+                        self._news.clear()
+                        await self._news.wait()
+                    return
             except TimeoutError:
                 continue
+
+    def _all_known(self, rules: set[tuple[RuleKey, str]]) -> bool:
+        enough = len(self._known) >= len(rules)  # asked after every event: most often this is the answer
+        return enough and rules <= {(key, uid) for key, (uid, _) in self._known.items()}
 
     async def _login(self, **_: object) -> kopf.AiohttpSession:
         """Let kopf use the credentials that the rest of the process uses."""
