@@ -82,6 +82,20 @@ def await_everything(cluster: RealCluster, wanted: set[str]) -> None:
         time.sleep(0.1)
 
 
+def await_no_difference(cluster: RealCluster, *what: str, stdin: str = "") -> None:
+    """Wait until applying again would change nothing; a status written meanwhile looks like a difference."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            cluster.kubectl("diff", "--server-side", *what, stdin=stdin)
+        except subprocess.CalledProcessError as different:
+            if time.monotonic() > deadline:
+                pytest.fail(different.stdout)
+            time.sleep(0.1)
+        else:
+            return
+
+
 def rendered(directory: pathlib.Path) -> list[dict[str, Any]]:
     command = [str(find_kubectl()), "kustomize", str(directory)]
     done = subprocess.run(command, text=True, check=True, stdout=subprocess.PIPE)

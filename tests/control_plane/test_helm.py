@@ -13,12 +13,13 @@ import yaml
 from kubernetes.aio import config
 
 from natsscaler.demo.nats_server import NatsServer
+from natsscaler.lease import NAME as LEASE
 from natsscaler.rules import EventSource
 from natsscaler.settings import Settings, parse
 from tests.clusters import RealCluster
 from tests.conftest import CRD_FILE, KubeApi, find_helm
 from tests.control_plane.accounts import login
-from tests.control_plane.conftest import CONFIG, await_everything, everything, rendered
+from tests.control_plane.conftest import CONFIG, await_everything, await_no_difference, everything, rendered
 from tests.main_job.stage import Stage
 
 Object = dict[str, Any]
@@ -118,11 +119,13 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
 
 @pytest.fixture
 def namespace(empty_cluster: RealCluster) -> Iterator[str]:
-    """The release's namespace, which admits restricted pods only."""
+    """The release's namespace, which admits restricted pods only; what a failed test leaves goes with it."""
     empty_cluster.kubectl("create", "namespace", NAMESPACE)
     empty_cluster.kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
     yield NAMESPACE
     empty_cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=60s")
+    clusterwide = "crds,clusterroles,clusterrolebindings"
+    empty_cluster.kubectl("delete", clusterwide, "-l", "app.kubernetes.io/managed-by=Helm")
 
 
 def template(helm: Helm, values: Object, chart: pathlib.Path = CHART) -> list[Object]:
@@ -147,7 +150,8 @@ def settings(items: list[Object]) -> Settings:
     manager = container(items)
     command, *flags = manager["args"]
     assert command == "run"
-    return parse(flags, {item["name"]: item.get("value", "") for item in manager["env"]})
+    environment = {item["name"]: item.get("value", "") for item in manager["env"]}
+    return parse(flags, environment | {"NATSSCALER_LEADER_ELECT_NAMESPACE": NAMESPACE})
 
 
 @each_variant
@@ -268,8 +272,8 @@ def test_the_chart_is_the_kustomization_but_for_labels(
 
 
 def test_values_say_the_defaults_of_the_program(helm: Helm) -> None:
-    operator, defaults = DEFAULTS["operator"], Settings()
-    assert settings(template(helm, {"operator": NO_ELECTION})) == defaults
+    operator, defaults = DEFAULTS["operator"], Settings(**ELECTION)
+    assert settings(template(helm, {})) == defaults
     assert operator["logLevel"] == defaults.log_level
     assert set(operator["events"]) == defaults.events
     assert operator["readBudget"] == defaults.read_budget
@@ -278,13 +282,16 @@ def test_values_say_the_defaults_of_the_program(helm: Helm) -> None:
     assert operator["healthProbe"]["port"] == defaults.probe_port
     assert operator["activityServer"]["port"] == defaults.activity_port
     assert operator["activityServer"]["maxActions"] == defaults.max_actions
+    election = operator["leaderElection"]
+    assert election["leaseDuration"] == f"{defaults.leader_elect_lease_duration}s"
+    assert election["renewDeadline"] == f"{defaults.leader_elect_renew_deadline}s"
 
 
-NO_ELECTION = {"leaderElection": {"enabled": False}}
+ELECTION: Object = {"leader_elect": True, "leader_elect_namespace": NAMESPACE}
 
 
 def test_every_value_of_the_operator_reaches_it(helm: Helm) -> None:
-    operator = EVERYTHING["operator"] | NO_ELECTION | {"namespaces": ["a", "b"]}
+    operator = EVERYTHING["operator"] | {"namespaces": ["a", "b"]}
     nats = {"url": "nats://nats.nats:4222"}
     assert settings(template(helm, {"operator": operator, "nats": nats})) == Settings(
         namespaces=("a", "b"),
@@ -298,12 +305,16 @@ def test_every_value_of_the_operator_reaches_it(helm: Helm) -> None:
         read_budget=0.1,
         nats_url="nats://nats.nats:4222",
         log_level="debug",
+        leader_elect_lease_duration=30,
+        leader_elect_renew_deadline=20,
+        **ELECTION,
     )
 
 
 def test_what_is_switched_off_is_off(helm: Helm) -> None:
     items = template(helm, OFF)
-    assert settings(items) == Settings(events=frozenset(), metrics_port=0, activity_port=0)
+    off = Settings(events=frozenset(), metrics_port=0, activity_port=0, leader_elect_namespace=NAMESPACE)
+    assert settings(items) == off
     assert [port["name"] for port in container(items)["ports"]] == ["probes"]
     kinds = {item["kind"] for item in items}
     assert not kinds & {"Service", "Role", "RoleBinding"}
@@ -320,7 +331,7 @@ def test_a_namespaced_release_has_no_cluster_wide_permissions(helm: Helm) -> Non
     assert [item for item in items if item["kind"].startswith("ClusterRole")] == []
     roles = {item["metadata"]["namespace"] for item in items if item["kind"] == "Role"}
     assert roles == {"default", "kube-public", NAMESPACE}
-    assert settings(template(helm, {"operator": NO_ELECTION | {"namespaces": ["a"]}})).namespaces == ("a",)
+    assert settings(items).namespaces == ("default", "kube-public")
 
 
 @pytest.mark.control_plane
@@ -337,7 +348,7 @@ def test_the_api_server_takes_every_variant_and_its_pods(
         name = only(template(helm, values), "Deployment")["metadata"]["name"]
         rollout = ("rollout", "status", "deployment", name, "-n", namespace, "--timeout=60s")
         empty_cluster.kubectl(*rollout)
-        empty_cluster.kubectl("diff", "--server-side", "-f", "-", stdin=manifests)
+        await_no_difference(empty_cluster, "-f", "-", stdin=manifests)
     finally:
         empty_cluster.kubectl("delete", "-f", "-", "--timeout=60s", stdin=manifests)
     await_everything(empty_cluster, before)
@@ -349,7 +360,7 @@ async def test_a_namespaced_release_scales_with_its_arguments_and_roles(
 ) -> None:
     """The operator runs here as the release's ServiceAccount, which lives beside the rules' namespace."""
     before = everything(empty_cluster)
-    values = {"operator": NO_ELECTION | {"namespaces": ["orders"]}, "crds": {"keep": False}}
+    values = {"operator": {"namespaces": ["orders"]}, "crds": {"keep": False}}
     release = (RELEASE, "--namespace", namespace)
     empty_cluster.kubectl("create", "namespace", "orders")
     helm("install", *release, str(CHART), "--wait", values=values, cluster=empty_cluster)
@@ -360,10 +371,11 @@ async def test_a_namespaced_release_scales_with_its_arguments_and_roles(
         try:
             await stage.create_stream()
             await stage.create_deployment()
-            await stage.start(*flags, everywhere=True)
+            await stage.start(*flags, "--leader-elect-namespace", namespace, everywhere=True)
             await stage.apply_sample(messagesPerReplica=20)
             await stage.publish(100)
             await stage.becomes(5, stage.replicas)
+            empty_cluster.kubectl("get", "leases", "-n", namespace, LEASE)
         finally:
             await stage.stop()
     helm("uninstall", *release, "--wait", cluster=empty_cluster)

@@ -15,7 +15,7 @@ from natsscaler import __version__
 from natsscaler.metrics import Metrics
 from natsscaler.rules import parse
 from tests.clusters import RealCluster
-from tests.control_plane.conftest import CONFIG, await_everything, everything, rendered
+from tests.control_plane.conftest import CONFIG, await_everything, await_no_difference, everything, rendered
 
 NAMESPACE, NAME = "scaling-operator-system", "scaling-operator-controller-manager"
 NODES, ZONE = ("node-0", "node-1", "node-2"), "topology.kubernetes.io/zone"
@@ -48,7 +48,7 @@ def test_the_default_runs_is_stable_and_leaves_nothing_over(empty_cluster: RealC
     with installed(empty_cluster, "default"):
         rollout(empty_cluster)
         apply(empty_cluster, "default")
-        empty_cluster.kubectl("diff", "--server-side", "-k", str(CONFIG / "default"))
+        await_no_difference(empty_cluster, "-k", str(CONFIG / "default"))
     await_everything(empty_cluster, before)
 
 
@@ -85,7 +85,7 @@ def test_production_spreads_its_two_pods_and_guards_one(
         for container in (pod["spec"]["containers"][0] for pod in pods):
             assert "--leader-elect" in container["args"]
         apply(empty_cluster, "overlays/production")
-        empty_cluster.kubectl("diff", "--server-side", "-k", str(CONFIG / "overlays/production"))
+        await_no_difference(empty_cluster, "-k", str(CONFIG / "overlays/production"))
     await_everything(empty_cluster, before)
 
 
@@ -97,7 +97,7 @@ def test_what_is_opted_in_goes_beside_the_default(empty_cluster: RealCluster, di
         before = everything(empty_cluster)
         with installed(empty_cluster, directory):
             apply(empty_cluster, directory)
-            empty_cluster.kubectl("diff", "--server-side", "-k", str(CONFIG / directory))
+            await_no_difference(empty_cluster, "-k", str(CONFIG / directory))
             assert everything(empty_cluster) > before
 
 
