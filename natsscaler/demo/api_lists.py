@@ -85,6 +85,8 @@ async def watch(
         revision = max(revision, store.revision)
         for event in _events(objects, at, selects, changes):
             yield event
+        if at.resource not in objects.resources:  # its CRD was deleted
+            return
         if not await _set_within(changed, min(wait, left)) and wait < left:
             yield _bookmark(at.resource, revision, {})
 

@@ -131,6 +131,8 @@ class Reactor:
         if old and old.rule.uid == rule.uid and self._url(old.rule) == self._url(rule):
             if old.rule.selector != rule.selector:
                 old.source = old.proposed = None
+            if old.rule.target != rule.target:
+                old.retarget()
             self._leave_target(old.rule)
             old.rule = rule
             state = old

@@ -2,6 +2,8 @@
 
 import math
 
+from msgspec.structs import replace
+
 from natsscaler.backlog import Backlog, Source
 from natsscaler.consumers import Unknown
 from natsscaler.decision import Decision, History, Observation
@@ -111,6 +113,11 @@ class RuleState:
             self.history = self.history.acted(self.replicas, replicas, now).wanted(replicas, now, window)
         self.replicas = replicas
         return self.history
+
+    def retarget(self) -> None:
+        """Begin anew with a Deployment: another one, or one that is to be created again."""
+        self.history = self.replicas = self.seen = self.decision = None
+        self.status = replace(self.status, current_replicas=None, last_scaling=None)
 
     def believe(self, found: Backlog | Unknown) -> Backlog | Unknown:
         """Accept a backlog, unless consumers that were counted before are missing for the first time.

@@ -37,13 +37,16 @@ class Stage:
         self._log = directory / "operator.log"
         self._operators: list[asyncio.subprocess.Process] = []
 
-    async def start(self, *flags: str, everywhere: bool = False, skew: int = 0) -> asyncio.subprocess.Process:
+    async def start(
+        self, *flags: str, everywhere: bool = False, skew: int = 0, kubeconfig: pathlib.Path | None = None
+    ) -> asyncio.subprocess.Process:
         """Start an operator; `skew`: seconds that its wall clock is fast."""
+        kubeconfig = kubeconfig or self._kubeconfig
         namespace = () if everywhere else ("--namespace", self.namespace)
         set_clock = f"import time; true = time.time; time.time = lambda: true() + {skew}; "
         with self._log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", set_clock + START, "run", "--kubeconfig", str(self._kubeconfig)),
+                *(sys.executable, "-c", set_clock + START, "run", "--kubeconfig", str(kubeconfig)),
                 *(*namespace, *OFF, *flags),
                 stderr=log,
                 env={name: value for name, value in os.environ.items() if "KUBERNETES" not in name},
@@ -66,10 +69,16 @@ class Stage:
         await stream.add_consumer("ORDERS", config)
         await connection.close()
 
-    async def publish(self, messages: int) -> None:
+    async def create_consumer(self, name: str, subject: str) -> None:
+        connection = await nats.connect(self.nats.url)
+        config = ConsumerConfig(durable_name=name, filter_subject=subject)
+        await connection.jetstream().add_consumer("ORDERS", config)
+        await connection.close()
+
+    async def publish(self, messages: int, subject: str = "orders.processing") -> None:
         connection = await nats.connect(self.nats.url)
         stream = connection.jetstream()
-        await asyncio.gather(*(stream.publish("orders.processing", b"order") for _ in range(messages)))
+        await asyncio.gather(*(stream.publish(subject, b"order") for _ in range(messages)))
         await connection.close()
 
     async def create_deployment(self, replicas: int = 1, name: str = "my-app") -> None:
@@ -84,6 +93,13 @@ class Stage:
         rule["metadata"] = {"name": name, "namespace": self.namespace}
         rule["spec"] |= {"namespace": self.namespace, "natsMonitoringURL": self.nats.monitoring_url} | changes
         await self._rules.create_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, rule)
+
+    async def event_reasons(self, name: str) -> set[str]:
+        """Give the reasons of all Events about a rule."""
+        answer: Any = await self._rules.list_namespaced_custom_object(
+            "events.k8s.io", "v1", self.namespace, "events"
+        )
+        return {event["reason"] for event in answer["items"] if event["regarding"]["name"] == name}
 
     async def edit(self, patch: dict[str, Any], name: str = "my-app-scaling") -> None:
         await self._rules.patch_namespaced_custom_object(
