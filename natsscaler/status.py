@@ -181,6 +181,11 @@ def read_back(raw: object) -> RuleStatus:
     return RuleStatus(**usable | {"last_scaling": None})
 
 
+def of_no_deployment(status: RuleStatus) -> RuleStatus:
+    """Leave out what is only true of the Deployment that was scaled so far."""
+    return replace(status, current_replicas=None, last_scaling=None)
+
+
 def restore(
     status: RuleStatus, replicas: int, now: float, wall: float, scaled_at: float | None = None
 ) -> History:

@@ -76,7 +76,7 @@ class Actor:
                 state.writing_since = self._shared.clock()
                 written = state.status
                 await self._scale(state, rung_at)
-                if state.status is not written or self._worth_writing(state):
+                if not state.gone and (state.status is not written or self._worth_writing(state)):
                     await self._record(state)
         except KubernetesError as error:
             self._failed(state, error)

@@ -159,7 +159,7 @@ class Endpoint:
         state.unable = shared.obstacle(rule)
         replicas = shared.cluster.replicas(rule.target)
         if state.unable is None and replicas is None:
-            state.retarget()
+            state.lose_deployment()
             state.unable = Finding(
                 Reason.TARGET_NOT_FOUND,
                 f"there is no Deployment {rule.target}: create it or mend spec.deploymentName",

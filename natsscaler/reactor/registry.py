@@ -18,7 +18,7 @@ from natsscaler.reactor.shared import WRITERS, Shared
 from natsscaler.reactor.state import RuleState
 from natsscaler.rules import EventSource, Rule, RuleKey, Target
 from natsscaler.settings import Settings
-from natsscaler.status import RuleStatus
+from natsscaler.status import RuleStatus, of_no_deployment
 from natsscaler.view import Reading
 
 log = logging.getLogger(__name__)
@@ -128,11 +128,11 @@ class Reactor:
             old.follow(status, time.monotonic())
         if old and old.rule == rule:
             return
-        if old and old.rule.uid == rule.uid and self._url(old.rule) == self._url(rule):
+        if old and old.rule.target != rule.target:
+            status = of_no_deployment(status)
+        if old and self._identity(old.rule) == self._identity(rule):
             if old.rule.selector != rule.selector:
                 old.source = old.proposed = None
-            if old.rule.target != rule.target:
-                old.retarget()
             self._leave_target(old.rule)
             old.rule = rule
             state = old
@@ -198,6 +198,10 @@ class Reactor:
     @property
     def _acts(self) -> bool:
         return self._shared is not None and self._shared.opened.is_set()
+
+    def _identity(self, rule: Rule) -> tuple[str, str, Target]:
+        """What cannot change without making it another rule, of which nothing is remembered."""
+        return rule.uid, self._url(rule), rule.target
 
     def _url(self, rule: Rule) -> str:
         """Spell a monitoring URL in one way; in its path, unlike before it, case matters."""

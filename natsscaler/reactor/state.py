@@ -2,15 +2,13 @@
 
 import math
 
-from msgspec.structs import replace
-
 from natsscaler.backlog import Backlog, Source
 from natsscaler.consumers import Unknown
 from natsscaler.decision import Decision, History, Observation
 from natsscaler.errors import Finding, Reason
 from natsscaler.reactor.ports import ConnectionPort, DoorbellPort
 from natsscaler.rules import Rule
-from natsscaler.status import RuleStatus, restore
+from natsscaler.status import RuleStatus, of_no_deployment, restore
 
 BACKOFF_SECONDS = (0.05, 2.0)
 """Before a doorbell that rang in vain is armed again: the first wait, and the one that doubling ends at."""
@@ -114,10 +112,10 @@ class RuleState:
         self.replicas = replicas
         return self.history
 
-    def retarget(self) -> None:
-        """Begin anew with a Deployment: another one, or one that is to be created again."""
-        self.history = self.replicas = self.seen = self.decision = None
-        self.status = replace(self.status, current_replicas=None, last_scaling=None)
+    def lose_deployment(self) -> None:
+        """Begin anew with the next Deployment of that name."""
+        self.history = self.replicas = None
+        self.status = of_no_deployment(self.status)
 
     def believe(self, found: Backlog | Unknown) -> Backlog | Unknown:
         """Accept a backlog, unless consumers that were counted before are missing for the first time.
