@@ -49,7 +49,7 @@ def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
             pending=known.pending if known else None,
             unacknowledged=known.unacknowledged if known else None,
             source=known.via if known else None,
-            leaders=known.leaders if known else (),
+            leaders=known.leaders if known else None,
             recommendation=decision.recommendation,
             desired=decision.desired,
             reason=decision.reason,

@@ -60,11 +60,11 @@ class LastDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
         Meta(description="Who was asked for the backlog: the Monitoring endpoint, or NATS (ConsumerInfo)."),
     ] = None
     leaders: Annotated[
-        tuple[str, ...],
+        tuple[str, ...] | None,
         Meta(
             description="NATS servers whose word the backlog is: in a cluster the leaders of the consumers."
         ),
-    ] = ()
+    ] = None
     recommendation: Annotated[int, Meta(description="Replicas that the backlog alone asks for.")]
     desired: Annotated[int, Meta(description="Replicas after bounds and stabilization.")]
     reason: Annotated[str, Meta(description="Why, in one word.")]
@@ -153,16 +153,17 @@ def _without_counts(status: RuleStatus) -> RuleStatus:
 def changed_conditions(old: RuleStatus, new: RuleStatus) -> list[Condition]:
     """List the conditions that deserve an Event: changed ones, and new ones that are not as they should be.
 
-    Ready only repeats another condition's reason, so it gets none unless it stands alone.
+    One Event says why, however many conditions do; Ready only sums up others, so it gets none beside them.
     """
     kinds = {condition.type for condition in new.conditions}
-    changed = []
+    changed: list[Condition] = []
     for condition in new.conditions:
         before = old.condition(condition.type)
         same = before and (before.status, before.reason) == (condition.status, condition.reason)
         new_and_well = before is None and GOOD.get(condition.type, "False") == condition.status
         repeats = condition.type == "Ready" and {"AbleToScale", "ScalingActive"} & kinds
-        if not (same or new_and_well or repeats):
+        said = any((one.reason, one.message) == (condition.reason, condition.message) for one in changed)
+        if not (same or new_and_well or repeats or said):
             changed.append(condition)
     return changed
 
