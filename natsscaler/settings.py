@@ -90,7 +90,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     add(
         "--leader-elect",
         action=argparse.BooleanOptionalAction,
-        help="act only while holding a Lease: for more than one replica (default: no)",
+        help="act only while holding the Lease natsscaler.scaling.example.com (default: no)",
     )
     add("--leader-elect-lease-duration", type=_seconds, help="after which others take over (default 15s)")
     add("--leader-elect-renew-deadline", type=_seconds, help="after which a leader gives up (default 10s)")

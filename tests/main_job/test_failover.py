@@ -121,6 +121,7 @@ async def test_a_wall_clock_that_is_off_by_a_minute_makes_no_second_leader_and_n
     await crew.leads(heir)
     await stage.becomes("WaitingToStepUp", partial(last_reason, stage), seconds=FAILOVER)
     assert await stage.replicas() == 2
+    assert await last_scaling(stage) == (1, 2)
 
 
 async def last_reason(stage: Stage) -> str:

@@ -16,7 +16,7 @@ from natsscaler.activity import Action, Activity
 from natsscaler.errors import SettingsError
 from natsscaler.metrics import Metrics
 from natsscaler.settings import Settings, parse
-from natsscaler.web import Web
+from natsscaler.web import Leader, Web
 from natsscaler.web.server import HEADERS
 
 HOST = "127.0.0.1"
@@ -48,6 +48,7 @@ class Running:
     activity: Activity
     metrics: Metrics = field(default_factory=Metrics)
     health: FakeHealth = field(default_factory=FakeHealth)
+    leader: Leader | None = None
 
     async def get(self, port: int, path: str) -> Answer:
         async with (
@@ -80,7 +81,14 @@ async def is_open(port: int) -> bool:
 @asynccontextmanager
 async def serve(settings: Settings) -> AsyncIterator[Running]:
     running = Running(settings, Activity(settings.max_actions))
-    web = Web(settings, running.activity, running.metrics, running.health, lambda: NOW)
+    web = Web(
+        settings,
+        running.activity,
+        running.metrics,
+        running.health,
+        lambda: NOW,
+        leader=lambda: running.leader,
+    )
     task = asyncio.create_task(web.run())
     try:
         async with asyncio.timeout(10):
@@ -150,6 +158,15 @@ async def test_the_oldest_actions_go(given: list[str], kept: int) -> None:
 def test_a_limit_of_actions_that_cannot_be_is_refused(wrong: str) -> None:
     with pytest.raises(SettingsError, match="--max-actions"):
         parse([], {"NATSSCALER_MAX_ACTIONS": wrong})
+
+
+@pytest.mark.parametrize(("identity", "text"), [("pod-0_1f", '"pod-0_1f"'), (None, "null")])
+async def test_with_leader_election_it_says_who_leads(
+    running: Running, identity: str | None, text: str
+) -> None:
+    running.leader = Leader(identity=identity, is_self=False)
+    answer = await running.get(running.settings.activity_port, "/scaling-activity")
+    assert answer.text.endswith(f'"count":0,"leader":{{"identity":{text},"self":false}}}}')
 
 
 async def test_health_is_the_contract(running: Running) -> None:
