@@ -37,6 +37,19 @@ class DoorbellPort(Protocol):
     async def close(self) -> None: ...
 
 
+class AdvisoryLike(Protocol):
+    """A JetStream event."""
+
+    @property
+    def action(self) -> str: ...
+
+    @property
+    def stream(self) -> str: ...
+
+    @property
+    def consumer(self) -> str: ...
+
+
 class ConnectionPort(Protocol):
     """A connection to NATS."""
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 from natsscaler.activity import Activity
@@ -13,7 +13,7 @@ from natsscaler.errors import Finding, KubernetesError, Reason
 from natsscaler.metrics import Metrics
 from natsscaler.reactor.acting import publish
 from natsscaler.reactor.endpoint import Endpoint
-from natsscaler.reactor.ports import ClusterPort, ConnectionPort, MonitoringPort
+from natsscaler.reactor.ports import AdvisoryLike, ClusterPort, ConnectionPort, MonitoringPort
 from natsscaler.reactor.shared import WRITERS, Shared
 from natsscaler.reactor.state import RuleState
 from natsscaler.rules import EventSource, Rule, RuleKey, Target
@@ -25,19 +25,6 @@ log = logging.getLogger(__name__)
 
 STALLED_SECONDS = 120.0
 """Longer than any round of an endpoint's loop and all writes of one rule may take, by their own timeouts."""
-
-
-class AdvisoryLike(Protocol):
-    """A JetStream event."""
-
-    @property
-    def action(self) -> str: ...
-
-    @property
-    def stream(self) -> str: ...
-
-    @property
-    def consumer(self) -> str: ...
 
 
 Advised = Callable[[ConnectionPort, AdvisoryLike | None], Awaitable[None]]
