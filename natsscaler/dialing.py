@@ -6,7 +6,7 @@ nats-py is never left to choose an address or to reconnect by itself (docs/decis
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import nats.errors
@@ -21,11 +21,27 @@ NATS_ERRORS = (nats.errors.Error, OSError, TimeoutError)
 """What nats-py raises when the connection or the server fails."""
 
 
+T = TypeVar("T")
+
+
 class Dialled(NamedTuple):
     """An open connection, and what is set when it has ended."""
 
     client: Client
     closed: asyncio.Event
+
+
+async def obediently(call: Awaitable[T]) -> T:
+    """Await a call of nats-py, and end if the task was cancelled meanwhile.
+
+    nats-py uses asyncio.wait_for, which in Python 3.11 loses a cancellation that comes with the answer.
+    """
+    try:
+        return await call
+    finally:
+        task = asyncio.current_task()
+        if task and task.cancelling():
+            raise asyncio.CancelledError
 
 
 async def dial(
@@ -64,17 +80,19 @@ async def _dial(url: str, host: str, on_error: Callable[[Exception], Awaitable[N
     client = Client()
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            await client.connect(
-                url,
-                name="natsscaler",
-                allow_reconnect=False,
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0,
-                connect_timeout=CONNECT_SECONDS,
-                ping_interval=PING_SECONDS,
-                error_cb=on_error,
-                closed_cb=on_closed,
-                tls_hostname=host,
+            await obediently(
+                client.connect(
+                    url,
+                    name="natsscaler",
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    connect_timeout=CONNECT_SECONDS,
+                    ping_interval=PING_SECONDS,
+                    error_cb=on_error,
+                    closed_cb=on_closed,
+                    tls_hostname=host,
+                )
             )
     except NATS_ERRORS:
         with suppress(*NATS_ERRORS):

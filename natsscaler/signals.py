@@ -19,7 +19,7 @@ from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from natsscaler.dialing import CONNECT_SECONDS, NATS_ERRORS, dial
+from natsscaler.dialing import CONNECT_SECONDS, NATS_ERRORS, dial, obediently
 from natsscaler.doorbell import Doorbell
 from natsscaler.errors import Finding, NotAllowed, Reason, excerpt
 from natsscaler.jsz import ConsumerInfo
@@ -120,7 +120,9 @@ class Connection:
         if self._client is None:
             return None
         try:
-            answer = await self._client.request(f"{CONSUMER_INFO}{stream}.{consumer}", timeout=INFO_SECONDS)
+            answer = await obediently(
+                self._client.request(f"{CONSUMER_INFO}{stream}.{consumer}", timeout=INFO_SECONDS)
+            )
             return msgspec.json.decode(answer.data, type=ConsumerInfo)
         except (msgspec.MsgspecError, *NATS_ERRORS):
             return None
@@ -208,13 +210,13 @@ class Connection:
 
     async def _flush(self, client: Client) -> None:
         """Flush twice: nats-py can write the PING of a flush ahead of a SUB that is still in its buffer."""
-        await client.flush(FLUSH_SECONDS)
-        await client.flush(FLUSH_SECONDS)
+        await obediently(client.flush(FLUSH_SECONDS))
+        await obediently(client.flush(FLUSH_SECONDS))
 
     async def _identify(self, client: Client) -> None:
         self.account = self.server_id = self.cluster = ""
         with suppress(nats.errors.TimeoutError, nats.errors.NoRespondersError):
-            answer = await client.request(USER_INFO, timeout=FLUSH_SECONDS)
+            answer = await obediently(client.request(USER_INFO, timeout=FLUSH_SECONDS))
             info = msgspec.json.decode(answer.data, type=UserInfo)
             self.account = info.data.account
             self.server_id, self.cluster = info.server.id, info.server.cluster

@@ -239,3 +239,25 @@ async def test_a_denied_subject(nats_servers: Callable[..., Awaitable[NatsServer
         await until(lambda: connection.denied(["public", "secret.orders"]) == "secret.orders")
         assert connection.denied(["public"]) is None
         assert len(listener.states) > 1, "the rules are told"
+
+
+async def test_a_cancellation_that_comes_with_an_answer_is_not_lost(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As asyncio.wait_for in Python 3.11, which returns the answer and forgets the cancellation."""
+    flushing, answered = asyncio.Event(), Client.flush
+
+    async def flush(client: Client, timeout: int = 10) -> None:  # noqa: ASYNC109 - nats-py's signature
+        await answered(client, timeout)
+        flushing.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(10)
+
+    made = Listener(nats_server.url)
+    monkeypatch.setattr(Client, "flush", flush)
+    task = asyncio.create_task(made.connection.run())
+    await flushing.wait()
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=5)
+    assert done
+    assert task.cancelled()
