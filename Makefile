@@ -38,8 +38,8 @@ install: ## put the CRD into the current kubeconfig's cluster
 uninstall: ## take the CRD away, and with it all ScalingRules
 	$(KUBECTL) delete --ignore-not-found -k config/crd
 
-deploy: ## put all of the operator into the cluster (OVERLAY=config/overlays/production)
-	$(APPLY) -k $(OVERLAY)
+deploy: ## put all of the operator into the cluster (OVERLAY=config/overlays/production, IMG=registry/name:tag)
+	$(KUBECTL) kustomize $(OVERLAY) | sed 's|image: natsscaler:.*|image: $(IMG)|' | $(APPLY) -f -
 
 undeploy: ## take all of it away, and with the CRD all ScalingRules
 	$(KUBECTL) delete --ignore-not-found -k $(OVERLAY)
