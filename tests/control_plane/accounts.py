@@ -48,7 +48,6 @@ def permissions() -> list[Permission]:
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
-        if group != "coordination.k8s.io"  # until leaders are elected
     ]
 
 
@@ -64,10 +63,17 @@ class Account:
         self._log = directory / "operator.log"
         self._log.touch()
         self._probes = free_port()
+        self._process: asyncio.subprocess.Process | None = None
         self._objects = client.CustomObjectsApi(kube_api.client)
 
     async def start(self, *, everywhere: bool = True) -> asyncio.subprocess.Process:
-        return await self.stage.start("--probe-port", str(self._probes), everywhere=everywhere)
+        elect = ("--leader-elect", "--leader-elect-namespace", self.stage.namespace)
+        probes = ("--probe-port", str(self._probes))
+        self._process = await self.stage.start(*probes, *elect, everywhere=everywhere)
+        return self._process
+
+    async def exit_status(self) -> int | None:
+        return self._process.returncode if self._process else None
 
     async def burst(self) -> None:
         """Make a Deployment, a rule for it, and a burst that wants five replicas."""

@@ -167,9 +167,24 @@ async def no_event(operator: Account, permission: Permission) -> None:
     assert await operator.events() == set()
 
 
+async def never_leads(operator: Account, permission: Permission) -> None:
+    """Without a Lease nothing is acted upon."""
+    await operator.burst()
+    await operator.refused(permission.resource)
+    assert await operator.stage.status() == {}
+    assert await operator.stage.replicas() == 1
+
+
+async def leads_no_longer(operator: Account, permission: Permission) -> None:
+    """A Lease that cannot be renewed ends the process."""
+    await operator.refused(permission.resource)
+    await operator.stage.becomes(1, operator.exit_status)
+
+
 Damage = Callable[[Account, Permission], Awaitable[None]]
 RULES, DEPLOYMENTS = ("scaling.example.com", "scalingrules"), ("apps", "deployments")
 AUTOSCALERS = ("autoscaling", "horizontalpodautoscalers")
+LEASES = ("coordination.k8s.io", "leases")
 WATCH_DEPLOYMENTS = Permission(*DEPLOYMENTS, "watch")
 DAMAGES: dict[Permission, Damage] = {
     Permission(*RULES, "list"): not_ready,
@@ -182,6 +197,9 @@ DAMAGES: dict[Permission, Damage] = {
     Permission(*AUTOSCALERS, "list"): not_ready,
     Permission(*AUTOSCALERS, "watch"): autoscaler_not_seen,
     Permission("events.k8s.io", "events", "create"): no_event,
+    Permission(*LEASES, "get"): never_leads,
+    Permission(*LEASES, "create"): never_leads,
+    Permission(*LEASES, "update"): leads_no_longer,
 }
 
 

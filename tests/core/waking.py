@@ -3,6 +3,7 @@
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine, Sequence
+from types import TracebackType
 from typing import Any, Self
 
 from natsscaler.activity import Activity
@@ -122,10 +123,12 @@ class ImaginedWorld:
         self._tasks.create_task(self.endpoint.run(), name="endpoint")
         return self
 
-    async def __aexit__(self, *failure: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.endpoint.rules.clear()
         self.endpoint.wake()
-        await self._tasks.__aexit__(*failure)
+        await self._tasks.__aexit__(kind, error, trace)
 
     @staticmethod
     def clock() -> float:
