@@ -8,10 +8,11 @@ REVISION     := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 PYTHON_IMAGE ?= python:3.13-slim
 IMG          ?= natsscaler:$(VERSION)
 EXAMPLES_IMG ?= natsscaler-examples:$(VERSION)
+COMPOSE      ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run install uninstall deploy undeploy test check format test-integration bench generate build \
-	docker-build test-docker test-containers lock control-plane clean
+	docker-build test-docker test-containers up burst down lock control-plane clean
 
 KUBECTL ?= kubectl
 OVERLAY ?= config/default
@@ -75,7 +76,7 @@ generate: $(VENV)/complete ## write the CRD, and what the Helm chart copies, ane
 build: $(VENV)/complete ## make dist/: an sdist, and the wheel built from it
 	$(BIN)/python -m build --no-isolation
 
-docker-build: ## build the operator's image as $(IMG), and the local stack's worker and publisher
+docker-build: ## build the operator's image (IMG=natsscaler:TAG), and the local stack's worker and publisher
 	docker build --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) --target examples --tag $(EXAMPLES_IMG) .
 	docker build --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) \
 	    --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag $(IMG) .
@@ -89,6 +90,20 @@ test-containers: $(VENV)/complete ## build and run the image and the local stack
 	hack/containers/engine $(PYTHON_IMAGE) nats:2.12-alpine prom/prometheus:v3.5.0
 	KUBEBUILDER_ASSETS=$${KUBEBUILDER_ASSETS:-$$(hack/control-plane/build)} \
 	    $(BIN)/pytest --containers tests/containers $(PYTEST_FLAGS)
+
+# The local stack's own names of the images: what runs in it is always what was built last.
+up burst down: export IMG = natsscaler:dev
+up burst down: export EXAMPLES_IMG = natsscaler-examples:dev
+up burst down: export COMPOSE_PROJECT_NAME ?= natsscaler
+
+up: docker-build ## start the local stack: a kind cluster, NATS, the operator, a publisher, a worker that is scaled
+	COMPOSE='$(COMPOSE)' KUBECTL='$(KUBECTL)' hack/local-stack/stack up
+
+burst: ## publish ORDERS=500 more orders in the local stack
+	$(COMPOSE) exec -T publisher python publisher.py --burst $(or $(ORDERS),500)
+
+down: ## take away all that `make up` has made, the cluster too
+	COMPOSE='$(COMPOSE)' KUBECTL='$(KUBECTL)' hack/local-stack/stack down
 
 lock: ## pin the newest versions that the ranges in pyproject.toml allow
 	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)

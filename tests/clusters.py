@@ -49,11 +49,14 @@ def free_port() -> int:
 class RealCluster:
     """Runs the binaries in `assets`, with data and logs in `directory`; `with` starts and stops it.
 
-    `nodes`: how many fake nodes; 0 leaves etcd and kube-apiserver alone.
+    `nodes`: how many fake nodes; 0 leaves etcd and kube-apiserver alone. `host`: the address that the API
+    server listens on; containers reach the one of their network's gateway.
     """
 
-    def __init__(self, assets: pathlib.Path, directory: pathlib.Path, *, nodes: int = 3) -> None:
-        self.assets, self.directory, self._nodes = assets, directory, nodes
+    def __init__(
+        self, assets: pathlib.Path, directory: pathlib.Path, *, nodes: int = 3, host: str = "127.0.0.1"
+    ) -> None:
+        self.assets, self.directory, self._nodes, self._host = assets, directory, nodes, host
         self.kubeconfig = directory / "kubeconfig"
         self.port = free_port()
         self.token = secrets.token_hex(16)
@@ -62,7 +65,7 @@ class RealCluster:
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+        return f"https://{self._host}:{self.port}"
 
     def start(self) -> None:
         """Start everything and wait until the API is ready; raises ClusterError."""
@@ -92,7 +95,7 @@ class RealCluster:
         pki = self._pki
         self._run(
             "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
-            "--bind-address=127.0.0.1", f"--secure-port={self.port}",
+            f"--bind-address={self._host}", f"--secure-port={self.port}",
             f"--tls-cert-file={pki / 'server.crt'}", f"--tls-private-key-file={pki / 'server.key'}",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={pki / 'accounts.pub'}",
@@ -168,7 +171,7 @@ class RealCluster:
     def _make_certificates(self) -> None:
         curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
         (self._pki / "names").write_text(
-            "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:kubernetes.default.svc"
+            f"subjectAltName=IP:{self._host},DNS:localhost,DNS:kubernetes.default.svc"
         )
         for command in (
             ["ecparam", "-genkey", "-noout", "-name", "prime256v1", "-out", "accounts.key"],
