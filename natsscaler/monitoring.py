@@ -5,7 +5,7 @@ MonitoringError with a reason, and the backlog stays Unknown. Requests name no a
 all rules, and a misspelt account would be an empty answer with HTTP status 200 (nats-server:
 server/monitor.go Jsz).
 
-Of a cluster every node is asked at each read (docs/decisions/0005): which one leads a consumer is then never
+Of a cluster every node is asked at each read (docs/decisions/0007): which one leads a consumer is then never
 a matter of memory. Nodes are the addresses of the URL's host and the hosts that `/varz` names, each with the
 URL's own scheme and port, since no server publishes the monitoring ports of others.
 """

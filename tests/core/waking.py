@@ -90,8 +90,8 @@ class ImaginedWorld:
     def __init__(self, rule: Rule, *, storing: float = 0.0, reading: float = 0.002) -> None:
         self.replicas_now = 1
         self.bells: list[Bell] = []
-        self.limits: list[int] = []
-        """Of each arming."""
+        self.armings: list[float] = []
+        """When each was."""
         self.reads: list[float] = []
         """When each began."""
         self.failing = False
@@ -148,6 +148,10 @@ class ImaginedWorld:
         stored = sum(count for at, count in self.published if at + self._storing <= self.clock())
         self.acknowledged = min(stored, self.acknowledged + count)
 
+    def fails(self, failing: bool) -> None:
+        """Let reads fail from now on, or work again."""
+        self.failing = failing
+
     def connected(self, finding: Finding) -> None:
         """Lose the connection, or have it back."""
         for bell in self.bells:
@@ -187,7 +191,7 @@ class ImaginedWorld:
             return None
         bell = Bell(self, limit, ring)
         self.bells.append(bell)
-        self.limits.append(limit)
+        self.armings.append(self.clock())
         return bell
 
     async def settle(self) -> bool:

@@ -8,6 +8,7 @@ import nats
 import pytest
 from nats.aio.client import Client
 from nats.errors import NoRespondersError
+from nats.js.api import ConsumerConfig
 
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.doorbell import Doorbell
@@ -261,3 +262,30 @@ async def test_a_cancellation_that_comes_with_an_answer_is_not_lost(
     done, _ = await asyncio.wait([task], timeout=5)
     assert done
     assert task.cancelled()
+
+
+async def test_what_workers_do_with_a_message_is_not_listened_to(listener: Listener, other: Client) -> None:
+    """NAK, TERM and exceeded deliveries come per message and never raise a backlog."""
+    js = other.jetstream()
+    await js.add_stream(name="ORDERS", subjects=["orders.>"])
+    config = ConsumerConfig(durable_name="worker", max_deliver=2, sample_freq="100")
+    await js.add_consumer("ORDERS", config)
+    sent = await other.subscribe("$JS.EVENT.>")
+    for _ in range(3):
+        await js.publish("orders.new", b"")
+    worker = await js.pull_subscribe_bind("worker", stream="ORDERS")
+    term, ack, nak = await worker.fetch(3, timeout=5)
+    await term.term()
+    await ack.ack_sync()
+    await nak.nak()
+    (again,) = await worker.fetch(1, timeout=5)
+    await again.nak()
+    kinds = {"MSG_TERMINATED", "MSG_NAKED", "MAX_DELIVERIES", "ACK"}
+    while kinds:  # until the server has told those who listen
+        subject = (await sent.next_msg(timeout=5)).subject
+        kinds -= {kind for kind in kinds if f".{kind}." in subject}
+        if "MAX_DELIVERIES" in kinds and kinds == {"MAX_DELIVERIES"}:
+            with suppress(TimeoutError):
+                await worker.fetch(1, timeout=0.2)
+    assert await listener.connection.settle()
+    assert [advisory.action for advisory in listener.heard] == ["STREAM.CREATED", "CONSUMER.CREATED"]
