@@ -1,0 +1,186 @@
+"""One process of the operator: builds everything, and owns every long-lived task.
+
+A task that ends early takes the process down with status 1: a restart is cheap, half-alive is not.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+import uuid
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+import kopf
+from kubernetes.aio import client
+
+from natsscaler import __version__
+from natsscaler.activity import Activity
+from natsscaler.handlers import Handlers
+from natsscaler.health import Health
+from natsscaler.kube import Kube, connect
+from natsscaler.lease import LeaderElector
+from natsscaler.metrics import Metrics
+from natsscaler.monitoring import Monitoring
+from natsscaler.network import AllowList
+from natsscaler.reactor import Reactor
+from natsscaler.reactor.registry import Advised
+from natsscaler.rules import EventSource
+from natsscaler.settings import Settings
+from natsscaler.signals import Connection
+from natsscaler.web import Leader, Web
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 2.0
+"""How long an exit waits for writes under way; a Lease is released only once they have ended."""
+EXIT_SECONDS = 5.0
+"""How long an exit may take at all."""
+KOPF_GRACE_SECONDS = 1.0
+"""How long Kopf may take to end its requests once all else has stopped; by itself it waits 5 s for them."""
+
+
+async def run(settings: Settings) -> int:
+    """Run the operator until a signal. Returns the exit status."""
+    identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+    async with AsyncExitStack() as stack:
+
+        async def client_of_its_own() -> client.ApiClient:
+            api = await connect(settings.kubeconfig, in_cluster=settings.in_cluster)
+            api.user_agent = f"natsscaler/{__version__} ({identity})"
+            return await stack.enter_async_context(api)
+
+        api, elector = await client_of_its_own(), None
+        if settings.leader_elect:
+            elector = LeaderElector(
+                await client_of_its_own(),
+                settings.leader_elect_namespace,
+                identity,
+                duration=settings.leader_elect_lease_duration,
+                renew_deadline=settings.leader_elect_renew_deadline,
+            )
+            api.configuration.trace_configs = [elector.fence()]
+        return await Operator(settings, api, identity, elector).run()
+
+
+class Operator:
+    """The parts of one process, and the tasks that keep them at work."""
+
+    def __init__(
+        self, settings: Settings, api: client.ApiClient, identity: str, elector: LeaderElector | None
+    ) -> None:
+        server = httpx.URL(api.configuration.host)
+        port = server.port or (443 if server.scheme == "https" else 80)
+        allow = AllowList(
+            settings.allow_hosts, in_cluster=settings.in_cluster, api_server=(server.host, port)
+        )
+        metrics, activity = Metrics(), Activity(settings.max_actions)
+
+        def connection(url: str, advised: Advised) -> Connection:
+            advisories = EventSource.ADVISORIES in settings.events
+            return Connection(url, allow, metrics, advised, advisories=advisories)
+
+        self._settings, self._elector, self._metrics = settings, elector, metrics
+        self._monitoring = Monitoring(allow)
+        self._reactor = Reactor(settings, self._monitoring, metrics, activity, connection)
+        self._kube = Kube(api, settings.namespaces, self._reactor.ring_target, identity)
+        self._handlers = Handlers(self._reactor, api)
+        self._handlers.on_exit(self._stop)
+        health = Health(self._kube, self._reactor, self._handlers)
+        self._web = Web(settings, activity, metrics, health, time.time, leader=self._leader)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._watching: asyncio.Task[None] | None = None
+
+    async def run(self) -> int:
+        """Run until a signal, or until a task has died. Returns the exit status."""
+        log.info("natsscaler %s starts", __version__)
+        work: dict[str, Coroutine[Any, Any, None]] = {
+            "reactor": self._reactor.run(self._kube),
+            "watches": self._kube.run(),
+            "web": self._web.run(),
+            "rules": self._handlers.follow(self._kube),
+            "beginning": self._begin(),
+        }
+        if self._elector:
+            work["leader election"] = self._elector.run()
+        status = 0
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._tasks = [
+                    group.create_task(_guarded(_eternal(job, name)), name=name) for name, job in work.items()
+                ]
+                await asyncio.sleep(0)  # let the reactor open before kopf brings the first rule
+                operator = kopf.operator(
+                    registry=self._handlers.registry,
+                    settings=self._handlers.settings(),
+                    # Kopf would ask for the user's name, which an image's numeric user need not have.
+                    identity="natsscaler",  # type: ignore[arg-type]  # a NewType that is not public
+                    clusterwide=not self._settings.namespaces,
+                    namespaces=self._settings.namespaces,
+                )
+                self._watching = group.create_task(_guarded(operator), name="kopf")
+        except* Exception as failures:  # a supervision point: the process ends, and says why
+            log.error("A task has died, so the process ends", exc_info=failures)  # noqa: TRY400
+            status = 1
+        finally:
+            await self._monitoring.close()
+        return status
+
+    async def _begin(self) -> None:
+        """Have the reactor act once all is known, and once this process leads, if there is an election."""
+        await self._reactor.listed.wait()
+        if self._elector:
+            await self._elector.elected.wait()
+            await self._kube.refresh()
+            await self._handlers.list_all(self._kube)
+        self._metrics.leader.set(1)
+        self._reactor.elected.set()
+        await asyncio.Event().wait()
+
+    async def _stop(self) -> None:
+        _end_in_time()
+        drained = True
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._reactor.drain()
+        except TimeoutError:
+            log.warning("Writes are cut off: they had not ended after %g s", DRAIN_SECONDS)
+            drained = False
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._elector and drained:
+            await self._elector.release()
+        if self._watching:
+            asyncio.get_running_loop().call_later(KOPF_GRACE_SECONDS, self._watching.cancel)
+
+    def _leader(self) -> Leader | None:
+        if self._elector is None:
+            return None
+        return Leader(identity=self._elector.leader, is_self=self._elector.leading)
+
+
+async def _guarded(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception:  # a supervision point: what follows must not hang
+        _end_in_time()
+        raise
+
+
+def _end_in_time() -> None:
+    """Let no library that loses a cancellation keep the process from ending."""
+
+    def cut_off() -> None:
+        log.error("The exit has taken %g s: the process is cut off", EXIT_SECONDS)
+        os._exit(1)
+
+    asyncio.get_running_loop().call_later(EXIT_SECONDS, cut_off)
+
+
+async def _eternal(work: Coroutine[Any, Any, None], name: str) -> None:
+    await work
+    raise RuntimeError(f"the task {name} has ended by itself")
