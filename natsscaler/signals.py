@@ -228,9 +228,13 @@ class Connection:
             await self._advised(self, None)
 
     async def _advisory(self, message: Msg) -> None:
-        kind, action, stream, *consumer = message.subject.removeprefix(ADVISORY).split(".")
-        consumed = ".".join(consumer) if kind == "CONSUMER" else ""
-        await self._advised(self, Advisory(f"{kind}.{action}", stream, consumed))
+        await self._advised(self, advisory_of(message.subject))
+
+
+def advisory_of(subject: str) -> Advisory:
+    """Read an advisory from its subject (nats-server: server/jetstream_events.go), without its payload."""
+    kind, action, stream, *consumer = subject.removeprefix(ADVISORY).split(".")
+    return Advisory(f"{kind}.{action}", stream, ".".join(consumer) if kind == "CONSUMER" else "")
 
 
 def _shown(url: str) -> str:

@@ -5,6 +5,7 @@ import asyncio
 import math
 import os
 import platform
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -110,7 +111,15 @@ async def fleet(directory: Path, bursts: int) -> None:
                 say(row("each rule once within a minute", await everybody(made, EVERYBODY_SECONDS)))
 
 
-MEASUREMENTS = {"steady": steady, "reaction": reaction, "busy": busy, "fleet": fleet}
+async def fuzz(directory: Path, bursts: int) -> None:
+    """The properties of `tests/core/test_fuzz.py`, 20,000 cases each."""
+    del directory, bursts
+    command = [sys.executable, "-m", "pytest", "-q", "tests/core/test_fuzz.py"]
+    process = await asyncio.create_subprocess_exec(*command, env={**os.environ, "HYPOTHESIS_PROFILE": "fuzz"})
+    assert await process.wait() == 0
+
+
+MEASUREMENTS = {"steady": steady, "reaction": reaction, "busy": busy, "fleet": fleet, "fuzz": fuzz}
 
 
 async def run(names: Sequence[str], bursts: int) -> None:

@@ -1,0 +1,214 @@
+"""Whatever anybody sends: an outcome of ours, and never a number that nobody said.
+
+`make bench` runs the same properties with many more cases (`python -m tests.bench fuzz`).
+"""
+
+import copy
+import json
+import re
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from natsscaler.backlog import Backlog, Source, measure
+from natsscaler.consumers import Match, Unknown
+from natsscaler.errors import InvalidRule, Reason
+from natsscaler.jsz import ConsumerInfo, Jsz, Varz
+from natsscaler.rules import Rule, parse
+from natsscaler.signals import advisory_of
+from natsscaler.status import RuleStatus, read_back
+from natsscaler.subjects import SUBJECT_PATTERN, overlaps, within
+from natsscaler.view import View
+
+from .factories import SAMPLE_SPEC, body, node, rule
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=12)
+    | st.sampled_from(["n1", "n2", "orders.processing", "orders.>", "ORDERS", "workers", 0, 5, [], {}]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def worker(name: str, pending: int, *filters: str, leader: str = "n1") -> dict[str, Any]:
+    return {
+        "stream_name": "ORDERS",
+        "name": name,
+        "config": {"durable_name": name, "filter_subjects": list(filters), "ack_policy": "explicit"},
+        "num_pending": pending,
+        "num_ack_pending": 3,
+        "paused": False,
+        "cluster": {"name": "east", "leader": leader, "replicas": [{"name": "n2", "offline": False}]},
+    }
+
+
+TRUTH: dict[str, Any] = {
+    "server_id": "NA",
+    "now": "2026-01-01T00:00:00Z",
+    "total": 1,
+    "meta_cluster": {"name": "east", "leader": "n1", "cluster_size": 1},
+    "account_details": [
+        {
+            "name": "$G",
+            "id": "$G",
+            "stream_detail": [
+                {
+                    "name": "ORDERS",
+                    "state": {"messages": 40},
+                    "cluster": {"leader": "n1"},
+                    "config": {"subjects": ["orders.>"], "retention": "workqueue"},
+                    "consumer_detail": [
+                        worker("workers", 20, "orders.processing"),
+                        worker("others", 7, "orders.other"),
+                    ],
+                },
+                {"name": "BILLS", "state": {"messages": 4}, "config": {"subjects": ["bills"]}},
+            ],
+        }
+    ],
+}
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """List the paths to everything within a document."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, child in inner for found in ((*path, key), *places(child, (*path, key)))]
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> Any:
+    """Take the truth, and drop, replace, copy or rename a few of its parts."""
+    document: Any = copy.deepcopy(TRUTH)
+    holder: Any
+    for _ in range(draw(st.integers(0, 4))):
+        paths = places(document)
+        if not paths:
+            break
+        path = draw(st.sampled_from(paths))
+        way, last, holder = path[:-1], path[-1], document
+        for step in way:
+            holder = holder[step]
+        match draw(st.sampled_from(["drop", "replace", "copy", "count"])):
+            case "drop":
+                del holder[last]
+            case "replace":
+                holder[last] = draw(json_values)
+            case "copy" if isinstance(holder, list):
+                holder.append(copy.deepcopy(holder[last]))
+            case _ if isinstance(holder[last], int):
+                holder[last] = draw(st.integers(0, 100))
+    return document
+
+
+def said(document: Any, source: Source) -> set[int]:
+    """Read from a raw document what its consumers, or streams, can add up to; names may stand twice."""
+    named = [one for one in document["account_details"] if one["name"] == source.account]
+    streams = [stream for account in named for stream in account.get("stream_detail", ())]
+    totals = {0}
+    for name in source.consumers:
+        stream_name, _, consumer_name = name.partition("/")
+        holders = [one for one in streams if one["name"] == stream_name]
+        if not consumer_name:
+            counts = {one["state"]["messages"] for one in holders}
+        else:
+            counts = {
+                0 if one.get("paused") else one["num_pending"] + one["num_ack_pending"]
+                for holder in holders
+                for one in holder.get("consumer_detail", ())
+                if one["name"] == consumer_name
+                and (one.get("cluster") or {"leader": "n1"}).get("leader") == "n1"
+            }
+        totals = {total + count for total in totals for count in counts}
+    return totals
+
+
+asked = st.sampled_from(
+    [
+        rule(),
+        rule(subject="orders.*"),
+        rule(subject="orders.>", stream="ORDERS"),
+        rule(consumer="workers"),
+        rule(subject="bills", account="$G"),
+    ]
+)
+kept = st.none() | st.sampled_from(
+    [
+        Source(selector=rule().selector, account="$G", match=match, consumers=("ORDERS/workers",))
+        for match in (Match.EQUAL, Match.STREAM)
+    ]
+)
+
+
+@given(damaged(), asked, kept)
+def test_a_backlog_is_what_the_document_says_or_unknown(
+    document: Any, of: Rule, before: Source | None
+) -> None:
+    try:
+        decoded = msgspec.json.decode(json.dumps(document).encode(), type=Jsz)
+    except msgspec.MsgspecError:
+        return  # MonitoringUnreadable
+    found = measure(of, View([node("n1", decoded)]), before)
+    if isinstance(found, Backlog):
+        assert found.messages in said(document, found.source)
+    else:
+        assert isinstance(found, Unknown)
+        assert isinstance(found.reason, Reason)
+        assert found.message
+
+
+def test_the_whole_truth_is_known() -> None:
+    decoded = msgspec.json.decode(json.dumps(TRUTH).encode(), type=Jsz)
+    found = measure(rule(), View([node("n1", decoded)]))
+    assert isinstance(found, Backlog)
+    assert found.messages == 23
+
+
+@given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
+def test_bytes_are_a_document_or_unreadable(raw: bytes) -> None:
+    for kind in (Jsz, Varz, ConsumerInfo):
+        try:
+            msgspec.json.decode(raw, type=kind)
+        except msgspec.MsgspecError:
+            continue
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*SAMPLE_SPEC, "consumer", "events", "nats", "behavior", "x"]), json_values
+    )
+)
+def test_a_rule_is_usable_or_invalid(changes: dict[str, Any]) -> None:
+    try:
+        made = parse(body(**changes))
+    except InvalidRule:
+        return
+    assert made.spec.min_replicas <= made.spec.max_replicas
+    assert re.match(SUBJECT_PATTERN, made.spec.subject)
+
+
+@given(
+    st.one_of(json_values, st.dictionaries(st.sampled_from(RuleStatus.__struct_encode_fields__), json_values))
+)
+def test_a_status_that_anybody_wrote_is_read_as_far_as_it_can_be(raw: Any) -> None:
+    assert isinstance(read_back(raw), RuleStatus)
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_subjects_compare_whatever_they_are(one: str, other: str) -> None:
+    assert overlaps(one, other) == overlaps(other, one)
+    assert overlaps(one, one)
+    if within(one, other):
+        assert overlaps(one, other)
+
+
+@given(st.sampled_from(["STREAM.CREATED.", "CONSUMER.PAUSE."]), st.text(min_size=1, max_size=40))
+def test_an_advisory_names_what_its_subject_does(kind: str, rest: str) -> None:
+    heard = advisory_of(f"$JS.EVENT.ADVISORY.{kind}{rest}")
+    assert heard.action == kind.removesuffix(".")
+    assert rest.startswith(heard.stream)
