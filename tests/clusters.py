@@ -171,12 +171,16 @@ class RealCluster:
     def _make_certificates(self) -> None:
         curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
         (self._pki / "names").write_text(
-            f"subjectAltName=IP:{self._host},DNS:localhost,DNS:kubernetes.default.svc"
+            f"subjectAltName=IP:{self._host},DNS:localhost,DNS:kubernetes.default.svc\n"
+            "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"  # asked for since Python 3.13
         )
         for command in (
             ["ecparam", "-genkey", "-noout", "-name", "prime256v1", "-out", "accounts.key"],
             ["ec", "-in", "accounts.key", "-pubout", "-out", "accounts.pub"],
-            ["req", "-x509", *curve, "-days", "2", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.crt"],
+            [
+                "req", "-x509", *curve, "-days", "2", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.crt",
+                "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+            ],
             ["req", *curve, "-subj", "/CN=kube-apiserver", "-keyout", "server.key", "-out", "server.csr"],
             [
                 "x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",

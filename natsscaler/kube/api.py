@@ -91,5 +91,7 @@ def refusal(verb: str, resource: str, status: int, body: str | bytes = b"") -> K
 def silence(verb: str, resource: str, error: Exception) -> KubernetesError:
     """Say that a request was not answered."""
     why = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        why = excerpt(str(error.certificate_error))
     message = f"the Kubernetes API did not answer to {verb} {resource}: {why}"
     return KubernetesError(Reason.KUBERNETES_UNAVAILABLE, message)

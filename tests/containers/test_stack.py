@@ -48,18 +48,14 @@ class Stack:
         self._run([*(("docker", "compose") if v2.returncode == 0 else ("docker-compose",)), *arguments])
 
     def container(self, service: str) -> Container:
-        (name,) = self.owned("ps", f"label=com.docker.compose.service={service}", "--format={{.Names}}")
+        (name,) = self.owned(
+            "ps", f"--filter=label=com.docker.compose.service={service}", "--format={{.Names}}"
+        )
         return Container(name)
 
     def owned(self, *command: str) -> list[str]:
         """List what the engine has of this project: `owned("volume", "ls", "--quiet")`."""
-        *what, last = command
-        filters = [f"--filter=label=com.docker.compose.project={self.project}"]
-        if last.startswith("label="):
-            filters.append(f"--filter={last}")
-        else:
-            what.append(last)
-        return docker(*what, *filters).split()
+        return docker(*command, f"--filter=label=com.docker.compose.project={self.project}").split()
 
     def replicas(self) -> int:
         answer = self.cluster.kubectl("get", "deployment", "my-app", "-o", "jsonpath={.spec.replicas}")
