@@ -178,8 +178,8 @@ class RealCluster:
             ["ecparam", "-genkey", "-noout", "-name", "prime256v1", "-out", "accounts.key"],
             ["ec", "-in", "accounts.key", "-pubout", "-out", "accounts.pub"],
             [
-                "req", "-x509", *curve, "-days", "2", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.crt",
-                "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+                "req", "-x509", *curve, "-days", "2", "-subj", "/CN=ca", "-keyout", "ca.key",
+                "-out", "ca.crt", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
             ],
             ["req", *curve, "-subj", "/CN=kube-apiserver", "-keyout", "server.key", "-out", "server.csr"],
             [
