@@ -18,6 +18,7 @@ METADATA_ADDRESSES = frozenset(
     ip_address(address) for address in ("100.100.100.200", "168.63.129.16", "fd00:ec2::254")
 )
 """Instance metadata services outside the link-local ranges: Alibaba Cloud, Azure, Amazon EC2 over IPv6."""
+NAT64 = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48")))
 
 
 class AllowList:
@@ -54,7 +55,9 @@ class AllowList:
         if self._api_server and port == self._api_server[1]:
             forbidden_server = frozenset(await _addresses(*self._api_server))
         allowed = [
-            address for address in found if self._allows(host, address) and address not in forbidden_server
+            address
+            for address in found
+            if self._allows(host, address) and not forbidden_server.intersection((address, *_led_to(address)))
         ]
         if not allowed:
             raise NotAllowed(
@@ -64,12 +67,7 @@ class AllowList:
         return tuple(map(str, allowed))
 
     def _allows(self, host: str, address: Address) -> bool:
-        if (
-            address.is_link_local
-            or address.is_multicast
-            or address.is_unspecified
-            or address in METADATA_ADDRESSES
-        ):
+        if any(map(_never, (address, *_led_to(address)))):
             return False
         named = any(fnmatch(host.lower(), pattern) for pattern in self._hosts) or any(
             address in network for network in self._networks
@@ -77,6 +75,21 @@ class AllowList:
         if address.is_loopback and self._in_cluster:
             return named
         return named or not (self._hosts or self._networks)
+
+
+def _never(address: Address) -> bool:
+    special = address.is_link_local or address.is_multicast or address.is_unspecified
+    return special or address in METADATA_ADDRESSES
+
+
+def _led_to(address: Address) -> list[IPv4Address]:
+    """List the IPv4 addresses that a gateway may lead on to from this IPv6 one (RFC 6052, 3056, 4380)."""
+    if not isinstance(address, IPv6Address):
+        return []
+    found = [address.sixtofour, *(address.teredo or ())]
+    if any(address in network for network in NAT64):
+        found.append(IPv4Address(int(address) & 0xFFFF_FFFF))
+    return [one for one in found if one]
 
 
 async def _addresses(host: str, port: int) -> list[Address]:

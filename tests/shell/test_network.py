@@ -33,6 +33,10 @@ async def is_allowed(allow: AllowList, host: str, port: int = 8222) -> bool:
         "::ffff:169.254.169.254",
         "::ffff:168.63.129.16",
         "::ffff:0.0.0.0",
+        "64:ff9b::169.254.169.254",  # NAT64
+        "64:ff9b:1::a9fe:a9fe",
+        "2002:a9fe:a9fe::1",  # 6to4
+        "2001:0:4136:e378:8000:63bf:5601:5601",  # Teredo, to 169.254.169.254
     ],
 )
 @pytest.mark.parametrize("patterns", [(), ("*",), ("0.0.0.0/0", "::/0")])
@@ -48,6 +52,8 @@ async def test_never_allowed(host: str, patterns: tuple[str, ...], in_cluster: b
         ((), True, "8.8.8.8", True),
         ((), True, "2001:db8::1", True),
         ((), True, "::ffff:10.1.2.3", True),
+        ((), True, "64:ff9b::8.8.8.8", True),
+        ((), True, "2002:808:808::1", True),
         # Loopback: the sidecars of the Pod in a cluster, the developer's own machine elsewhere.
         ((), False, "127.0.0.1", True),
         ((), False, "::1", True),
