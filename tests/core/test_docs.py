@@ -50,3 +50,10 @@ def test_troubleshooting_names_reasons_that_exist() -> None:
     named = {name for cell in cells for name in re.findall(r"`([A-Z][A-Za-z]+)`", cell)}
     assert len(named) > 20
     assert named <= set(Reason)
+
+
+def test_every_test_that_reliability_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/reliability.md").read_text()))
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 30
+    assert [name for name in named if f"def {name}(" not in tests] == []
