@@ -110,7 +110,7 @@ def _conditions(facts: Facts) -> dict[str, tuple[str, Finding]]:
     able = facts.unable or Finding(Reason.READY_FOR_NEW_SCALE, "The Deployment can be scaled by this rule")
     doubt = _doubt(facts)
     obstacle = facts.unable or doubt
-    active = _switched_off(facts) or doubt
+    active = switched_off(facts) or doubt
     limited = facts.decision.limited_by if facts.decision else None
     findings = {
         "Ready": (
@@ -147,7 +147,7 @@ def _source(facts: Facts) -> str:
     return f"The backlog is known: {', '.join(source.consumers)} in account {source.account}"
 
 
-def _switched_off(facts: Facts) -> Finding | None:
+def switched_off(facts: Facts) -> Finding | None:
     """Say which person's wish keeps the rule from scaling, if one does."""
     if facts.seen and facts.seen.replicas == 0 and facts.decision:
         return Finding(Reason.SCALING_DISABLED, facts.decision.message)

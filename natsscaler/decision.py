@@ -66,6 +66,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     """What the backlog alone asks for, before history and bounds; the present replicas if it is unknown."""
     reason: Reason
     message: str
+    held_by: str = ""
+    """What keeps the recommendation from being followed at once, apart from the bounds; "" if nothing."""
     limited_by: Reason | None = None
     """TooManyReplicas or TooFewReplicas, where a bound changed the recommendation."""
     next_change: float | None = None
@@ -152,11 +154,13 @@ def _step(spec: RuleSpec, backlog: int, base: int, history: History, now: float)
             )
         gate = history.last_up + interval
         waits = gate > now
+        held_by = f"the last step up was less than {interval} s ago" if waits else ""
         return Decision(
             desired=base if waits else base + 1,
             recommendation=base + 1,
             reason=Reason.WAITING_TO_STEP_UP if waits else Reason.BACKLOG_ABOVE_THRESHOLD,
-            message=f"{above}; the last step up was less than {interval} s ago" if waits else above,
+            message=f"{above}; {held_by}" if waits else above,
+            held_by=held_by,
             next_change=gate if waits else now + interval,
             history=history,
         )
@@ -172,11 +176,13 @@ def _step(spec: RuleSpec, backlog: int, base: int, history: History, now: float)
             )
         gate = max(history.last_up, history.last_down) + interval
         waits = gate > now
+        held_by = f"the last step was less than {interval} s ago" if waits else ""
         return Decision(
             desired=base if waits else base - 1,
             recommendation=base - 1,
             reason=Reason.WAITING_TO_STEP_DOWN if waits else Reason.BACKLOG_BELOW_THRESHOLD,
-            message=f"{below}; the last step was less than {interval} s ago" if waits else below,
+            message=f"{below}; {held_by}" if waits else below,
+            held_by=held_by,
             next_change=gate if waits else now + interval,
             history=history,
         )
@@ -229,13 +235,18 @@ def _want(
 
 def _rise(draft: Decision, spec: RuleSpec, backlog: int, base: int, now: float) -> Decision:
     if backlog <= spec.scale_up_threshold:
-        within = f"{draft.message}, but it is not above scaleUpThreshold {spec.scale_up_threshold}"
-        return _change(draft, desired=base, message=within)
+        held_by = f"it is not above scaleUpThreshold {spec.scale_up_threshold}"
+        return _change(draft, desired=base, message=f"{draft.message}, but {held_by}", held_by=held_by)
     gate = draft.history.last_up + MIN_SECONDS_BETWEEN_UPS
     if gate > now:
-        waiting = f"{draft.message}; the last step up was less than {MIN_SECONDS_BETWEEN_UPS:.0f} s ago"
+        held_by = f"the last step up was less than {MIN_SECONDS_BETWEEN_UPS:.0f} s ago"
         return _change(
-            draft, desired=base, reason=Reason.WAITING_TO_STEP_UP, message=waiting, next_change=gate
+            draft,
+            desired=base,
+            reason=Reason.WAITING_TO_STEP_UP,
+            message=f"{draft.message}; {held_by}",
+            held_by=held_by,
+            next_change=gate,
         )
     return _change(draft, reason=Reason.BACKLOG_ABOVE_THRESHOLD)
 
@@ -244,11 +255,11 @@ def _fall(draft: Decision, spec: RuleSpec, backlog: int, base: int) -> Decision:
     window = spec.behavior.scale_down.stabilization_window_seconds
     highest = draft.history.wants[0]
     falls_at = highest.time + window if highest.replicas > draft.desired else None
-    message = draft.message
     if falls_at is not None:
-        message = f"{message}; up to {highest.replicas} were wanted in the last {window} s"
+        held_by = f"up to {highest.replicas} were wanted in the last {window} s"
+        draft = _change(draft, message=f"{draft.message}; {held_by}", held_by=held_by, next_change=falls_at)
     if highest.replicas >= base:
-        return _change(draft, desired=base, reason=Reason.STABILIZING, message=message, next_change=falls_at)
+        return _change(draft, desired=base, reason=Reason.STABILIZING)
     low = backlog < spec.scale_down_threshold
     reason = Reason.BACKLOG_BELOW_THRESHOLD if low else Reason.FEWER_REPLICAS_SUFFICE
-    return _change(draft, desired=highest.replicas, reason=reason, message=message, next_change=falls_at)
+    return _change(draft, desired=highest.replicas, reason=reason)

@@ -1,0 +1,285 @@
+"""Why a rule does what it does: a decision told step by step, for the page and for `natsscaler explain`.
+
+Nothing is decided here. Each step says one thing that the decision rests on, in the rule's own numbers; where
+the chain breaks, what would have come next is left out, and the last step says what happens all the same.
+"""
+
+import shlex
+from enum import StrEnum
+
+from msgspec import Struct
+
+from natsscaler.backlog import Backlog, Via
+from natsscaler.conditions import Facts, switched_off
+from natsscaler.consumers import Match, Unknown
+from natsscaler.decision import Decision, Observation, messages_until_change
+from natsscaler.errors import Finding, Reason
+from natsscaler.mends import MENDS
+from natsscaler.rules import BacklogMode, Rule, RuleKey
+from natsscaler.status import rfc3339
+
+SELECTION = {
+    Reason.ACCOUNT_NOT_FOUND,
+    Reason.AMBIGUOUS_ACCOUNT,
+    Reason.STREAM_NOT_FOUND,
+    Reason.CONSUMER_NOT_FOUND,
+    Reason.CONSUMER_GONE,
+    Reason.AMBIGUOUS_CONSUMER,
+}
+"""Why a backlog is not known although NATS has answered: nothing, or too much, matches the rule."""
+MATCHES = {
+    Match.NAMED: "named by spec.consumer",
+    Match.EQUAL: "durable, and its filter is the rule's subject {subject}",
+    Match.WITHIN: "durable, and all that it takes lies within the rule's subject {subject}",
+    Match.OVERLAPPING: "the only durable consumer that takes some of {subject}; all that waits for it counts",
+    Match.EPHEMERAL_EQUAL: "not durable, but no durable consumer takes {subject}",
+    Match.EPHEMERAL_WITHIN: "not durable, but no durable consumer takes messages within {subject}",
+    Match.EPHEMERAL_OVERLAPPING: "not durable, but the only consumer that takes some of {subject}",
+    Match.STREAM: "no consumer, but a work queue on {subject} alone: each message in it waits for a worker",
+}
+SWITCHES = {Reason.PAUSED: "the rule is paused", Reason.DRY_RUN: "the rule only rehearses (spec.dryRun)"}
+DURABLE = "Let the workers use a durable consumer: an ephemeral one goes with its last client"
+
+
+class State(StrEnum):
+    """How a step is."""
+
+    OK = "ok"
+    WAITING = "waiting"
+    """Held by time, as the rule asks for; it passes by itself."""
+    ATTENTION = "attention"
+    """A person's switch, a bound, or something that makes scaling slower."""
+    BLOCKED = "blocked"
+    """Something is wrong: the rule cannot do its work until it is mended."""
+
+
+class Step(Struct, frozen=True, omit_defaults=True):
+    """One step of the way from a rule to its replicas."""
+
+    title: str
+    text: str
+    state: State = State.OK
+    mend: str | None = None
+    """What to do about it."""
+
+
+def explain(facts: Facts) -> tuple[Step, ...]:
+    """Tell how the rule's replicas come about; the last step says what happens."""
+    seen, decision = facts.seen, facts.decision
+    steps = [_rule(facts), _deployment(facts)]
+    if seen and decision:
+        steps += _backlog(facts.rule, seen)
+        if not isinstance(seen.backlog, Unknown) and decision.reason not in (
+            Reason.SCALING_DISABLED,
+            Reason.CONSUMER_PAUSED,
+        ):
+            steps += [_recommendation(facts.rule, seen.backlog, decision), _timing(facts, decision)]
+        steps.append(_bounds(facts.rule, seen, decision))
+    elif facts.unable is None:
+        unread = Finding(Reason.NOT_YET_READ, "The backlog has not been read yet")
+        steps.append(_blocked("NATS", unread, facts.rule))
+    outcome = Step("Outcome", _outcome(facts), _worst(steps))
+    steps.append(_waking(facts))
+    if seen and decision:
+        steps.append(_next(facts, seen))
+    return (*steps, outcome)
+
+
+def explain_invalid(finding: Finding, key: RuleKey) -> tuple[Step, ...]:
+    """Tell what becomes of a rule that cannot be used."""
+    edit = MENDS[Reason.INVALID_RULE].format(name=key.name, namespace=key.namespace)
+    nothing = "Nothing happens: the replicas stay as they are until the rule is mended"
+    return (
+        Step("Rule", f"{key} cannot be used: {finding.message}", State.BLOCKED, edit),
+        Step("Outcome", nothing, State.BLOCKED),
+    )
+
+
+def mend(reason: Reason, rule: Rule) -> str | None:
+    """Say what to do about a finding of this rule, if there is something."""
+    found = MENDS.get(reason)
+    return found and found.format(
+        name=rule.key.name,
+        namespace=rule.key.namespace,
+        deployment=rule.target.name,
+        target_namespace=rule.target.namespace,
+        minimum=rule.spec.min_replicas,
+        url=rule.spec.nats_monitoring_url,
+        subject=shlex.quote(rule.spec.subject),
+    )
+
+
+def _blocked(title: str, finding: Finding, rule: Rule) -> Step:
+    return Step(title, finding.message, State.BLOCKED, mend(finding.reason, rule))
+
+
+def _rule(facts: Facts) -> Step:
+    rule, spec = facts.rule, facts.rule.spec
+    size = (
+        f"one replica for every {spec.messages_per_replica} messages"
+        if spec.messages_per_replica
+        else f"one replica at a time, every {spec.poll_interval_seconds} s at most"
+    )
+    asks = (
+        f"{rule.key} asks for {spec.min_replicas} to {spec.max_replicas} replicas: more above"
+        f" {spec.scale_up_threshold} messages, fewer below {spec.scale_down_threshold}, {size}"
+    )
+    if rule.paused:
+        return Step("Rule", f"{asks}; it is paused", State.ATTENTION, mend(Reason.PAUSED, rule))
+    if spec.dry_run:
+        return Step(
+            "Rule", f"{asks}; it only rehearses (dryRun)", State.ATTENTION, mend(Reason.DRY_RUN, rule)
+        )
+    return Step("Rule", asks)
+
+
+def _deployment(facts: Facts) -> Step:
+    rule, target = facts.rule, f"Deployment {facts.rule.target}"
+    if facts.unable:
+        return _blocked("Deployment", facts.unable, rule)
+    if facts.seen is None:
+        return Step("Deployment", f"{target} has not been looked at yet")
+    if facts.seen.replicas == 0:
+        text = f"{target} has 0 replicas, which somebody set: that switches scaling off"
+        return Step("Deployment", text, State.ATTENTION, mend(Reason.SCALING_DISABLED, rule))
+    text = f"{target} asks for {_replicas(facts.seen.replicas)}, and nothing else scales it"
+    return Step("Deployment", text)
+
+
+def _backlog(rule: Rule, seen: Observation) -> list[Step]:
+    backlog, url = seen.backlog, rule.spec.nats_monitoring_url
+    if isinstance(backlog, Unknown):
+        finding = Finding(backlog.reason, f"The backlog is not known: {backlog.message}")
+        if backlog.reason in SELECTION:
+            return [Step("NATS", f"{url} has answered"), _blocked("Consumer", finding, rule)]
+        return [_blocked("NATS", finding, rule)]
+    source, names = backlog.source, ", ".join(backlog.source.consumers)
+    asked = f"{', '.join(backlog.leaders) or 'the server'} answered at {url}"
+    if backlog.via is Via.CONSUMER_INFO:
+        asked = f"{', '.join(backlog.leaders)} answered over NATS, as {url} does not lead there"
+    ephemeral = source.match.startswith("Ephemeral")
+    why = MATCHES[source.match].format(subject=rule.spec.subject)
+    several = f", {len(source.consumers)} that share no message" if len(source.consumers) > 1 else ""
+    counted = _counted(backlog)
+    return [
+        Step("NATS", asked),
+        Step(
+            "Consumer",
+            f"{names} in account {source.account}{several}: {why}",
+            State.ATTENTION if ephemeral else State.OK,
+            DURABLE if ephemeral else None,
+        ),
+        Step(
+            "Backlog",
+            f"{names} is paused in NATS, so that workers get no messages; {counted}"
+            if backlog.paused
+            else counted,
+            State.BLOCKED if backlog.paused else State.OK,
+            mend(Reason.CONSUMER_PAUSED, rule) if backlog.paused else None,
+        ),
+    ]
+
+
+def _counted(backlog: Backlog) -> str:
+    if backlog.source.match is Match.STREAM:
+        return f"{backlog.messages} messages are in the stream"
+    if backlog.mode is BacklogMode.PENDING:
+        rest = f"the {backlog.unacknowledged} not yet acknowledged do not count (spec.backlog)"
+        return f"{backlog.messages} messages are not yet delivered; {rest}"
+    return (
+        f"{backlog.messages} messages: {backlog.pending} not yet delivered"
+        f" and {backlog.unacknowledged} not yet acknowledged"
+    )
+
+
+def _recommendation(rule: Rule, backlog: Backlog, decision: Decision) -> Step:
+    spec, messages = rule.spec, backlog.messages
+    low, high = spec.scale_down_threshold, spec.scale_up_threshold
+    wanted = _replicas(decision.recommendation)
+    if messages < low:
+        text = f"{messages} is below scaleDownThreshold {low}: {wanted} would do"
+    elif spec.messages_per_replica is not None:
+        text = f"{messages} messages at {spec.messages_per_replica} per replica want {wanted}"
+    elif messages > high:
+        text = f"{messages} is above scaleUpThreshold {high}: one more is wanted, {wanted}"
+    else:
+        text = f"{messages} is within the thresholds {low} to {high}: no change is wanted, {wanted}"
+    return Step("Recommendation", text)
+
+
+def _timing(facts: Facts, decision: Decision) -> Step:
+    if not decision.held_by:
+        return Step("Timing", "Nothing that happened before holds it back")
+    until = f", until {rfc3339(facts.next_change)}" if facts.next_change else ""
+    return Step("Timing", f"It is held back: {decision.held_by}{until}", State.WAITING)
+
+
+def _bounds(rule: Rule, seen: Observation, decision: Decision) -> Step:
+    spec, replicas = rule.spec, seen.replicas
+    within = f"minReplicas {spec.min_replicas} to maxReplicas {spec.max_replicas}"
+    if replicas == 0:
+        return Step("Bounds", f"{within} do not apply at 0 replicas")
+    if not spec.min_replicas <= replicas <= spec.max_replicas:
+        text = f"{_replicas(replicas)} is outside of {within}: that is mended whatever the backlog is"
+        return Step("Bounds", text, State.ATTENTION)
+    if decision.limited_by is Reason.TOO_MANY_REPLICAS:
+        text = f"More than maxReplicas {spec.max_replicas} are asked for, or were in the stabilization window"
+        return Step("Bounds", text, State.ATTENTION, mend(Reason.TOO_MANY_REPLICAS, rule))
+    if decision.recommendation < spec.min_replicas:
+        return Step("Bounds", f"Never fewer than minReplicas {spec.min_replicas}")
+    return Step("Bounds", f"{decision.desired} is within {within}")
+
+
+def _waking(facts: Facts) -> Step:
+    interval, events = facts.rule.spec.poll_interval_seconds, facts.events
+    late = "; deadlines are late, as reads of this server are held to --read-budget" if facts.late else ""
+    if events is None:
+        return Step(
+            "Waking", f"It is looked at every {interval} s; whether events wake it is not known yet{late}"
+        )
+    if events.reason is Reason.SWITCHED_OFF:
+        return Step("Waking", f"It is looked at every {interval} s: {events.message}{late}")
+    if events.reason is not Reason.LISTENING:
+        text = f"No message wakes it, so it is looked at every {interval} s: {events.message}{late}"
+        return Step("Waking", text, State.ATTENTION, mend(events.reason, facts.rule))
+    text = f"Messages wake it at once ({events.message}), and {interval} s without any{late}"
+    return Step("Waking", text, State.ATTENTION if late else State.OK)
+
+
+def _next(facts: Facts, seen: Observation) -> Step:
+    further = messages_until_change(facts.rule, seen)
+    ways = [f"{further} further messages would ask for more replicas"] if further else []
+    if facts.next_change:
+        ways.append(f"time alone may change it at {rfc3339(facts.next_change)}")
+    if isinstance(seen.backlog, Unknown):
+        ways = ["a backlog that is known again"]
+    return Step("Next change", "; ".join(ways) or "no number of further messages would change it")
+
+
+def _outcome(facts: Facts) -> str:
+    seen, decision, target = facts.seen, facts.decision, facts.rule.target
+    if seen is None or decision is None:
+        return f"Nothing happens: the replicas of {target} stay as they are"
+    stay = f"{target} keeps {_replicas(seen.replicas)}"
+    change = decision.desired != seen.replicas
+    scale = f"{target} is scaled from {seen.replicas} to {decision.desired}"
+    if facts.unable:
+        return f"{stay}, though {decision.desired} would be right" if change else stay
+    off = switched_off(facts)
+    if off and off.reason in SWITCHES:
+        otherwise = scale if change else "it would keep them anyway"
+        return f"{stay}, as {SWITCHES[off.reason]}; otherwise {otherwise}"
+    if change:
+        return f"{scale}: {decision.message}"
+    if isinstance(seen.backlog, Unknown):
+        return f"{stay}, as the backlog is not known: {seen.backlog.message}"
+    return f"{stay}: {decision.message}"
+
+
+def _worst(steps: list[Step]) -> State:
+    order = list(State)
+    return max((step.state for step in steps), key=order.index)
+
+
+def _replicas(number: int) -> str:
+    return f"{number} replica" if number == 1 else f"{number} replicas"

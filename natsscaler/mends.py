@@ -1,0 +1,96 @@
+"""What a person can do about each thing that is wrong, with the command to type.
+
+A finding's message names the fault and what would be right; the mend says how to get there from a terminal.
+"""
+
+from natsscaler.errors import Reason
+from natsscaler.rules import PAUSED_ANNOTATION
+
+EDIT = "kubectl edit scalingrule {name} -n {namespace}"
+REACH = (
+    "The operator must reach {url}: name it as the operator's pod resolves it (http://nats.NAMESPACE:8222),"
+    " set http_port in the configuration of NATS, and let no NetworkPolicy forbid it"
+)
+NO_MEND_NEEDED = "It ends by itself; if it lasts, see the operator's log"
+POLLED = "Such a rule is polled: set a shorter spec.pollIntervalSeconds if that is too slow"
+
+MENDS: dict[Reason, str] = {
+    Reason.INVALID_RULE: EDIT,
+    # The Deployment.
+    Reason.TARGET_NOT_FOUND: (
+        f"See which there are: kubectl get deployments -n {{target_namespace}}; then: {EDIT}"
+    ),
+    Reason.TARGET_OWNED_BY_ANOTHER: (
+        "Keep one of the two; to remove this rule: kubectl delete scalingrule {name} -n {namespace}"
+    ),
+    Reason.CROSS_NAMESPACE_NOT_ALLOWED: (
+        "Create the rule in namespace {target_namespace}, or have natsscaler run with --allow-cross-namespace"
+    ),
+    Reason.NAMESPACE_NOT_WATCHED: (
+        "Have natsscaler run with --namespace {target_namespace} too, and with its role there"
+    ),
+    Reason.CONFLICT: (
+        "Find the other writer: kubectl get deployment {deployment} -n {target_namespace}"
+        " -o yaml --show-managed-fields; a GitOps tool must leave spec.replicas out"
+    ),
+    Reason.FORBIDDEN: "Apply the operator's roles again (config/rbac); natsscaler check names all that lack",
+    Reason.DENIED: "Ask whoever maintains that policy, or keep the rule within what it allows",
+    Reason.KUBERNETES_UNAVAILABLE: NO_MEND_NEEDED,
+    Reason.LEADERSHIP_LOST: "Another replica of the operator goes on",
+    Reason.SCALING_DISABLED: (
+        "kubectl scale deployment {deployment} -n {target_namespace} --replicas={minimum}"
+    ),
+    Reason.PAUSED: f"kubectl annotate scalingrule {{name}} -n {{namespace}} {PAUSED_ANNOTATION}-",
+    Reason.DRY_RUN: (
+        'kubectl patch scalingrule {name} -n {namespace} --type=merge -p \'{{"spec":{{"dryRun":false}}}}\''
+    ),
+    # NATS.
+    Reason.NOT_YET_READ: "Wait a moment; if it lasts, the operator's log says what it waits for",
+    Reason.MONITORING_UNREACHABLE: REACH,
+    Reason.MONITORING_TIMEOUT: f"{REACH}; if it is reached, it is overloaded",
+    Reason.MONITORING_HTTP_STATUS: (
+        "See who answers there: {url}/jsz must lead to the monitoring port of nats-server, 8222 by default"
+    ),
+    Reason.MONITORING_UNREADABLE: (
+        "See who answers there: {url}/jsz must lead to the monitoring port of nats-server, 8222 by default"
+        " (4222 is for clients)"
+    ),
+    Reason.MONITORING_TOO_LARGE: "Spread the streams over several servers, or see who answers at {url}",
+    Reason.MONITORING_STALE: "Take away the cache in front of {url}, or see to the server's clock",
+    Reason.MONITORING_INCOMPLETE: (
+        "Bring the missing node back, or name spec.stream and spec.consumer so that it does not matter"
+    ),
+    Reason.ADDRESS_NOT_ALLOWED: "Ask an administrator to permit the host of {url} by --allow-hosts",
+    Reason.JETSTREAM_DISABLED: "Put jetstream {{}} into the configuration of the NATS server, and restart it",
+    Reason.LEADER_UNCLEAR: (
+        "Wait for the election; if it lasts, see that the monitoring port of every node can be reached,"
+        " as by a headless Service: {url}"
+    ),
+    # What is counted.
+    Reason.ACCOUNT_NOT_FOUND: EDIT,
+    Reason.AMBIGUOUS_ACCOUNT: EDIT,
+    Reason.STREAM_NOT_FOUND: (
+        f"Create it: nats stream add --subjects {{subject}}; or name what exists: {EDIT}"
+    ),
+    Reason.CONSUMER_NOT_FOUND: (
+        "Start the workers, or create their durable consumer:"
+        f" nats consumer add --pull --filter {{subject}}; or name one that exists: {EDIT}"
+    ),
+    Reason.CONSUMER_GONE: (
+        f"Start the workers, or create the consumer again; if it is gone for good, name another one: {EDIT}"
+    ),
+    Reason.AMBIGUOUS_CONSUMER: EDIT,
+    Reason.CONSUMER_PAUSED: "nats consumer resume, for the consumers that are named above",
+    # The bounds.
+    Reason.TOO_MANY_REPLICAS: f"If the cluster has room for more, raise spec.maxReplicas: {EDIT}",
+    # What wakes the rule.
+    Reason.NOT_CONNECTED: (
+        "The operator must reach the clients' port of NATS too, 4222 by default; name it in spec.nats.url"
+        " if it is not at the host of {url}"
+    ),
+    Reason.OTHER_ACCOUNT: "Give the operator credentials of the stream's account",
+    Reason.OTHER_SERVER: f"Name a server of the same cluster in spec.nats.url: {EDIT}",
+    Reason.PERMISSION_DENIED: "Permit it to the operator's user in the configuration of NATS",
+    Reason.SOURCED_STREAM: POLLED,
+    Reason.SUBJECT_TOO_WIDE: POLLED,
+}
