@@ -12,7 +12,8 @@ from typing import NamedTuple
 from natsscaler.backlog import Told, measure
 from natsscaler.consumers import Unknown
 from natsscaler.decision import Observation, decide
-from natsscaler.errors import Finding, MonitoringError, Reason
+from natsscaler.errors import MonitoringError, Reason
+from natsscaler.ownership import missing
 from natsscaler.reactor.acting import Actor
 from natsscaler.reactor.budget import Budget
 from natsscaler.reactor.leaders import ask_leaders
@@ -160,10 +161,7 @@ class Endpoint:
         replicas = shared.cluster.replicas(rule.target)
         if state.unable is None and replicas is None:
             state.lose_deployment()
-            state.unable = Finding(
-                Reason.TARGET_NOT_FOUND,
-                f"there is no Deployment {rule.target}: create it or mend spec.deploymentName",
-            )
+            state.unable = missing(rule)
         state.seen = state.decision = None
         if state.unable is None and replicas is not None:
             history = state.observe(replicas, now, wall)

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 from natsscaler.activity import Activity
 from natsscaler.conditions import invalid
-from natsscaler.errors import Finding, KubernetesError, Reason
+from natsscaler.errors import Finding, KubernetesError
 from natsscaler.metrics import Metrics
+from natsscaler.ownership import obstacle
 from natsscaler.reactor.acting import publish
 from natsscaler.reactor.endpoint import Endpoint
 from natsscaler.reactor.ports import AdvisoryLike, ClusterPort, ConnectionPort, MonitoringPort
@@ -228,33 +229,13 @@ class Reactor:
                 del self._connections[url]
 
     def _obstacle(self, rule: Rule) -> Finding | None:
-        target, namespaces = rule.target, self._settings.namespaces
-        if target.namespace != rule.key.namespace and not self._settings.allow_cross_namespace:
-            return Finding(
-                Reason.CROSS_NAMESPACE_NOT_ALLOWED,
-                f"spec.namespace {target.namespace} is not the rule's own namespace {rule.key.namespace}:"
-                " move the rule there, or run natsscaler with --allow-cross-namespace",
-            )
-        if namespaces and target.namespace not in namespaces:
-            return Finding(
-                Reason.NAMESPACE_NOT_WATCHED,
-                f"natsscaler does not watch {target.namespace}: add --namespace {target.namespace}",
-            )
-        shared = self._shared
-        autoscaler = shared.cluster.autoscaler(target) if shared else None
-        if autoscaler:
-            return Finding(
-                Reason.TARGET_OWNED_BY_ANOTHER,
-                f"HorizontalPodAutoscaler {autoscaler} scales {target}: delete one of the two",
-            )
-        rivals = [r for r in self._by_target.get(target, {}).values() if not r.spec.dry_run]
-        owner = min(rivals, key=lambda r: (r.created, r.key), default=None)
-        if owner and owner.key != rule.key and not rule.spec.dry_run:
-            return Finding(
-                Reason.TARGET_OWNED_BY_ANOTHER,
-                f"the older ScalingRule {owner.key} scales {target}: delete one of the two",
-            )
-        return None
+        return obstacle(
+            rule,
+            self._by_target.get(rule.target, {}).values(),
+            self._shared.cluster.autoscaler(rule.target) if self._shared else None,
+            allow_cross_namespace=self._settings.allow_cross_namespace,
+            namespaces=self._settings.namespaces,
+        )
 
     def _leave_target(self, rule: Rule) -> None:
         rules = self._by_target[rule.target]

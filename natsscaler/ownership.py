@@ -1,0 +1,54 @@
+"""Who may scale a Deployment: one rule alone, from its own namespace, and none if another autoscaler does."""
+
+from collections.abc import Collection, Iterable
+
+from natsscaler.errors import Finding, Reason
+from natsscaler.rules import Rule
+
+
+def obstacle(
+    rule: Rule,
+    rules: Iterable[Rule],
+    autoscaler: str | None,
+    *,
+    allow_cross_namespace: bool,
+    namespaces: Collection[str],
+) -> Finding | None:
+    """Say what keeps a rule from scaling its Deployment, whatever the backlog is; None: nothing.
+
+    `rules`: all that name the Deployment, this one too; `autoscaler`: the HorizontalPodAutoscaler that scales
+    it, if there is one; `namespaces`: those that natsscaler watches, none: all.
+    """
+    target = rule.target
+    if target.namespace != rule.key.namespace and not allow_cross_namespace:
+        return Finding(
+            Reason.CROSS_NAMESPACE_NOT_ALLOWED,
+            f"spec.namespace {target.namespace} is not the rule's own namespace {rule.key.namespace}:"
+            " move the rule there, or run natsscaler with --allow-cross-namespace",
+        )
+    if namespaces and target.namespace not in namespaces:
+        return Finding(
+            Reason.NAMESPACE_NOT_WATCHED,
+            f"natsscaler does not watch {target.namespace}: add --namespace {target.namespace}",
+        )
+    if autoscaler:
+        return Finding(
+            Reason.TARGET_OWNED_BY_ANOTHER,
+            f"HorizontalPodAutoscaler {autoscaler} scales {target}: delete one of the two",
+        )
+    rivals = (one for one in rules if not one.spec.dry_run)
+    owner = min(rivals, key=lambda one: (one.created, one.key), default=None)
+    if owner and owner.key != rule.key and not rule.spec.dry_run:
+        return Finding(
+            Reason.TARGET_OWNED_BY_ANOTHER,
+            f"the older ScalingRule {owner.key} scales {target}: delete one of the two",
+        )
+    return None
+
+
+def missing(rule: Rule) -> Finding:
+    """Say that the rule's Deployment does not exist."""
+    return Finding(
+        Reason.TARGET_NOT_FOUND,
+        f"there is no Deployment {rule.target}: create it or mend spec.deploymentName",
+    )
