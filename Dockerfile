@@ -19,10 +19,11 @@ RUN pip wheel --no-deps --wheel-dir /wheels . \
 FROM ${PYTHON_IMAGE} AS runtime
 COPY --from=wheels /opt/natsscaler /opt/natsscaler
 ENV PATH=/opt/natsscaler/bin:$PATH
-# No package manager for Python stays. The import leaves the bytecode of the standard library's modules in use,
-# since at run time the file system is read-only.
-RUN /usr/local/bin/python -m pip uninstall --yes --quiet --root-user-action ignore pip \
- && rm -rf "$(python -c 'import ensurepip; print(ensurepip.__path__[0])')" \
+# No package manager for Python stays, whether the base has its pip from python.org or from Debian. The last import
+# leaves the bytecode of the standard library's modules in use, since at run time the file system is read-only.
+RUN packages=$(/usr/local/bin/python -c 'import os, pip; print(os.path.dirname(*pip.__path__))') \
+ && rm -rf "$packages"/pip "$packages"/pip-*.dist-info /usr/local/bin/pip* /usr/bin/pip* \
+    "$(python -c 'import ensurepip; print(*ensurepip.__path__)')" \
  && python -c 'import natsscaler.cli, natsscaler.healthcheck'
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532
