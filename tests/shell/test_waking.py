@@ -10,6 +10,8 @@ from natsscaler import signals
 from natsscaler.demo.nats_server import NatsServer, free_ports
 from natsscaler.rules import RuleKey, Target
 from tests.shell.world import (
+    NEVER,
+    SECONDS,
     TARGET,
     World,
     create_consumer,
@@ -17,6 +19,7 @@ from tests.shell.world import (
     publish,
     until,
     user,
+    work_off,
     world,
 )
 
@@ -169,3 +172,57 @@ async def test_an_edited_filter_rings_nothing_and_is_seen_by_the_deadline(
     await orders.jetstream().add_consumer("ORDERS", wider)
     await until(lambda: here.cluster.table[TARGET] == 2)
     assert here.wakeups("advisory") == rung
+
+
+async def test_a_consumer_that_is_reset_rings_nothing_and_is_seen_by_the_deadline(
+    here: World, orders: Client
+) -> None:
+    await publish(orders, 51)
+    await work_off(orders, 51)
+    here.apply(pollIntervalSeconds=2)
+    await here.listens("orders.processing")
+    rung = here.wakeups("advisory")
+    await orders.request("$JS.API.CONSUMER.RESET.ORDERS.worker", b'{"seq": 1}', timeout=SECONDS)
+    await until(lambda: here.cluster.table[TARGET] == 2)
+    assert (here.wakeups("advisory"), here.wakeups("doorbell")) == (rung, 0)
+
+
+async def test_a_scheduled_message_rings_nothing_and_is_seen_by_the_deadline(
+    nats_server: NatsServer,
+) -> None:
+    async with user(nats_server.url) as client, world(nats_server) as here:
+        await create_stream(client, allow_msg_schedules=True)
+        await create_consumer(client)
+        here.apply(pollIntervalSeconds=2, scaleUpThreshold=10)
+        await here.listens("orders.processing")
+        await publish(client, 10)
+        headers = {"Nats-Schedule": "@at 2026-01-01T00:00:00Z", "Nats-Schedule-Target": "orders.processing"}
+        await client.jetstream().publish("orders.later", b"", headers=headers)
+        await until(lambda: here.cluster.table[TARGET] == 2)
+        assert here.wakeups("doorbell") == 0
+
+
+async def batch(client: Client, numbers: range, **last: str) -> None:
+    """Publish these messages of an atomic batch; NATS delivers each, and stores them when one commits."""
+    for number in numbers:
+        headers = {"Nats-Batch-Id": "batch", "Nats-Batch-Sequence": str(number)} | last
+        await client.publish("orders.processing", b"", headers=headers)
+    await client.flush()
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["within a second", "by the deadline"])
+async def test_an_atomic_batch_that_is_committed_after_it_rang_is_seen(
+    nats_server: NatsServer, *, late: bool
+) -> None:
+    async with user(nats_server.url) as client, world(nats_server) as here:
+        await create_stream(client, allow_atomic=True)
+        await create_consumer(client)
+        here.apply(pollIntervalSeconds=4 if late else NEVER)
+        await here.rests()
+        await batch(client, range(1, 60))
+        await until(lambda: here.wakeups("doorbell") == 1)
+        if late:
+            await here.rests()
+        await batch(client, range(60, 61), **{"Nats-Batch-Commit": "1"})
+        await until(lambda: here.cluster.table[TARGET] == 2)
+        assert here.wakeups("doorbell") == 1
