@@ -1,10 +1,11 @@
 """Write what is made from other files; with --check, only compare.
 
 The CRD comes from natsscaler/rules.py and natsscaler/status.py, the versions of the Helm chart and of the
-manifests' image from natsscaler/__init__.py. A chart reads no files but its own, so it has copies of the
-CRD and of the alerts.
+manifests' image from natsscaler/__init__.py, the description of the API from natsscaler/web/openapi.py. A
+chart reads no files but its own, so it has copies of the CRD and of the alerts.
 """
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -13,11 +14,13 @@ import yaml
 
 from natsscaler import __version__
 from natsscaler.crd import crd
+from natsscaler.web.openapi import openapi
 
 ROOT = Path(__file__).parent.parent
 CRD = ROOT / "config/crd/bases/scaling.example.com_scalingrules.yaml"
 ALERTS = ROOT / "config/prometheus/prometheus_rule.yaml"
 MANAGER = ROOT / "config/manager/kustomization.yaml"
+OPENAPI = ROOT / "natsscaler/web/openapi.json"
 CHART = ROOT / "helm/scaling-operator"
 
 
@@ -38,7 +41,14 @@ def generated() -> dict[Path, str]:
     manager = re.sub(r"(?m)^( *newTag): .*$", rf"\1: {__version__}", MANAGER.read_text())
     copy = f"# A copy of {ALERTS.relative_to(ROOT)}, by `make generate`.\n{ALERTS.read_text()}"
     files = CHART / "files"
-    return {CRD: made, files / CRD.name: made, files / ALERTS.name: copy, about: versions, MANAGER: manager}
+    return {
+        CRD: made,
+        files / CRD.name: made,
+        files / ALERTS.name: copy,
+        about: versions,
+        MANAGER: manager,
+        OPENAPI: json.dumps(openapi(), indent=1, ensure_ascii=False) + "\n",
+    }
 
 
 def main() -> int:

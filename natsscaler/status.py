@@ -22,6 +22,9 @@ Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 GOOD = {"Ready": "True", "AbleToScale": "True", "ScalingActive": "True", "EventDriven": "True"}
 """The status that a condition has when all is well; ScalingLimited is neither good nor bad."""
 
+RECENT_ACTIONS = 5
+"""How many actions of a rule outlive the process that took them."""
+
 
 class Condition(Struct, frozen=True, kw_only=True):
     """One of the standard conditions (Kubernetes API conventions, metav1.Condition)."""
@@ -44,6 +47,25 @@ class LastScaling(Struct, frozen=True, kw_only=True):
     time: Annotated[Time, Meta(description="When.")]
     before: Annotated[int, Meta(description="Replicas before.")] = field(name="from")
     after: Annotated[int, Meta(description="Replicas after.")] = field(name="to")
+
+
+class Action(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One change of replicas that a rule made, as `/scaling-activity` gives it too."""
+
+    timestamp: Annotated[Time, Meta(description="When.")]
+    """RFC 3339, UTC."""
+    deployment: Annotated[str, Meta(description="Name of the Deployment.")]
+    namespace: Annotated[str, Meta(description="Its namespace.")]
+    from_replicas: Annotated[int, Meta(description="Replicas before.")]
+    to_replicas: Annotated[int, Meta(description="Replicas after.")]
+    reason: Annotated[str, Meta(description="Why, in one word and a sentence.")]
+    pending_messages: Annotated[
+        int | None,
+        Meta(
+            description="The backlog that decided; null if it was not known (a bound was enforced).",
+            extra_json_schema={"nullable": True},
+        ),
+    ]
 
 
 class LastDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -99,6 +121,12 @@ class RuleStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_scaling: Annotated[
         LastScaling | None, Meta(description="The last change of replicas that this rule made.")
     ] = field(default=None, name="lastScaling")
+    recent_actions: Annotated[
+        Annotated[tuple[Action, ...], Meta(max_length=RECENT_ACTIONS)],
+        Meta(
+            description="The last changes of replicas that this rule made, newest first, for people to read."
+        ),
+    ] = field(default=(), name="recentActions")
     backlog_source: Annotated[
         Source | None, Meta(description="Where the backlog is counted, and how that was found.")
     ] = field(default=None, name="backlogSource")
@@ -117,6 +145,14 @@ class RuleStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def rfc3339(epoch: float) -> str:
     """Write seconds since the epoch as the Kubernetes API writes a time: UTC, whole seconds."""
     return datetime.fromtimestamp(math.floor(epoch), UTC).isoformat().replace("+00:00", "Z")
+
+
+def epoch(time: str) -> float | None:
+    """Read a time of RFC 3339 as seconds since the epoch; None: it is none."""
+    with contextlib.suppress(ValueError, OverflowError):
+        read = datetime.fromisoformat(time)
+        return read.timestamp() if read.tzinfo else None
+    return None
 
 
 def noticeable(old: RuleStatus, new: RuleStatus) -> bool:
@@ -175,11 +211,16 @@ def read_back(raw: object) -> RuleStatus:
     for known in msgspec.structs.fields(RuleStatus):
         with contextlib.suppress(msgspec.ValidationError, KeyError):
             usable[known.name] = msgspec.convert(found[known.encode_name], known.type)
-    last: LastScaling | None = usable.get("last_scaling")
-    with contextlib.suppress(ValueError):
-        if last and datetime.fromisoformat(last.time).tzinfo:
-            return RuleStatus(**usable)
-    return RuleStatus(**usable | {"last_scaling": None})
+    status = RuleStatus(**usable)
+    last, decision = status.last_scaling, status.last_decision
+    return replace(
+        status,
+        last_scaling=last if last and epoch(last.time) is not None else None,
+        last_decision=decision if decision and epoch(decision.time) is not None else None,
+        recent_actions=tuple(
+            action for action in status.recent_actions if epoch(action.timestamp) is not None
+        ),
+    )
 
 
 def of_no_deployment(status: RuleStatus) -> RuleStatus:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from natsscaler.activity import Action
 from natsscaler.backlog import Backlog
 from natsscaler.conditions import Facts, compose
 from natsscaler.consumers import Unknown
@@ -17,6 +16,8 @@ from natsscaler.reactor.state import RuleState
 from natsscaler.rules import RuleKey
 from natsscaler.status import (
     GOOD,
+    RECENT_ACTIONS,
+    Action,
     LastScaling,
     RuleStatus,
     changed_conditions,
@@ -64,6 +65,7 @@ class Actor:
     def carry_out(self, state: RuleState, rung_at: float) -> None:
         """Act on the rule's last decision and write what changed; the rule is busy meanwhile."""
         self._measure(state)
+        self._show(state)
         if acts(state) or self._worth_writing(state):
             state.busy = True
             self._shared.spawn(self._carry_out(state, rung_at), f"carry out {state.rule.key}")
@@ -86,6 +88,7 @@ class Actor:
             state.retry_at = self._shared.clock() + RETRY_SECONDS
         finally:
             state.busy, state.writing_since = False, math.inf
+            self._show(state)
             self._wake()
 
     async def _scale(self, state: RuleState, rung_at: float) -> None:
@@ -131,26 +134,27 @@ class Actor:
         state.history = state.history.acted(before, after, now)
         state.replicas = after
         state.seen = Observation(seen.backlog, after)
+        reason = f"{decision.reason}: {decision.message}"
+        action = Action(
+            timestamp=rfc3339(wall),
+            deployment=rule.target.name,
+            namespace=rule.target.namespace,
+            from_replicas=before,
+            to_replicas=after,
+            reason=reason,
+            pending_messages=backlog,
+        )
         state.status = replace(
             state.status,
-            last_scaling_action=rfc3339(wall),
-            last_scaling_reason=f"{decision.reason}: {decision.message}",
-            last_scaling=LastScaling(time=rfc3339(wall), before=before, after=after),
+            last_scaling_action=action.timestamp,
+            last_scaling_reason=reason,
+            last_scaling=LastScaling(time=action.timestamp, before=before, after=after),
+            recent_actions=(action, *state.status.recent_actions)[:RECENT_ACTIONS],
         )
         state.written_at = -math.inf
         up = after > before
         shared.metrics.actions.labels(*rule.key, "up" if up else "down").inc()
-        shared.activity.record(
-            Action(
-                timestamp=rfc3339(wall),
-                deployment=rule.target.name,
-                namespace=rule.target.namespace,
-                from_replicas=before,
-                to_replicas=after,
-                reason=f"{decision.reason}: {decision.message}",
-                pending_messages=backlog,
-            )
-        )
+        shared.activity.record(rule.key, action)
         log.info("Scaled %s from %d to %d: %s", rule.target, before, after, decision.message)
         state.ring("scaled", now)
         await shared.cluster.emit(
@@ -205,6 +209,10 @@ class Actor:
             next_change=next_change,
             now=wall,
         )
+
+    def _show(self, state: RuleState) -> None:
+        if not state.gone:
+            self._shared.activity.evaluated(self._facts(state), state.status, state.woken)
 
     def _measure(self, state: RuleState) -> None:
         metrics, key = self._shared.metrics, state.rule.key

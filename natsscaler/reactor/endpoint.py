@@ -125,6 +125,7 @@ class Endpoint:
                     self._shared.metrics.late.observe(now - due)
                 for source in state.rings or {"deadline"}:
                     self._shared.metrics.wakeups.labels(source).inc()
+                    state.woken[source] = self._shared.wall()
                 batch.append(state)
         return batch
 

@@ -114,6 +114,7 @@ class Reactor:
         old = self._states.get(rule.key)
         if old and not self._acts:
             old.follow(status, time.monotonic())
+            self._activity.learn(rule.key, rule, status)
         if old and old.rule == rule:
             return
         if old and old.rule.target != rule.target:
@@ -128,6 +129,7 @@ class Reactor:
             self.forget(rule.key)
             state = self._states[rule.key] = RuleState(rule, status)
             self._endpoint(rule).rules[rule.key] = state
+        self._activity.learn(rule.key, rule, status)
         self._by_target.setdefault(rule.target, {})[rule.key] = rule
         self._metrics.rules.set(len(self._states))
         self._endpoint(rule).ring(state, "rule")
@@ -136,6 +138,7 @@ class Reactor:
     def forget(self, key: RuleKey) -> None:
         """Drop a rule that is gone. The replicas stay as they are."""
         self._rejected.pop(key, None)
+        self._activity.forget(key)
         state = self._states.pop(key, None)
         if state is None:
             return
@@ -156,6 +159,7 @@ class Reactor:
         """Stop evaluating a rule that cannot be used, and say so on it."""
         self.forget(key)
         new = invalid(finding, generation, status, time.time())
+        self._activity.learn(key, None, new)
         if new != status and self._acts:
             self._spawn(self._say_invalid(key, uid, new, status), f"reject {key}")
         elif new != status:

@@ -49,6 +49,8 @@ class RuleState:
         self.message_size = 1
         self.rings: set[str] = set()
         self.rung_at = math.inf
+        self.woken: dict[str, float] = {}
+        """When each source last caused an evaluation, in seconds since the epoch."""
         self.gone = False
         """The rule was deleted, or replaced by another of its name."""
         self.busy = False

@@ -1,4 +1,4 @@
-"""Up to three HTTP ports: activity (page and JSON), probes, metrics. All only read; nothing takes input."""
+"""Up to three HTTP ports: activity (page and API), probes, metrics. All only read; nothing takes input."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,23 +8,37 @@ from typing import Protocol
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct, field
+from msgspec import Struct
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from natsscaler.activity import Action, Activity
+from natsscaler.activity import Activity
 from natsscaler.metrics import Metrics
+from natsscaler.rules import RuleKey
 from natsscaler.settings import Settings
 from natsscaler.status import rfc3339
+from natsscaler.web.answers import ActivityAnswer, ErrorAnswer, HealthAnswer, RuleAnswer, RulesAnswer
+from natsscaler.web.stream import Streams
+from natsscaler.web.views import Leader, detail, summary
 
 SHUTDOWN_SECONDS = 1.0
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+TYPES = {
+    "css": "text/css; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "json": "application/json",
+}
+AT_ONCE = 50
+"""Rules that are summed up before others get their turn."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -37,33 +51,6 @@ class Health(Protocol):
 
     def ready(self) -> list[str]:
         """Tell what keeps the process from its work for now."""
-
-
-class Leader(Struct, frozen=True, kw_only=True):
-    """Which of several processes acts."""
-
-    identity: str | None
-    """Its pod and a random suffix; None while nobody leads."""
-    is_self: bool = field(name="self")
-    """This process does; the actions are those of this process."""
-
-
-class ActivityAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The answer of `/scaling-activity`."""
-
-    timestamp: str
-    actions: list[Action]
-    count: int
-    leader: Leader | None = None
-    """Absent without leader election."""
-
-
-class HealthAnswer(Struct, frozen=True, kw_only=True):
-    """The answer of `/health`."""
-
-    status: str = "healthy"
-    timestamp: str
-    service: str = "scaling-operator"
 
 
 class Web:
@@ -85,50 +72,78 @@ class Web:
         self._health = health
         self._clock = clock
         self._leader = leader
+        self._streams = Streams(activity, clock, leader)
 
     async def run(self) -> None:
         """Serve until cancelled. Raises OSError if a port cannot be opened."""
-        ports: list[tuple[int, dict[str, Handler]]] = [
-            (
-                self._settings.activity_port,
-                {
-                    "/": _file("page.html", "text/html"),
-                    "/page.css": _file("page.css", "text/css"),
-                    "/page.js": _file("page.js", "text/javascript"),
-                    "/scaling-activity": self._scaling_activity,
-                    "/health": self._healthy,
-                },
-            ),
-            (
-                self._settings.probe_port,
-                {"/healthz": _probe(self._health.live), "/readyz": _probe(self._health.ready)},
-            ),
-            (self._settings.metrics_port, {"/metrics": make_aiohttp_handler(self._metrics.registry)}),
+        settings = self._settings
+        probes = {"/healthz": _probe(self._health.live), "/readyz": _probe(self._health.ready)}
+        metrics: dict[str, Handler] = {"/metrics": make_aiohttp_handler(self._metrics.registry)}
+        ports = [
+            (settings.activity_port, self._activity_routes()),
+            (settings.probe_port, probes),
+            (settings.metrics_port, metrics),
         ]
         async with AsyncExitStack() as stack:
             for port, handlers in ports:
                 if port:
-                    runner = _runner(handlers)
+                    runner = _runner(handlers, self._streams.close)
                     stack.push_async_callback(runner.cleanup)
                     await runner.setup()
-                    await web.TCPSite(runner, self._settings.host, port).start()
+                    await web.TCPSite(runner, settings.host, port).start()
             await asyncio.Event().wait()
+
+    def _activity_routes(self) -> dict[str, Handler]:
+        assets = [file.name for file in files("natsscaler.web").joinpath("assets").iterdir()]
+        return {
+            "/": _file("rules.html"),
+            "/rules/{namespace}/{name}": _file("rule.html"),
+            **{f"/assets/{name}": _file(f"assets/{name}") for name in assets},
+            "/scaling-activity": self._scaling_activity,
+            "/health": self._healthy,
+            "/api/openapi.json": _file("openapi.json"),
+            "/api/rules": self._rules,
+            "/api/rules/{namespace}/{name}": self._rule,
+            "/api/events": self._streams.rules,
+            "/api/rules/{namespace}/{name}/events": self._streams.rule,
+        }
 
     async def _scaling_activity(self, _request: web.Request) -> web.Response:
         actions = self._activity.actions
         return _json(
-            ActivityAnswer(
-                timestamp=rfc3339(self._clock()), actions=actions, count=len(actions), leader=self._leader()
-            )
+            ActivityAnswer(timestamp=self._now(), actions=actions, count=len(actions), leader=self._leader())
         )
 
     async def _healthy(self, _request: web.Request) -> web.Response:
-        return _json(HealthAnswer(timestamp=rfc3339(self._clock())))
+        return _json(HealthAnswer(timestamp=self._now()))
+
+    async def _rules(self, _request: web.Request) -> web.Response:
+        rules = []
+        for index, seen in enumerate(self._activity.rules):
+            if index % AT_ONCE == 0:
+                await asyncio.sleep(0)
+            rules.append(summary(seen))
+        return _json(RulesAnswer(timestamp=self._now(), rules=rules, count=len(rules), leader=self._leader()))
+
+    async def _rule(self, request: web.Request) -> web.Response:
+        key = RuleKey(request.match_info["namespace"], request.match_info["name"])
+        seen = self._activity.rule(key)
+        if seen is None:
+            return _json(ErrorAnswer(error=f"there is no ScalingRule {key}"), status=404)
+        found = detail(seen, self._clock())
+        return _json(RuleAnswer(timestamp=self._now(), rule=found, leader=self._leader()))
+
+    def _now(self) -> str:
+        return rfc3339(self._clock())
 
 
-def _runner(handlers: dict[str, Handler]) -> web.AppRunner:
+def _runner(handlers: dict[str, Handler], close: Callable[[], None]) -> web.AppRunner:
+    async def close_streams(_app: web.Application) -> None:
+        close()
+
     app = web.Application()
     app.on_response_prepare.append(_add_headers)
+    app.on_shutdown.append(close_streams)
     app.add_routes([web.get(path, handler) for path, handler in handlers.items()])
     return web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
 
@@ -137,15 +152,16 @@ async def _add_headers(_request: web.Request, response: web.StreamResponse) -> N
     response.headers.update(HEADERS)
 
 
-def _json(answer: Struct) -> web.Response:
-    return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
+def _json(answer: Struct, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(answer), content_type="application/json", status=status)
 
 
-def _file(name: str, content_type: str) -> Handler:
-    text = files("natsscaler.web").joinpath(name).read_text(encoding="utf-8")
+def _file(name: str) -> Handler:
+    body = files("natsscaler.web").joinpath(name).read_bytes()
+    headers = {"Content-Type": TYPES[name.rpartition(".")[2]]}
 
     async def handle(_request: web.Request) -> web.Response:
-        return web.Response(text=text, content_type=content_type)
+        return web.Response(body=body, headers=headers)
 
     return handle
 

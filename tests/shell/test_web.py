@@ -12,14 +12,17 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 
-from natsscaler.activity import Action, Activity
+from natsscaler.activity import Activity
 from natsscaler.errors import SettingsError
 from natsscaler.metrics import Metrics
+from natsscaler.rules import RuleKey
 from natsscaler.settings import Settings, parse
+from natsscaler.status import Action
 from natsscaler.web import Leader, Web
 from natsscaler.web.server import HEADERS
 
 HOST = "127.0.0.1"
+KEY = RuleKey("default", "my-app-scaling")
 NOW, NOW_TEXT = 1_767_225_600.9, "2026-01-01T00:00:00Z"
 
 
@@ -122,8 +125,8 @@ def action(deployment: str, pending: int | None) -> Action:
 
 
 async def test_scaling_activity_is_the_contract_newest_first(running: Running) -> None:
-    running.activity.record(action("old", 51))
-    running.activity.record(action("new", None))
+    running.activity.record(KEY, action("old", 51))
+    running.activity.record(KEY, action("new", None))
     answer = await running.get(running.settings.activity_port, "/scaling-activity")
     rest = (
         '"namespace":"default","fromReplicas":1,"toReplicas":2,"reason":"BacklogAboveThreshold",'
@@ -147,7 +150,7 @@ async def test_the_oldest_actions_go(given: list[str], kept: int) -> None:
     limit = parse(given, {}).max_actions
     async with serve(dataclasses.replace(free_settings(), max_actions=limit)) as running:
         for number in range(kept + 1):
-            running.activity.record(action(f"app-{number}", 51))
+            running.activity.record(KEY, action(f"app-{number}", 51))
         answer = await running.get(running.settings.activity_port, "/scaling-activity")
     actions = json.loads(answer.text)["actions"]
     assert [actions[0]["deployment"], actions[-1]["deployment"]] == [f"app-{kept}", "app-1"]
@@ -201,17 +204,17 @@ async def test_the_page_finds_its_files_and_has_nothing_inline(running: Running)
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert not re.search(r"<style|style=|\son\w+=|<script(?! src=)", page.text)
     links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-    assert {"page.css", "page.js", "scaling-activity"} == set(links)
+    assert {"assets/page.css", "assets/page.js", "scaling-activity"} == set(links)
     types = [(await running.get(port, f"/{link}")).headers["Content-Type"] for link in sorted(links)]
     assert types == ["text/css; charset=utf-8", "text/javascript; charset=utf-8", "application/json"]
-    script = (await running.get(port, "/page.js")).text
+    script = (await running.get(port, "/assets/page.js")).text
     assert "innerHTML" not in script
     assert all(f'id="{name}"' in page.text for name in re.findall(r'getElementById\("(\w+)"\)', script))
 
 
 async def test_every_answer_has_the_security_headers(running: Running) -> None:
     settings = running.settings
-    asked = [(settings.activity_port, path) for path in ("/", "/page.js", "/health", "/none")]
+    asked = [(settings.activity_port, path) for path in ("/", "/assets/page.js", "/health", "/none")]
     asked += [(settings.probe_port, "/readyz"), (settings.metrics_port, "/metrics")]
     running.health.wrong_ready = ["No."]
     for port, path in asked:

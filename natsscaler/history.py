@@ -1,0 +1,128 @@
+"""A rule's past for the page: backlog and replicas as steps, in bounded memory, whatever happens.
+
+A point says what holds from its time on, and there is one only where something changed. Where more than one
+change falls into a slot of time, its point has the highest backlog and replicas of the slot, so that no peak
+is lost, and what was left in the end follows at the start of the next slot. No clock: whoever adds says when.
+"""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from typing import NamedTuple
+
+HOUR, HOUR_SLOT = 3600, 5
+"""The last hour in up to 720 points."""
+DAY, DAY_SLOT = 86400, 300
+"""The last day in up to 288 points."""
+UNKNOWN = -1
+MOST = 2**63 - 1
+"""The largest count that is kept; nats-server counts to twice as much."""
+
+
+class Point(NamedTuple):
+    """What holds from this time on."""
+
+    time: int
+    """Whole seconds since the epoch."""
+    backlog: int | None
+    """None: not known."""
+    replicas: int | None
+    """None: there is no such Deployment, or it has not been looked at yet."""
+
+
+class Series:
+    """The steps of the last `span` seconds, at most one for each `slot` of seconds."""
+
+    __slots__ = ("_backlog", "_last", "_replicas", "_slot", "_span", "_times")
+
+    def __init__(self, slot: int, span: int) -> None:
+        self._slot, self._span = slot, span
+        self._times, self._backlog, self._replicas = array("I"), array("q"), array("i")
+        self._last = (UNKNOWN, UNKNOWN)
+        """What holds now; the last point has the maximum of its slot."""
+
+    def add(self, time: int, backlog: int, replicas: int) -> None:
+        """Note what holds from `time` on; a time before the last point's counts as that."""
+        if self._times and self._last == (backlog, replicas):
+            return
+        if self._times and time < (carried := self._slot_end):
+            self._backlog[-1] = max(self._backlog[-1], backlog)
+            self._replicas[-1] = max(self._replicas[-1], replicas)
+        else:
+            if self._times and self._peaked and carried < time - time % self._slot:
+                self._append(carried, *self._last)
+            self._append(time, backlog, replicas)
+        self._last = (backlog, replicas)
+
+    def points(self, now: int, since: int = 0) -> Iterator[Point]:
+        """Yield the points from `since` on; the last one says what holds now."""
+        times = self._times
+        for index in range(bisect_left(times, since), len(times)):
+            yield _point(times[index], self._backlog[index], self._replicas[index])
+        if times and self._peaked:
+            left_at = min(self._slot_end, now)
+            if left_at > times[-1]:
+                yield _point(left_at, *self._last)
+
+    @property
+    def start(self) -> int:
+        """When the first point is; 0 if there is none."""
+        return self._times[0] if self._times else 0
+
+    @property
+    def end(self) -> int:
+        """When the last point is that was added; 0 if there is none."""
+        return self._times[-1] if self._times else 0
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    @property
+    def _slot_end(self) -> int:
+        return self._times[-1] - self._times[-1] % self._slot + self._slot
+
+    @property
+    def _peaked(self) -> bool:
+        return (self._backlog[-1], self._replicas[-1]) != self._last
+
+    def _append(self, time: int, backlog: int, replicas: int) -> None:
+        columns = ((self._times, time), (self._backlog, backlog), (self._replicas, replicas))
+        for column, value in columns:
+            column.append(value)
+        past = bisect_right(self._times, time - self._span) - 1  # the last of them holds at the beginning
+        surplus = max(past, len(self._times) - self._span // self._slot)
+        if surplus > 0:
+            for column, _ in columns:
+                del column[:surplus]
+
+
+class History:
+    """The last hour of a rule in detail, and the day before it roughly."""
+
+    __slots__ = ("_day", "_hour")
+
+    def __init__(self) -> None:
+        self._hour, self._day = Series(HOUR_SLOT, HOUR), Series(DAY_SLOT, DAY)
+
+    def add(self, time: float, backlog: int | None, replicas: int | None) -> None:
+        """Note what holds from `time` on, in seconds since the epoch; what has not changed costs nothing."""
+        known = UNKNOWN if backlog is None else min(backlog, MOST)
+        values = known, UNKNOWN if replicas is None else replicas
+        self._hour.add(int(time), *values)
+        self._day.add(int(time), *values)
+
+    def points(self, now: float, since: int = 0) -> list[Point]:
+        """List the points from `since` on, oldest first; with 0 all of them."""
+        detailed = list(self._hour.points(int(now), since))
+        begin = self._hour.start
+        rough = (point for point in self._day.points(int(now), since) if point.time < begin)
+        return [*rough, *detailed]
+
+    @property
+    def settled_until(self) -> int:
+        """The time of the last point that was added: what `points` gives after it is only true for now."""
+        return self._hour.end
+
+
+def _point(time: int, backlog: int, replicas: int) -> Point:
+    return Point(time, None if backlog == UNKNOWN else backlog, None if replicas == UNKNOWN else replicas)

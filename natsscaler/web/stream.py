@@ -1,0 +1,148 @@
+"""Server-sent events: what has changed since the last one, for as long as the reader stays.
+
+An event's id says up to which version its reader knows everything. A reader that comes back with it (browsers
+do so by themselves, as `Last-Event-ID`) is given what it missed; one that knows another process, or too
+little, is given everything anew. A slow reader is sent less often and the latest state only, so it costs no
+memory.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import msgspec
+from aiohttp import web
+
+from natsscaler.activity import Activity
+from natsscaler.rules import RuleKey
+from natsscaler.status import rfc3339
+from natsscaler.web.answers import Beat, Name, RuleAnswer, Update
+from natsscaler.web.views import Leader, detail, summary
+
+BEAT_SECONDS = 2.0
+"""Silence that a reader may take for a sign of death is twice as long, and more."""
+SETTLE_SECONDS = 0.2
+"""Changes that come together are sent together."""
+SEND_SECONDS = 10.0
+"""A reader that takes nothing for this long is cut off; it can come back."""
+MOST_READERS = 100
+RETRY = b"retry: 1000\n\n"
+
+
+class Mark(NamedTuple):
+    """How much a reader knows."""
+
+    version: int = 0
+    settled: int = 0
+    """Up to when it knows the history of the one rule that it reads, in seconds since the epoch."""
+
+
+Next = Callable[[Mark], tuple[Mark, msgspec.Struct | None]]
+"""What a reader that knows so much is to be told, if anything, and what it knows then."""
+
+
+class Streams:
+    """All readers of one process."""
+
+    def __init__(
+        self, activity: Activity, clock: Callable[[], float], leader: Callable[[], Leader | None]
+    ) -> None:
+        self._activity, self._clock, self._leader = activity, clock, leader
+        self._process = uuid.uuid4().hex[:12]
+        """Versions of another process mean nothing here."""
+        self._readers: set[asyncio.Task[Any] | None] = set()
+
+    async def rules(self, request: web.Request) -> web.StreamResponse:
+        """Stream the table of all rules and the actions."""
+
+        def news(known: Mark) -> tuple[Mark, msgspec.Struct | None]:
+            found = self._activity.changes(known.version)
+            if not found.everything and found.version == known.version:
+                return known, None
+            update = Update(
+                timestamp=rfc3339(self._clock()),
+                everything=found.everything,
+                rules=[summary(seen) for seen in found.rules],
+                gone=[Name(namespace=key.namespace, name=key.name) for key in found.gone],
+                actions=found.actions,
+                leader=self._leader(),
+            )
+            return Mark(found.version), update
+
+        return await self._serve(request, news)
+
+    async def rule(self, request: web.Request) -> web.StreamResponse:
+        """Stream one rule, whether it exists yet or not."""
+        key = RuleKey(request.match_info["namespace"], request.match_info["name"])
+        told: object = ...
+
+        def news(known: Mark) -> tuple[Mark, msgspec.Struct | None]:
+            nonlocal told
+            seen, version, now = self._activity.rule(key), self._activity.version, self._clock()
+            state = seen and (seen.version, seen.facts and seen.facts.now)
+            if state == told:
+                return Mark(version, known.settled), None
+            told = state
+            answer = RuleAnswer(
+                timestamp=rfc3339(now),
+                rule=detail(seen, now, known.settled) if seen else None,
+                leader=self._leader(),
+            )
+            return Mark(version, seen.history.settled_until if seen else 0), answer
+
+        return await self._serve(request, news)
+
+    def close(self) -> None:
+        """Let all readers go; they come back to whoever answers then."""
+        for reader in self._readers:
+            if reader:
+                reader.cancel()
+
+    async def _serve(self, request: web.Request, news: Next) -> web.StreamResponse:
+        if len(self._readers) >= MOST_READERS:
+            raise web.HTTPServiceUnavailable(text=f"{MOST_READERS} readers are served already")
+        response = web.StreamResponse(headers={"X-Accel-Buffering": "no"})
+        response.content_type = "text/event-stream"
+        await response.prepare(request)
+        known = self._mark(request.headers.get("Last-Event-ID", ""))
+        reader = asyncio.current_task()
+        self._readers.add(reader)
+        try:
+            await self._feed(response.write, news, known)
+        except (ConnectionResetError, TimeoutError):
+            if request.transport:
+                request.transport.abort()
+        finally:
+            self._readers.discard(reader)
+        return response
+
+    async def _feed(self, write: Callable[[bytes], Awaitable[None]], news: Next, known: Mark) -> None:
+        async def send(data: bytes) -> None:
+            async with asyncio.timeout(SEND_SECONDS):
+                await write(data)
+
+        await send(RETRY)
+        while True:
+            known, update = news(known)
+            if update:
+                await send(_event("update", update, f"{self._process}-{known.version}-{known.settled}"))
+            else:
+                await send(_event("beat", Beat(timestamp=rfc3339(self._clock()), leader=self._leader())))
+            try:
+                async with asyncio.timeout(BEAT_SECONDS):
+                    await self._activity.news(known.version)
+                await asyncio.sleep(SETTLE_SECONDS)
+            except TimeoutError:
+                continue
+
+    def _mark(self, event_id: str) -> Mark:
+        process, *numbers = event_id.split("-")
+        if process == self._process and len(numbers) == len(Mark._fields) and all(map(str.isdigit, numbers)):
+            return Mark(*map(int, numbers))
+        return Mark()
+
+
+def _event(name: str, data: msgspec.Struct, event_id: str = "") -> bytes:
+    identity = f"id: {event_id}\n" if event_id else ""
+    return f"{identity}event: {name}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"

@@ -1,0 +1,161 @@
+"""What the page and the API say about a rule; `openapi.py` describes the API from these structs."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+from natsscaler.activity import Seen
+from natsscaler.errors import Reason
+from natsscaler.explanation import Step, explain
+from natsscaler.history import Point
+from natsscaler.status import Action, Condition, LastDecision, RuleStatus, Time, rfc3339
+from natsscaler.web.wording import Headline, bad_conditions, headline, retell
+
+
+class Leader(Struct, frozen=True, kw_only=True):
+    """Which of several processes acts."""
+
+    identity: Annotated[str | None, Meta(description="Its pod and a random suffix; null while nobody leads.")]
+    is_self: Annotated[
+        bool, Meta(description="Whether it is the one that answers; others show what the leader has written.")
+    ] = field(name="self")
+
+
+class DeploymentName(Struct, frozen=True, kw_only=True):
+    """Names a Deployment."""
+
+    namespace: str
+    name: str
+
+
+class Events(Struct, frozen=True, kw_only=True):
+    """Whether events wake a rule."""
+
+    listening: Annotated[bool | None, Meta(description="null: not known yet.")]
+    reason: str
+    message: str
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """A condition that is not as it should be."""
+
+    type: str
+    reason: str
+    message: str
+
+
+class RuleSummary(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A rule in the table of all. What is null is not known."""
+
+    namespace: str
+    name: str
+    deployment: Annotated[DeploymentName | None, Meta(description="null: the rule is invalid.")]
+    subject: str | None
+    replicas: Annotated[int | None, Meta(description="Replicas that the Deployment asks for.")]
+    desired: Annotated[int | None, Meta(description="Replicas that the last decision wants.")]
+    min_replicas: int | None
+    max_replicas: int | None
+    backlog: Annotated[int | None, Meta(description="Messages that wait; null is not zero.")]
+    scale_up_threshold: int | None
+    scale_down_threshold: int | None
+    messages_per_replica: int | None
+    state: Headline
+    events: Events
+    problems: tuple[Problem, ...]
+    last_action: Action | None
+
+
+class WakeUp(Struct, frozen=True, kw_only=True):
+    """When something last caused an evaluation."""
+
+    source: Annotated[
+        str,
+        Meta(description="deadline, doorbell, advisory, connection, deployment, rule, or scaled."),
+    ]
+    time: Time
+
+
+class RuleDetail(Struct, frozen=True, kw_only=True, rename="camel"):
+    """All about one rule."""
+
+    summary: RuleSummary
+    steps: Annotated[
+        tuple[Step, ...],
+        Meta(
+            description="The last decision step by step, what would change it next, and what comes of it;"
+            " where another process decides, what it has written down."
+        ),
+    ]
+    poll_interval_seconds: int | None
+    evaluated_at: Annotated[Time | None, Meta(description="When it was last evaluated.")]
+    last_decision: LastDecision | None
+    conditions: tuple[Condition, ...]
+    wake_ups: Annotated[tuple[WakeUp, ...], Meta(description="Newest first; of the process that answers.")]
+    actions: Annotated[tuple[Action, ...], Meta(description="The last ones of this rule, newest first.")]
+    history: Annotated[
+        list[Point],
+        Meta(
+            description="Steps of [time, backlog, replicas], oldest first: each holds until the next one."
+            " Time in seconds since the epoch; null: not known. The last hour to 5 seconds, the day before it"
+            " in maxima of 5 minutes."
+        ),
+    ]
+    history_from: Annotated[
+        int,
+        Meta(description="The history begins here: in a stream, replaces what was given from this time on."),
+    ]
+
+
+def summary(seen: Seen) -> RuleSummary:
+    """Sum up a rule in a row."""
+    return _summary(seen, seen.status)
+
+
+def detail(seen: Seen, now: float, since: int = 0) -> RuleDetail:
+    """Tell all about a rule, with the history from `since` on; `now` in seconds since the epoch."""
+    status, rule, facts = seen.status, seen.rule, seen.facts
+    last = status.last_decision
+    woken = sorted(seen.woken.items(), key=lambda item: item[1], reverse=True)
+    return RuleDetail(
+        summary=_summary(seen, status),
+        steps=explain(facts) if facts else retell(seen.key, rule, status),
+        poll_interval_seconds=rule.spec.poll_interval_seconds if rule else None,
+        evaluated_at=rfc3339(facts.now) if facts else last.time if last else None,
+        last_decision=last,
+        conditions=status.conditions,
+        wake_ups=tuple(WakeUp(source=source, time=rfc3339(time)) for source, time in woken),
+        actions=seen.actions,
+        history=seen.history.points(now, since),
+        history_from=since,
+    )
+
+
+def _summary(seen: Seen, status: RuleStatus) -> RuleSummary:
+    spec, last = seen.rule.spec if seen.rule else None, status.last_decision
+    return RuleSummary(
+        namespace=seen.key.namespace,
+        name=seen.key.name,
+        deployment=DeploymentName(namespace=spec.namespace, name=spec.deployment_name) if spec else None,
+        subject=spec.subject if spec else None,
+        replicas=status.current_replicas,
+        desired=last.desired if last else None,
+        min_replicas=spec.min_replicas if spec else None,
+        max_replicas=spec.max_replicas if spec else None,
+        backlog=status.pending_messages,
+        scale_up_threshold=spec.scale_up_threshold if spec else None,
+        scale_down_threshold=spec.scale_down_threshold if spec else None,
+        messages_per_replica=spec.messages_per_replica if spec else None,
+        state=headline(seen.key, seen.rule, status),
+        events=_events(status),
+        problems=tuple(
+            Problem(type=one.type, reason=one.reason, message=one.message) for one in bad_conditions(status)
+        ),
+        last_action=seen.actions[0] if seen.actions else None,
+    )
+
+
+def _events(status: RuleStatus) -> Events:
+    found = status.condition("EventDriven")
+    if found is None:
+        return Events(listening=None, reason=Reason.NOT_YET_READ, message="not known yet")
+    return Events(listening=found.status == "True", reason=found.reason, message=found.message)

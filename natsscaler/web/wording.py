@@ -1,0 +1,121 @@
+"""A rule's state in a few words, for a person who has never seen the page."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from natsscaler.errors import Finding, Reason
+from natsscaler.explanation import State, Step, explain_invalid, mend
+from natsscaler.rules import Rule, RuleKey
+from natsscaler.status import GOOD, Condition, RuleStatus
+
+
+class Headline(Struct, frozen=True, kw_only=True):
+    """A rule's state."""
+
+    state: Annotated[
+        State,
+        Meta(
+            description="ok; waiting: held by time, passes by itself; attention: a person's switch or a"
+            " bound; blocked: to be mended."
+        ),
+    ]
+    title: Annotated[str, Meta(description="In a few words.")]
+    text: Annotated[str, Meta(description="Why, in a sentence.")]
+    mend: Annotated[str | None, Meta(description="What to do about it.")] = None
+
+
+SWITCHES: Mapping[str, str] = {
+    Reason.SCALING_DISABLED: "Off: the Deployment has 0 replicas",
+    Reason.PAUSED: "Paused",
+    Reason.DRY_RUN: "Dry run",
+}
+OBSTACLES: Mapping[str, str] = {
+    Reason.TARGET_NOT_FOUND: "Not scaling: no such Deployment",
+    Reason.TARGET_OWNED_BY_ANOTHER: "Not scaling: another scaler owns the Deployment",
+    Reason.CROSS_NAMESPACE_NOT_ALLOWED: "Not scaling: other namespace not allowed",
+    Reason.NAMESPACE_NOT_WATCHED: "Not scaling: namespace not watched",
+    Reason.CONFLICT: "Not scaling: something else changes the replicas",
+    Reason.FORBIDDEN: "Not scaling: permission missing",
+    Reason.DENIED: "Not scaling: refused by a policy",
+    Reason.KUBERNETES_UNAVAILABLE: "Not scaling: no answer from Kubernetes",
+    Reason.CONSUMER_PAUSED: "Not scaling: consumer paused in NATS",
+    Reason.NOT_YET_READ: "Backlog not read yet",
+}
+NOT_YET = "The operator has not evaluated this rule yet"
+UNKNOWN = "Not scaling: backlog not known"
+DECISIONS: Mapping[str, tuple[State, str]] = {
+    Reason.WITHIN_THRESHOLDS: (State.OK, "Steady: backlog within the thresholds"),
+    Reason.AT_MIN_REPLICAS: (State.OK, "Steady: at minReplicas"),
+    Reason.AT_MAX_REPLICAS: (State.ATTENTION, "At maxReplicas, more are wanted"),
+    Reason.BACKLOG_ABOVE_THRESHOLD: (State.OK, "Scaling up"),
+    Reason.BACKLOG_BELOW_THRESHOLD: (State.OK, "Scaling down"),
+    Reason.FEWER_REPLICAS_SUFFICE: (State.OK, "Scaling down"),
+    Reason.BELOW_MIN_REPLICAS: (State.OK, "Scaling up to minReplicas"),
+    Reason.ABOVE_MAX_REPLICAS: (State.OK, "Scaling down to maxReplicas"),
+    Reason.WAITING_TO_STEP_UP: (State.WAITING, "Waiting for the next step up"),
+    Reason.WAITING_TO_STEP_DOWN: (State.WAITING, "Waiting for the next step down"),
+    Reason.STABILIZING: (State.WAITING, "Waiting to scale down: stabilization window"),
+}
+
+
+def headline(key: RuleKey, rule: Rule | None, status: RuleStatus) -> Headline:
+    """Say how a rule is, the gravest first; None: it is invalid."""
+    if rule is None:
+        why = _invalid(key, status)[0]
+        return Headline(
+            state=why.state, title="Not scaling: the rule is invalid", text=why.text, mend=why.mend
+        )
+    for kind in ("AbleToScale", "ScalingActive"):
+        found = status.condition(kind)
+        if found and found.status == "False":
+            switch = SWITCHES.get(found.reason)
+            return Headline(
+                state=State.ATTENTION if switch else State.BLOCKED,
+                title=switch or OBSTACLES.get(found.reason, UNKNOWN),
+                text=found.message,
+                mend=_mend(found.reason, rule),
+            )
+    last = status.last_decision
+    if last is None:
+        return Headline(state=State.WAITING, title="Not looked at yet", text=NOT_YET)
+    state, title = DECISIONS.get(last.reason, (State.BLOCKED, UNKNOWN))
+    return Headline(state=state, title=title, text=last.message)
+
+
+def retell(key: RuleKey, rule: Rule | None, status: RuleStatus) -> tuple[Step, ...]:
+    """Tell a decision that another process has made, as far as it wrote that down; or why there is none."""
+    if rule is None:
+        return _invalid(key, status)
+    steps = [
+        Step(one.type, one.message, State.ATTENTION, _mend(one.reason, rule))
+        for one in bad_conditions(status)
+    ]
+    last = status.last_decision
+    if last is None:
+        return (*steps, Step("Outcome", NOT_YET))
+    ways = []
+    if last.messages_until_change:
+        ways.append(f"{last.messages_until_change} further messages would ask for more replicas")
+    if last.next_change_time:
+        ways.append(f"time alone may change it at {last.next_change_time}")
+    following = Step("Next change", "; ".join(ways) or "no number of further messages would change it")
+    return (*steps, following, Step("Outcome", last.message, headline(key, rule, status).state))
+
+
+def bad_conditions(status: RuleStatus) -> list[Condition]:
+    """List the conditions that are not as they should be; Ready only if no other says the same."""
+    bad = [one for one in status.conditions if GOOD.get(one.type, one.status) != one.status]
+    said = {one.reason for one in bad if one.type != "Ready"}
+    return [one for one in bad if one.type != "Ready" or one.reason not in said]
+
+
+def _invalid(key: RuleKey, status: RuleStatus) -> tuple[Step, ...]:
+    ready = status.condition("Ready")
+    return explain_invalid(Finding(Reason.INVALID_RULE, ready.message if ready else NOT_YET), key)
+
+
+def _mend(reason: str, rule: Rule) -> str | None:
+    known = reason in set(Reason)  # another version may have written it
+    return mend(Reason(reason), rule) if known else None
