@@ -2,7 +2,7 @@
 
 `AbleToScale` speaks of the Deployment, `ScalingActive` of the backlog and of people's switches,
 `ScalingLimited` of the bounds, `EventDriven` of how the rule is woken, and `Ready` sums up: false while
-something is wrong, not while a person has switched the rule off.
+something is wrong; true, with the reason, while a person has switched the rule off.
 """
 
 from typing import NamedTuple
@@ -110,13 +110,14 @@ def _conditions(facts: Facts) -> dict[str, tuple[str, Finding]]:
     able = facts.unable or Finding(Reason.READY_FOR_NEW_SCALE, "The Deployment can be scaled by this rule")
     doubt = _doubt(facts)
     obstacle = facts.unable or doubt
-    active = switched_off(facts) or doubt
+    off = switched_off(facts)
+    active = off or doubt
     limited = facts.decision.limited_by if facts.decision else None
     findings = {
         "Ready": (
             ("False", obstacle)
             if obstacle
-            else ("True", Finding(Reason.SCALING, LATE if facts.late else IN_TIME))
+            else ("True", off or Finding(Reason.SCALING, LATE if facts.late else IN_TIME))
         ),
         "AbleToScale": ("False" if facts.unable else "True", able),
         "ScalingActive": (

@@ -44,6 +44,7 @@ async def publish(shared: Shared, key: RuleKey, uid: str, new: RuleStatus, old: 
     """Write a rule's status, and an Event for each condition that changed. Raises KubernetesError."""
     await shared.cluster.write_status(key, uid, new)
     for condition in changed_conditions(old, new):
+        log.info("%s: %s: %s", key, condition.reason, condition.message)
         await shared.cluster.emit(
             key,
             uid,

@@ -109,7 +109,9 @@ class Listening:
             )
         connection = state.connection
         if connection is None:
-            return Finding(Reason.NOT_CONNECTED, "no address for NATS is known before the first read")
+            return Finding(
+                Reason.NOT_CONNECTED, "the address of NATS is learnt from natsMonitoringURL, not read so far"
+            )
         listening = connection.state
         if listening is None or listening.reason is not Reason.LISTENING:
             return listening

@@ -92,14 +92,24 @@ WELL = {
         pytest.param(
             facts(None), {"Ready": "False NotYetRead", "ScalingActive": "False NotYetRead"}, id="not-yet-read"
         ),
-        pytest.param(facts(30, 0), {"ScalingActive": "False ScalingDisabled"}, id="switched-off"),
         pytest.param(
-            facts(30, made=rule(paused=True)), {"ScalingActive": "False Paused"}, id="paused-by-a-person"
+            facts(30, 0),
+            {"Ready": "True ScalingDisabled", "ScalingActive": "False ScalingDisabled"},
+            id="switched-off",
         ),
-        pytest.param(facts(30, made=rule(dryRun=True)), {"ScalingActive": "False DryRun"}, id="a-rehearsal"),
+        pytest.param(
+            facts(30, made=rule(paused=True)),
+            {"Ready": "True Paused", "ScalingActive": "False Paused"},
+            id="paused-by-a-person",
+        ),
+        pytest.param(
+            facts(30, made=rule(dryRun=True)),
+            {"Ready": "True DryRun", "ScalingActive": "False DryRun"},
+            id="a-rehearsal",
+        ),
         pytest.param(
             facts(30, 0, made=rule(paused=True, dryRun=True)),
-            {"ScalingActive": "False ScalingDisabled"},
+            {"Ready": "True ScalingDisabled", "ScalingActive": "False ScalingDisabled"},
             id="switched-off-says-more-than-paused",
         ),
         pytest.param(
