@@ -253,9 +253,9 @@ async def publish(
     await asyncio.gather(*(stream.publish(subject, payload, timeout=SECONDS) for _ in range(count)))
 
 
-async def work_off(client: Client, count: int, subject: str = "orders.processing") -> None:
-    """Take and acknowledge messages, as the sample's workers do."""
-    worker = await client.jetstream().pull_subscribe(subject, durable="worker")
+async def work_off(client: Client, count: int) -> None:
+    """Take and acknowledge messages, as the sample's workers do, whether or not the cluster has a leader."""
+    worker = await client.jetstream().pull_subscribe_bind("worker", stream="ORDERS")
     while count > 0:
         taken = await worker.fetch(min(count, 100), timeout=SECONDS)
         await asyncio.gather(*(message.ack_sync(timeout=SECONDS) for message in taken))
