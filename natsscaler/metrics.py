@@ -1,55 +1,101 @@
-"""Every metric, with its labels and help, on a registry of its own.
+"""Every metric of a process, and how they are read: OpenMetrics or the older text, as the reader prefers.
 
-Names follow the Prometheus conventions (base units, `_total` for counters). Series of a rule go when
-the rule goes.
+Names follow the Prometheus conventions (base units, `_total` for counters). What is told of each rule is in
+`series`.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+import asyncio
 
-from natsscaler import __version__
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import choose_encoder
+
+from natsscaler import __version__, series
 from natsscaler.rules import RuleKey
+from natsscaler.series import PREFIX, RuleSeries
 
+WAKEUPS = ("rule", "deployment", "connection", "advisory", "doorbell", "scaled", "deadline")
+"""What wakes a rule: an edit, its Deployment, NATS come or gone, an event, messages, its own action, time."""
 REACTION_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 READ_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-RULE = ("namespace", "rule")
+LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+LAG_SECONDS = 1.0
+"""Between two measurements of the event loop's lag."""
+END = "# EOF\n"
+"""The last line of OpenMetrics."""
 
 
 class Metrics:
     """The metrics of one process."""
 
     def __init__(self) -> None:
+        # They would be a second series for each counter, which Prometheus stores as a gauge.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self.backlog = self._gauge("backlog_messages", "Messages that wait, as last known", RULE)
-        self.replicas = self._gauge("replicas", "Replicas that the Deployment asks for", RULE)
-        self.desired = self._gauge("desired_replicas", "Replicas that the last decision wants", RULE)
-        self.known = self._gauge("backlog_known", "1 if the backlog is known, 0 if replicas are held", RULE)
-        self.decisions = self._counter("decisions", "Decisions by reason", (*RULE, "reason"))
-        self.actions = self._counter("scaling_actions", "Changes of replicas", (*RULE, "direction"))
-        self.failures = self._counter("failures", "Failed reads and writes by reason", ("reason",))
-        self.wakeups = self._counter("wakeups", "Evaluations by what caused them", ("source",))
-        self.reads = self._histogram("monitoring_read_seconds", "Time to read /jsz", READ_BUCKETS)
+        self._rules: dict[RuleKey, RuleSeries] = {}
+        self.rules = self._gauge("rules", "ScalingRules that are usable")
+        self.leader = self._gauge("leader", "1 if this process acts, 0 if it stands by for another one")
+        self.failures = self._counter(
+            "failures", "What failed (read, evaluate, scale or status) by reason", ("operation", "reason")
+        )
+        self.wakeups = self._counter("wakeups", "What asked for evaluations", ("source",))
+        for source in WAKEUPS:
+            self.wakeups.labels(source)
+        self.reaction = self._histogram(
+            "reaction_seconds", "From the first ring to the patch of the replicas", REACTION_BUCKETS
+        )
+        self.reads = self._histogram(
+            "monitoring_read_seconds", "How long a node took to answer a read of /jsz", READ_BUCKETS
+        )
         self.late = self._histogram(
             "deadline_delay_seconds", "How late the read budget made an evaluation", REACTION_BUCKETS
         )
-        self.reaction = self._histogram(
-            "reaction_seconds", "From the first ring to the patch", REACTION_BUCKETS
-        )
         self.doorbell = self._counter("doorbell_deliveries", "Messages delivered to doorbells")
+        self.connections = self._gauge("nats_connections", "NATS connections that rules ask for")
         self.connected = self._gauge("nats_connected", "NATS connections that are up")
-        self.leader = self._gauge("leader", "1 if this process acts, 0 if it stands by for another one")
-        self.rules = self._gauge("rules", "ScalingRules that are evaluated")
-        Info("natsscaler_build", "Version", registry=self.registry).info({"version": __version__})
+        self._lag = self._histogram(
+            "event_loop_lag_seconds", "How much later than due the event loop came round", LAG_BUCKETS
+        )
+        Info(f"{PREFIX}build", "Version", registry=self.registry).info({"version": __version__})
+        ProcessCollector(registry=self.registry)
+
+    def follow(self, key: RuleKey) -> RuleSeries:
+        """Begin the series of a rule anew."""
+        made = self._rules[key] = series.of_rule(key)
+        return made
 
     def forget(self, key: RuleKey) -> None:
-        """Remove the series of a rule that is gone."""
-        for metric in (self.backlog, self.replicas, self.desired, self.known, self.decisions, self.actions):
-            metric.remove_by_labels({"namespace": key.namespace, "rule": key.name})
+        """Drop all series of a rule that is gone."""
+        self._rules.pop(key, None)
 
-    def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
-        return Gauge(f"natsscaler_{name}", text, labels, registry=self.registry)
+    def write(self, accept: str) -> tuple[bytes, str]:
+        """Write everything in the format that an Accept header asks for; return it and its content type."""
+        encode, content_type = choose_encoder(accept)
+        openmetrics = content_type.startswith("application/openmetrics-text")
+        process = encode(self.registry).decode().removesuffix(END)
+        rules = series.write(self._rules.values(), openmetrics=openmetrics)
+        return "".join((process, *rules, END if openmetrics else "")).encode(), content_type
+
+    async def watch_event_loop(self) -> None:
+        """Measure the event loop's lag, for ever."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            due = clock() + LAG_SECONDS
+            await asyncio.sleep(LAG_SECONDS)
+            self._lag.observe(max(0.0, clock() - due))
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(PREFIX + name, text, registry=self.registry)
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
-        return Counter(f"natsscaler_{name}", text, labels, registry=self.registry)
+        return Counter(PREFIX + name, text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(f"natsscaler_{name}", text, buckets=buckets, registry=self.registry)
+        return Histogram(PREFIX + name, text, unit="seconds", buckets=buckets, registry=self.registry)

@@ -103,6 +103,7 @@ class Operator:
             "web": self._web.run(),
             "rules": self._handlers.follow(self._kube),
             "beginning": self._begin(),
+            "event loop lag": self._metrics.watch_event_loop(),
         }
         if self._elector:
             work["leader election"] = self._elector.run()

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from natsscaler.backlog import Backlog
 from natsscaler.conditions import Facts, compose
-from natsscaler.consumers import Unknown
 from natsscaler.decision import Observation, decide
 from natsscaler.errors import Finding, KubernetesError, Reason, ReplicasChanged
 from natsscaler.reactor.shared import Shared
@@ -65,7 +64,9 @@ class Actor:
 
     def carry_out(self, state: RuleState, rung_at: float) -> None:
         """Act on the rule's last decision and write what changed; the rule is busy meanwhile."""
-        self._measure(state)
+        state.series.evaluated(state.rule, state.seen, state.decision, state.events, self._shared.wall())
+        if not acts(state):
+            state.series.unable(state.unable)
         self._show(state)
         if acts(state) or self._worth_writing(state):
             state.busy = True
@@ -82,13 +83,14 @@ class Actor:
                 if not state.gone and (state.status is not written or self._worth_writing(state)):
                     await self._record(state)
         except KubernetesError as error:
-            self._failed(state, error)
+            self._failed(state, "status", error)
         except Exception:  # a supervision point: one bad rule never disturbs another
             log.exception("Carrying out %s failed", state.rule.key)
-            self._shared.metrics.failures.labels("Internal").inc()
+            self._shared.metrics.failures.labels("evaluate", "Internal").inc()
             state.retry_at = self._shared.clock() + RETRY_SECONDS
         finally:
             state.busy, state.writing_since = False, math.inf
+            state.series.unable(state.unable)
             self._show(state)
             self._wake()
 
@@ -108,7 +110,7 @@ class Actor:
                     return
         except KubernetesError as error:
             state.unable = Finding(error.reason, error.message)
-            self._failed(state, error)
+            self._failed(state, "scale", error)
         else:
             state.unable = Finding(
                 Reason.CONFLICT,
@@ -153,8 +155,7 @@ class Actor:
             recent_actions=(action, *state.status.recent_actions)[:RECENT_ACTIONS],
         )
         state.written_at = -math.inf
-        up = after > before
-        shared.metrics.actions.labels(*rule.key, "up" if up else "down").inc()
+        state.series.scaled(before, after, decision.reason)
         shared.activity.record(rule.key, action)
         log.info("Scaled %s from %d to %d: %s", rule.target, before, after, decision.message)
         state.ring("scaled", now)
@@ -162,7 +163,7 @@ class Actor:
             rule.key,
             rule.uid,
             warning=False,
-            reason=Reason.SCALED_UP if up else Reason.SCALED_DOWN,
+            reason=Reason.SCALED_UP if after > before else Reason.SCALED_DOWN,
             action="Scale",
             note=f"Scaled Deployment {rule.target} from {before} to {after} replicas: {decision.message}",
             when=wall,
@@ -215,20 +216,7 @@ class Actor:
         if not state.gone:
             self._shared.activity.evaluated(self._facts(state), state.status, state.woken)
 
-    def _measure(self, state: RuleState) -> None:
-        metrics, key = self._shared.metrics, state.rule.key
-        if state.seen is None or state.decision is None:
-            metrics.known.labels(*key).set(0)
-            return
-        known = not isinstance(state.seen.backlog, Unknown)
-        metrics.known.labels(*key).set(known)
-        if isinstance(state.seen.backlog, Backlog):
-            metrics.backlog.labels(*key).set(state.seen.backlog.messages)
-        metrics.replicas.labels(*key).set(state.seen.replicas)
-        metrics.desired.labels(*key).set(state.decision.desired)
-        metrics.decisions.labels(*key, state.decision.reason).inc()
-
-    def _failed(self, state: RuleState, error: KubernetesError) -> None:
+    def _failed(self, state: RuleState, operation: str, error: KubernetesError) -> None:
         log.warning("%s: %s", state.rule.key, error.message)
-        self._shared.metrics.failures.labels(error.reason).inc()
+        self._shared.metrics.failures.labels(operation, error.reason).inc()
         state.retry_at = self._shared.clock() + RETRY_SECONDS

@@ -127,7 +127,7 @@ class Reactor:
             state = old
         else:
             self.forget(rule.key)
-            state = self._states[rule.key] = RuleState(rule, status)
+            state = self._states[rule.key] = RuleState(rule, status, self._metrics.follow(rule.key))
             self._endpoint(rule).rules[rule.key] = state
         self._activity.learn(rule.key, rule, status)
         self._by_target.setdefault(rule.target, {})[rule.key] = rule
@@ -217,6 +217,7 @@ class Reactor:
             if url not in self._connections:
                 made = self._connect(url, self.advised)
                 self._connections[url] = made, self._spawn(made.run(), "NATS connection")
+                self._metrics.connections.set(len(self._connections))
             connection = self._connections[url][0]
         state = self._states[rule.key]
         if state.connection is not connection:
@@ -231,6 +232,7 @@ class Reactor:
             if known is connection:
                 task.cancel()
                 del self._connections[url]
+                self._metrics.connections.set(len(self._connections))
 
     def _obstacle(self, rule: Rule) -> Finding | None:
         return obstacle(
@@ -263,6 +265,7 @@ class Reactor:
                     await publish(shared, key, uid, new, old)
         except KubernetesError as error:
             log.warning("%s: %s", key, error.message)
+            self._metrics.failures.labels("status", error.reason).inc()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         if self._group is None:

@@ -8,6 +8,7 @@ from natsscaler.decision import Decision, History, Observation
 from natsscaler.errors import Finding, Reason
 from natsscaler.reactor.ports import ConnectionPort, DoorbellPort
 from natsscaler.rules import Rule
+from natsscaler.series import RuleSeries
 from natsscaler.status import RuleStatus, of_no_deployment, restore
 
 BACKOFF_SECONDS = (0.05, 2.0)
@@ -22,8 +23,9 @@ PASSING = (Reason.LEADER_UNCLEAR, Reason.MONITORING_INCOMPLETE)
 class RuleState:
     """One rule, its timers (seconds on the monotonic clock, infinite: none), its doorbell and its past."""
 
-    def __init__(self, rule: Rule, status: RuleStatus) -> None:
+    def __init__(self, rule: Rule, status: RuleStatus, series: RuleSeries) -> None:
         self.rule = rule
+        self.series = series
         self.status = status
         """As written last."""
         self.scaled_at: float | None = None

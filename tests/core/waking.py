@@ -14,6 +14,7 @@ from natsscaler.reactor.endpoint import Endpoint
 from natsscaler.reactor.shared import Shared
 from natsscaler.reactor.state import RuleState
 from natsscaler.rules import Rule, RuleKey, Target
+from natsscaler.series import of_rule
 from natsscaler.settings import Settings
 from natsscaler.status import RuleStatus
 from natsscaler.view import Reading
@@ -114,7 +115,7 @@ class ImaginedWorld:
             spawn=lambda work, name: self._tasks.create_task(work, name=name),
         )
         shared.opened.set()
-        self.rule = RuleState(rule, RuleStatus())
+        self.rule = RuleState(rule, RuleStatus(), of_rule(rule.key))
         self.endpoint = Endpoint("http://nats:8222", shared)
         self.endpoint.rules[rule.key] = self.rule
 

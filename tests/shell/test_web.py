@@ -53,10 +53,10 @@ class Running:
     health: FakeHealth = field(default_factory=FakeHealth)
     leader: Leader | None = None
 
-    async def get(self, port: int, path: str) -> Answer:
+    async def get(self, port: int, path: str, **headers: str) -> Answer:
         async with (
             aiohttp.ClientSession() as session,
-            session.get(f"http://{HOST}:{port}{path}") as response,
+            session.get(f"http://{HOST}:{port}{path}", headers=headers) as response,
         ):
             return Answer(response.status, await response.text(), dict(response.headers))
 
@@ -189,13 +189,36 @@ async def test_probes_tell_what_is_wrong(running: Running) -> None:
     assert (ready.status, ready.text) == (503, "No rules yet.\nNo lease.")
 
 
-async def test_metrics_are_those_of_the_registry(running: Running) -> None:
+PROMETHEUS_3 = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;q=0.4,*/*;q=0.1"
+)
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type", "end"),
+    [
+        pytest.param("*/*", "text/plain; version=0.0.4;", "\n", id="anybody"),
+        pytest.param("text/plain", "text/plain; version=0.0.4;", "\n", id="text"),
+        pytest.param(
+            PROMETHEUS_3, "application/openmetrics-text; version=1.0.0;", "\n# EOF\n", id="prometheus"
+        ),
+    ],
+)
+async def test_metrics_come_as_their_reader_prefers(
+    running: Running, accept: str, content_type: str, end: str
+) -> None:
     running.metrics.rules.set(3)
-    answer = await running.get(running.settings.metrics_port, "/metrics")
+    for number in range(1000):
+        running.metrics.follow(RuleKey("default", f"rule-{number}")).unable(None)
+    answer = await running.get(running.settings.metrics_port, "/metrics", Accept=accept)
     assert answer.status == 200
-    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    assert answer.headers["Content-Type"].startswith(content_type)
+    assert answer.headers["Content-Encoding"] == "deflate"
     assert "\nnatsscaler_rules 3.0\n" in answer.text
-    assert "python_gc" not in answer.text
+    assert answer.text.count('rule="rule-') == 1000
+    assert answer.text.endswith(end)
+    assert answer.text.count("# EOF") == end.count("# EOF")
 
 
 async def test_the_page_finds_its_files_and_has_nothing_inline(running: Running) -> None:

@@ -1,0 +1,128 @@
+"""The series of each rule: what they are called, and how they are written out.
+
+They are by far the most: 5,000 rules have some 80,000. So they are plain fields of one record per rule,
+written out by a loop (docs/decisions/0008), and they go as soon as the record is dropped, whatever is still
+under way for that rule. Names follow the Prometheus conventions; a value of None is no series.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from natsscaler.consumers import Unknown
+from natsscaler.decision import Decision, Observation
+from natsscaler.errors import Finding, Reason
+from natsscaler.rules import Rule, RuleKey
+
+PREFIX = "natsscaler_"
+GAUGES = {
+    "backlog_messages": "Messages that wait; no series while the backlog is unknown",
+    "backlog_timestamp_seconds": "When the backlog was last known, in Unix time",
+    "replicas": "Replicas that the Deployment asks for",
+    "desired_replicas": "Replicas that the last decision wants",
+    "min_replicas": "spec.minReplicas",
+    "max_replicas": "spec.maxReplicas",
+    "scale_up_threshold_messages": "spec.scaleUpThreshold",
+    "scale_down_threshold_messages": "spec.scaleDownThreshold",
+}
+STATES = {
+    "backlog_known": "1 if the backlog is known, 0 if the replicas are held because it is not",
+    "able_to_scale": "1 if the Deployment can be scaled by this rule, 0 if something keeps it from that",
+    "event_driven": "1 if messages wake the rule, 0 if it is only polled",
+}
+COUNTERS = {
+    "decisions": "Evaluations by the reason of their decision",
+    "scaling_actions": "Changes of replicas by direction and reason",
+}
+State = tuple[bool, Reason]
+"""How it is, and the reason that the condition in the rule's status gives for it."""
+
+
+@dataclass(slots=True)
+class RuleSeries:
+    """What is told of one rule: nothing before its first evaluation, so only who leads tells anything."""
+
+    labels: str
+    backlog_messages: int | None = None
+    backlog_timestamp_seconds: float | None = None
+    replicas: int | None = None
+    desired_replicas: int | None = None
+    min_replicas: int | None = None
+    max_replicas: int | None = None
+    scale_up_threshold_messages: int | None = None
+    scale_down_threshold_messages: int | None = None
+    backlog_known: State | None = None
+    able_to_scale: State | None = None
+    event_driven: State | None = None
+    decisions: Counter[str] = field(default_factory=Counter)
+    scaling_actions: Counter[str] = field(default_factory=Counter)
+
+    def evaluated(
+        self,
+        rule: Rule,
+        seen: Observation | None,
+        decision: Decision | None,
+        events: Finding | None,
+        wall: float,
+    ) -> None:
+        """Tell of an evaluation at `wall` (Unix time); `events`: Listening, or what else; None: not known."""
+        spec = rule.spec
+        self.min_replicas, self.max_replicas = spec.min_replicas, spec.max_replicas
+        self.scale_up_threshold_messages = spec.scale_up_threshold
+        self.scale_down_threshold_messages = spec.scale_down_threshold
+        self.event_driven = (events.reason is Reason.LISTENING, events.reason) if events else None
+        self.replicas = seen.replicas if seen else None
+        self.desired_replicas = decision.desired if decision else None
+        self.backlog_known = self.backlog_messages = None
+        backlog = seen.backlog if seen else None
+        if isinstance(backlog, Unknown):
+            self.backlog_known = False, backlog.reason
+        elif backlog:
+            self.backlog_known = True, Reason.VALID_METRIC_FOUND
+            self.backlog_messages, self.backlog_timestamp_seconds = backlog.messages, round(wall, 3)
+        if decision:
+            self.decisions[f'reason="{decision.reason}"'] += 1
+
+    def unable(self, finding: Finding | None) -> None:
+        """Tell what keeps the Deployment from being scaled by this rule, if anything does."""
+        self.able_to_scale = finding is None, finding.reason if finding else Reason.READY_FOR_NEW_SCALE
+
+    def scaled(self, before: int, after: int, reason: Reason) -> None:
+        """Tell of a change of the replicas."""
+        self.replicas = after
+        self.scaling_actions[f'direction="{"up" if after > before else "down"}",reason="{reason}"'] += 1
+
+
+def of_rule(key: RuleKey) -> RuleSeries:
+    """Make the series of a rule; the names of Kubernetes objects need no escaping."""
+    return RuleSeries(f'namespace="{key.namespace}",rule="{key.name}"')
+
+
+def write(rules: Iterable[RuleSeries], *, openmetrics: bool) -> Iterator[str]:
+    """Write all families line by line, in the text format of Prometheus or in OpenMetrics without its end."""
+    rules = list(rules)
+    for name, text in GAUGES.items():
+        yield from _head(name, "gauge", text, openmetrics=openmetrics)
+        for rule in rules:
+            value = getattr(rule, name)
+            if value is not None:
+                yield f"{PREFIX}{name}{{{rule.labels}}} {value}\n"
+    for name, text in STATES.items():
+        yield from _head(name, "gauge", text, openmetrics=openmetrics)
+        for rule in rules:
+            state: State | None = getattr(rule, name)
+            if state is not None:
+                yield f'{PREFIX}{name}{{{rule.labels},reason="{state[1]}"}} {state[0]:d}\n'
+    for name, text in COUNTERS.items():
+        family = name if openmetrics else f"{name}_total"
+        yield from _head(family, "counter", text, openmetrics=openmetrics)
+        for rule in rules:
+            for labels, count in getattr(rule, name).items():
+                yield f"{PREFIX}{name}_total{{{rule.labels},{labels}}} {count}\n"
+
+
+def _head(name: str, kind: str, text: str, *, openmetrics: bool) -> Iterator[str]:
+    yield f"# HELP {PREFIX}{name} {text}\n# TYPE {PREFIX}{name} {kind}\n"
+    unit = name.rpartition("_")[2]
+    if openmetrics and unit in ("messages", "seconds"):
+        yield f"# UNIT {PREFIX}{name} {unit}\n"
