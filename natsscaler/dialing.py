@@ -94,7 +94,7 @@ async def _dial(url: str, host: str, on_error: Callable[[Exception], Awaitable[N
                     tls_hostname=host,
                 )
             )
-    except NATS_ERRORS:
+    except BaseException:  # cancelled, too: nats-py would leave its socket open
         with suppress(*NATS_ERRORS):
             await client.close()
         raise
