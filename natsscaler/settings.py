@@ -7,7 +7,7 @@ import argparse
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from natsscaler.errors import SettingsError
@@ -37,6 +37,8 @@ class Settings:
     activity_port: int = 8082
     max_actions: int = 100
     """How many actions `/scaling-activity` gives, 1 to 10,000; they are kept in memory."""
+    activity_token: str = field(default="", repr=False)
+    """What the activity port asks for; empty: nothing. Not shown with the other settings."""
     allow_cross_namespace: bool = False
     """Let a rule scale a Deployment in another namespace than its own."""
     allow_hosts: tuple[str, ...] = ()
@@ -79,6 +81,11 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     add("--activity-port", type=_port, help="activity page and JSON (default 8082, 0: off)")
     add("--max-actions", type=_actions, help="how many actions the activity page keeps (default 100)")
     add(
+        "--activity-token",
+        help="ask for this token on the activity port; better by the environment or a file",
+    )
+    add("--activity-token-file", type=Path, help="file that has the token")
+    add(
         "--allow-cross-namespace",
         action=argparse.BooleanOptionalAction,
         help="let rules scale Deployments of other namespaces (default: no)",
@@ -102,6 +109,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     except argparse.ArgumentError as error:
         raise SettingsError(str(error)) from error
     values["namespaces"] = values.pop("namespace")
+    token_file = values.pop("activity_token_file")
+    if token_file and not values["activity_token"]:
+        values["activity_token"] = _token(token_file)
     for name in ("namespaces", "allow_hosts"):
         if values[name] is not None:
             values[name] = tuple(item for value in values[name] for item in value.split(",") if item)
@@ -131,7 +141,9 @@ def _from_environment(parser: argparse.ArgumentParser, environment: Mapping[str,
         if not value or action.dest == "help":
             continue
         if not isinstance(action, argparse.BooleanOptionalAction):
-            given += [action.option_strings[0], value.lower() if action.dest == "log_level" else value]
+            given.append(
+                f"{action.option_strings[0]}={value.lower() if action.dest == 'log_level' else value}"
+            )
         elif value.lower() in ("true", "false"):
             given.append(action.option_strings[value.lower() == "false"])
         else:
@@ -166,6 +178,16 @@ def _seconds(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration in whole seconds, such as 15s or 1m")
     minutes, seconds = found.groups(default="0")
     return 60 * int(minutes) + int(seconds)
+
+
+def _token(path: Path) -> str:
+    try:
+        token = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"--activity-token-file {path}: {error}") from error
+    if not token:
+        raise SettingsError(f"--activity-token-file {path}: the file is empty, so anybody could log in")
+    return token
 
 
 def _own_namespace() -> str:

@@ -1,13 +1,14 @@
 """Up to three HTTP ports: activity (page and API), probes, metrics. All only read; nothing takes input."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from importlib.resources import files
 from typing import Protocol
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from msgspec import Struct
 
 from natsscaler.activity import Activity
@@ -15,6 +16,7 @@ from natsscaler.metrics import Metrics
 from natsscaler.rules import RuleKey
 from natsscaler.settings import Settings
 from natsscaler.status import rfc3339
+from natsscaler.web.access import guard
 from natsscaler.web.answers import ActivityAnswer, ErrorAnswer, HealthAnswer, RuleAnswer, RulesAnswer
 from natsscaler.web.stream import Streams
 from natsscaler.web.views import Leader, detail, summary
@@ -24,7 +26,8 @@ COMPRESSED_APART_BYTES = 64 * 1024
 """A longer answer is compressed in a thread of its own, so that rings need not wait for it."""
 HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+    " connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -37,11 +40,10 @@ TYPES = {
     "html": "text/html; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
     "json": "application/json",
+    "svg": "image/svg+xml",
 }
 AT_ONCE = 50
 """Rules that are summed up before others get their turn."""
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Health(Protocol):
@@ -80,15 +82,16 @@ class Web:
         settings = self._settings
         probes = {"/healthz": _probe(self._health.live), "/readyz": _probe(self._health.ready)}
         metrics: dict[str, Handler] = {"/metrics": self._read_metrics}
-        ports = [
-            (settings.activity_port, self._activity_routes()),
-            (settings.probe_port, probes),
-            (settings.metrics_port, metrics),
+        guards = [guard(settings.activity_token)] if settings.activity_token else []
+        ports: list[tuple[int, Mapping[str, Handler], Sequence[Middleware]]] = [
+            (settings.activity_port, self._activity_routes(), guards),
+            (settings.probe_port, probes, ()),
+            (settings.metrics_port, metrics, ()),
         ]
         async with AsyncExitStack() as stack:
-            for port, handlers in ports:
+            for port, handlers, middlewares in ports:
                 if port:
-                    runner = _runner(handlers, self._streams.close)
+                    runner = _runner(handlers, middlewares, self._streams.close)
                     stack.push_async_callback(runner.cleanup)
                     await runner.setup()
                     await web.TCPSite(runner, settings.host, port).start()
@@ -145,11 +148,13 @@ class Web:
         return rfc3339(self._clock())
 
 
-def _runner(handlers: dict[str, Handler], close: Callable[[], None]) -> web.AppRunner:
+def _runner(
+    handlers: Mapping[str, Handler], middlewares: Sequence[Middleware], close: Callable[[], None]
+) -> web.AppRunner:
     async def close_streams(_app: web.Application) -> None:
         close()
 
-    app = web.Application()
+    app = web.Application(middlewares=middlewares)
     app.on_response_prepare.append(_add_headers)
     app.on_shutdown.append(close_streams)
     app.add_routes([web.get(path, handler) for path, handler in handlers.items()])

@@ -27,28 +27,40 @@ class Headline(Struct, frozen=True, kw_only=True):
 
 
 SWITCHES: Mapping[str, str] = {
-    Reason.SCALING_DISABLED: "Off: the Deployment has 0 replicas",
-    Reason.PAUSED: "Paused",
-    Reason.DRY_RUN: "Dry run",
+    Reason.SCALING_DISABLED: "Not scaling: switched off, the Deployment has 0 replicas",
+    Reason.PAUSED: "Not scaling: paused",
+    Reason.DRY_RUN: "Not scaling: dry run only",
 }
 OBSTACLES: Mapping[str, str] = {
     Reason.TARGET_NOT_FOUND: "Not scaling: no such Deployment",
     Reason.TARGET_OWNED_BY_ANOTHER: "Not scaling: another scaler owns the Deployment",
-    Reason.CROSS_NAMESPACE_NOT_ALLOWED: "Not scaling: other namespace not allowed",
-    Reason.NAMESPACE_NOT_WATCHED: "Not scaling: namespace not watched",
-    Reason.CONFLICT: "Not scaling: something else changes the replicas",
-    Reason.FORBIDDEN: "Not scaling: permission missing",
-    Reason.DENIED: "Not scaling: refused by a policy",
-    Reason.KUBERNETES_UNAVAILABLE: "Not scaling: no answer from Kubernetes",
-    Reason.CONSUMER_PAUSED: "Not scaling: consumer paused in NATS",
-    Reason.NOT_YET_READ: "Backlog not read yet",
+    Reason.CROSS_NAMESPACE_NOT_ALLOWED: "Not scaling: the Deployment's namespace is not allowed",
+    Reason.NAMESPACE_NOT_WATCHED: "Not scaling: the namespace is not watched",
+    Reason.CONFLICT: "Not scaling: something else keeps changing the replicas",
+    Reason.FORBIDDEN: "Not scaling: the operator lacks a permission",
+    Reason.DENIED: "Not scaling: a policy of the cluster refuses it",
+    Reason.KUBERNETES_UNAVAILABLE: "Not scaling: Kubernetes does not answer",
+    Reason.CONSUMER_PAUSED: "Not scaling: the consumer is paused in NATS",
+    Reason.NOT_YET_READ: "Not scaling: the backlog has not been read yet",
+    Reason.MONITORING_UNREACHABLE: "Not scaling: NATS cannot be reached",
+    Reason.MONITORING_TIMEOUT: "Not scaling: NATS does not answer",
+    Reason.ADDRESS_NOT_ALLOWED: "Not scaling: the address of NATS is not allowed",
+    Reason.JETSTREAM_DISABLED: "Not scaling: JetStream is off in NATS",
+    Reason.ACCOUNT_NOT_FOUND: "Not scaling: no such NATS account",
+    Reason.STREAM_NOT_FOUND: "Not scaling: no stream has the subject",
+    Reason.CONSUMER_NOT_FOUND: "Not scaling: no consumer takes the subject",
+    Reason.CONSUMER_GONE: "Not scaling: the consumer is gone",
+    Reason.AMBIGUOUS_CONSUMER: "Not scaling: several consumers match, name one",
+    Reason.AMBIGUOUS_ACCOUNT: "Not scaling: several accounts match, name one",
+    Reason.LEADER_UNCLEAR: "Not scaling: the consumer's leader in NATS is unclear",
 }
+"""What else keeps the backlog from being known is summed up as UNKNOWN."""
 NOT_YET = "The operator has not evaluated this rule yet"
-UNKNOWN = "Not scaling: backlog not known"
+UNKNOWN = "Not scaling: the backlog is not known"
 DECISIONS: Mapping[str, tuple[State, str]] = {
     Reason.WITHIN_THRESHOLDS: (State.OK, "Steady: backlog within the thresholds"),
     Reason.AT_MIN_REPLICAS: (State.OK, "Steady: at minReplicas"),
-    Reason.AT_MAX_REPLICAS: (State.ATTENTION, "At maxReplicas, more are wanted"),
+    Reason.AT_MAX_REPLICAS: (State.ATTENTION, "At maxReplicas: more are wanted, none are allowed"),
     Reason.BACKLOG_ABOVE_THRESHOLD: (State.OK, "Scaling up"),
     Reason.BACKLOG_BELOW_THRESHOLD: (State.OK, "Scaling down"),
     Reason.FEWER_REPLICAS_SUFFICE: (State.OK, "Scaling down"),
@@ -81,7 +93,8 @@ def headline(key: RuleKey, rule: Rule | None, status: RuleStatus) -> Headline:
     if last is None:
         return Headline(state=State.WAITING, title="Not looked at yet", text=NOT_YET)
     state, title = DECISIONS.get(last.reason, (State.BLOCKED, UNKNOWN))
-    return Headline(state=state, title=title, text=last.message)
+    more = mend(Reason.TOO_MANY_REPLICAS, rule) if last.reason == Reason.AT_MAX_REPLICAS else None
+    return Headline(state=state, title=title, text=last.message, mend=more)
 
 
 def retell(key: RuleKey, rule: Rule | None, status: RuleStatus) -> tuple[Step, ...]:

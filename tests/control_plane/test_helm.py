@@ -61,7 +61,7 @@ EVERYTHING: Object = {
         "leaderElection": {"leaseDuration": "30s", "renewDeadline": "20s"},
         "metrics": {"port": 9090},
         "healthProbe": {"port": 9091},
-        "activityServer": {"port": 9092, "maxActions": 500},
+        "activityServer": {"port": 9092, "maxActions": 500, "existingSecret": "page"},
     },
     "nats": {"existingSecret": "nats"},
     "extraEnv": [
@@ -324,6 +324,13 @@ def test_the_nats_url_can_come_from_a_secret(helm: Helm) -> None:
     manager = container(template(helm, {"nats": {"existingSecret": "nats", "existingSecretKey": "where"}}))
     source = {"secretKeyRef": {"name": "nats", "key": "where"}}
     assert {"name": "NATS_URL", "valueFrom": source} in manager["env"]
+
+
+def test_the_token_of_the_page_comes_from_a_secret(helm: Helm) -> None:
+    page = {"existingSecret": "page", "existingSecretKey": "word"}
+    manager = container(template(helm, {"operator": {"activityServer": page}}))
+    source = {"secretKeyRef": {"name": "page", "key": "word"}}
+    assert {"name": "NATSSCALER_ACTIVITY_TOKEN", "valueFrom": source} in manager["env"]
 
 
 def test_a_namespaced_release_has_no_cluster_wide_permissions(helm: Helm) -> None:

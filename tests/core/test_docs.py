@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 OTHER_FLAGS = {
     *("--namespace", "--help", "--keep-running"),
     *("--bursts", "--minutes", "--containers"),
+    "--activity-token-file",
     *("--set", "--take-ownership", "--force-conflicts"),
 }
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
