@@ -1,5 +1,9 @@
-"""The command line: `natsscaler run`, `natsscaler demo`, `natsscaler version`."""
+"""The command line: `natsscaler run`, `explain`, `check`, `demo`, `version`."""
 
+import logging
+import os
+import pathlib
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -7,13 +11,20 @@ import uvloop
 
 from natsscaler import __version__
 from natsscaler.errors import SettingsError
+from natsscaler.inquiry import Terminal, inquire
 from natsscaler.logs import configure_logging
+from natsscaler.options import Options, parse_check, parse_explain
 from natsscaler.process import run
 from natsscaler.settings import parse
 
-USAGE = """usage: natsscaler COMMAND [--help]
+PROGRAM = "natsscaler"
+PLUGIN = "kubectl-natsscaler"
+"""By this name kubectl finds it on PATH, as `kubectl natsscaler`."""
+USAGE = """usage: {program} COMMAND [--help]
 
   run      watch ScalingRules and scale their Deployments
+  explain  tell why a rule scales, or does not, and what to do about it
+  check    look at the whole installation: CRD, permissions, NATS, every rule
   demo     see it work: a real nats-server, an embedded Kubernetes API, a burst
   version  print the version
 """
@@ -21,34 +32,63 @@ USAGE = """usage: natsscaler COMMAND [--help]
 
 def main() -> None:
     """Run the command line."""
-    sys.exit(_main(sys.argv[1:]))
+    plugin = pathlib.Path(sys.argv[0]).name == PLUGIN
+    sys.exit(_main("kubectl natsscaler" if plugin else PROGRAM, sys.argv[1:]))
 
 
-def _main(arguments: Sequence[str]) -> int:
+def _main(program: str, arguments: Sequence[str]) -> int:
     command, *rest = arguments or [""]
+    if command not in COMMANDS:
+        asked = command in ("-h", "--help", "help")
+        print(USAGE.format(program=program), end="", file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
     try:
-        if command == "run":
-            settings = parse(rest)
-            configure_logging(settings.log_level)
-            return uvloop.run(run(settings))
-        if command == "demo":
-            return _demo(rest)
+        return COMMANDS[command](program, rest)
     except SettingsError as error:
-        print(f"natsscaler {command}: {error}", file=sys.stderr)
+        print(f"{program} {command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    if command == "version":
-        print(__version__)
-        return 0
-    print(USAGE, end="", file=sys.stdout if command in ("-h", "--help", "help") else sys.stderr)
-    return 0 if command in ("-h", "--help", "help") else 2
 
 
-def _demo(arguments: Sequence[str]) -> int:
+def _run(_: str, arguments: Sequence[str]) -> int:
+    settings = parse(arguments)
+    configure_logging(settings.log_level)
+    return uvloop.run(run(settings))
+
+
+def _explain(program: str, arguments: Sequence[str]) -> int:
+    return _inquire(f"{program} explain", parse_explain(program, arguments))
+
+
+def _check(program: str, arguments: Sequence[str]) -> int:
+    return _inquire(f"{program} check", parse_check(program, arguments))
+
+
+def _inquire(command: str, options: Options) -> int:
+    logging.disable(logging.WARNING)  # the answer says what is to be said
+    people = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if people else None
+    terminal = Terminal(colour=people and "NO_COLOR" not in os.environ, width=width)
+    answer = uvloop.run(inquire(options, terminal))
+    if answer.failure:
+        print(f"{command}: {answer.failure}", file=sys.stderr)
+    print(answer.told, end="")
+    return answer.status
+
+
+def _version(_: str, __: Sequence[str]) -> int:
+    print(__version__)
+    return 0
+
+
+def _demo(_: str, arguments: Sequence[str]) -> int:
     try:
         from natsscaler.demo.command import demo  # noqa: PLC0415 - needs the extra `demo`
     except ModuleNotFoundError as error:
         message = f"{error.name} is missing: install the extra 'demo' (pip install 'natsscaler[demo]')"
         raise SettingsError(message) from error
     return demo(arguments)
+
+
+COMMANDS = {"run": _run, "explain": _explain, "check": _check, "demo": _demo, "version": _version}

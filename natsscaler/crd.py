@@ -5,6 +5,7 @@ in a few points, which are bridged here: references are resolved, and optional f
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -105,6 +106,27 @@ def crd() -> dict[str, Any]:
             ],
         },
     }
+
+
+def differences(served: Mapping[str, Any]) -> list[str]:
+    """Name what differs in the schema of a CRD that is served, by the paths of fields; sorted."""
+    versions = {version["name"]: version for version in served["spec"]["versions"]}
+    if VERSION not in versions:
+        return [f"no version {VERSION}"]
+    (ours,) = crd()["spec"]["versions"]
+    return _differences(ours["schema"]["openAPIV3Schema"], versions[VERSION]["schema"]["openAPIV3Schema"], "")
+
+
+def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], path: str) -> list[str]:
+    ours, theirs = dict(ours), dict(theirs)
+    mine, other = ours.pop("properties", {}), theirs.pop("properties", {})
+    found = [f"it lacks {path}{name}" for name in mine.keys() - other.keys()]
+    found += [f"{path}{name} is unknown here" for name in other.keys() - mine.keys()]
+    for name in mine.keys() & other.keys():
+        found += _differences(mine[name], other[name], f"{path}{name}.")
+    if ours != theirs:
+        found.append(f"{path.removesuffix('.') or 'the schema'} is defined differently")
+    return sorted(found)
 
 
 def structural(struct: type) -> dict[str, Any]:

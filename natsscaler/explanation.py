@@ -53,7 +53,7 @@ class State(StrEnum):
     """Something is wrong: the rule cannot do its work until it is mended."""
 
 
-class Step(Struct, frozen=True, omit_defaults=True):
+class Step(Struct, frozen=True):
     """One step of the way from a rule to its replicas."""
 
     title: str

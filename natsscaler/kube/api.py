@@ -31,21 +31,32 @@ NETWORK_FAILURES = (aiohttp.ClientError, TimeoutError, OSError, ConfigException)
 """What can go wrong on the way to the API server; ConfigException: the service account's token file."""
 
 
-async def connect(kubeconfig: Path | None, in_cluster: bool) -> client.ApiClient:
+async def connect(kubeconfig: Path | None, in_cluster: bool, context: str | None = None) -> client.ApiClient:
     """Make a client of the API: the kubeconfig given, else the pod's service account, else the default one.
 
-    Raises SettingsError.
+    `context`: of the kubeconfig, instead of its current one. Raises SettingsError.
     """
     try:
-        if kubeconfig is None and in_cluster:
+        if kubeconfig is None and context is None and in_cluster:
             settings = client.Configuration()
             config.load_incluster_config(settings)  # type: ignore[no-untyped-call]
             return client.ApiClient(settings)
         path = str(kubeconfig) if kubeconfig else None
-        made: client.ApiClient = await config.new_client_from_config(path)  # type: ignore[no-untyped-call]
+        made: client.ApiClient = await config.new_client_from_config(path, context)  # type: ignore[no-untyped-call]
     except (ConfigException, OSError, TypeError, yaml.YAMLError) as error:
-        raise SettingsError(f"--kubeconfig: {excerpt(str(error))}") from error
+        raise SettingsError(f"--kubeconfig (or $KUBECONFIG): {excerpt(str(error))}") from error
     return made
+
+
+def namespace_of(kubeconfig: Path | None, context: str | None) -> str | None:
+    """Return the namespace that a context of the kubeconfig is set to, if it is set to one."""
+    path = str(kubeconfig) if kubeconfig else None
+    try:
+        contexts, current = config.list_kube_config_contexts(path)  # type: ignore[no-untyped-call]
+    except (ConfigException, OSError, TypeError, yaml.YAMLError):
+        return None  # connecting says what is wrong with it
+    named = context or current["name"]
+    return next((one["context"].get("namespace") for one in contexts if one["name"] == named), None)
 
 
 @contextlib.asynccontextmanager

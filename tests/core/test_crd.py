@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from natsscaler.consumers import Match
-from natsscaler.crd import crd
+from natsscaler.crd import crd, differences
 from natsscaler.errors import InvalidRule
 from natsscaler.rules import BacklogMode, EventSource, RuleSpec, parse
 from natsscaler.status import RuleStatus
@@ -337,3 +337,21 @@ def test_the_api_server_admits_the_sample() -> None:
     assert admits(SPEC, RIGHT)
     assert admits(ROOT, {"spec": SAMPLE_SPEC})
     assert not admits(ROOT, {})
+
+
+def test_a_crd_of_another_version_is_told_field_by_field() -> None:
+    served: Any = json.loads(json.dumps(crd()))
+    assert differences(served) == []
+    properties = served["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"][
+        "properties"
+    ]
+    del properties["dryRun"]
+    properties["newer"] = {"type": "string"}
+    properties["minReplicas"]["minimum"] = 0
+    assert differences(served) == [
+        "it lacks spec.dryRun",
+        "spec.minReplicas is defined differently",
+        "spec.newer is unknown here",
+    ]
+    served["spec"]["versions"][0]["name"] = "v2"
+    assert differences(served) == ["no version v1"]

@@ -74,6 +74,8 @@ def test_installed_command_runs_outside_the_checkout(installed: pathlib.Path) ->
 
     assert natsscaler("version").strip() == __version__
     assert "--kubeconfig" in natsscaler("run", "--help")
+    plugin = subprocess.check_output([installed / "kubectl-natsscaler", "explain", "--help"], text=True)
+    assert plugin.startswith("usage: kubectl natsscaler explain")
     where = "import natsscaler; print(natsscaler.__file__)"
     imported = subprocess.check_output([installed / "python", "-c", where], text=True)
     assert imported.startswith(str(installed.parent))

@@ -1,0 +1,137 @@
+"""Looks at a whole installation, for `natsscaler check`: CRD, permissions, operator, NATS and every rule."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+
+from natsscaler.consumers import Unknown, listed
+from natsscaler.crd import differences
+from natsscaler.errors import KubernetesError, Reason
+from natsscaler.explaining import UNREACHED, Body, Explainer, World, key_of
+from natsscaler.explanation import State, Step, mend
+from natsscaler.kube.looking import Looking
+from natsscaler.lastword import from_outside, led
+from natsscaler.options import Options
+from natsscaler.permissions import ACTING, LEADING
+from natsscaler.rules import Rule
+
+AT_ONCE = 16
+"""Rules that are explained at the same time."""
+
+
+async def check(options: Options, looking: Looking, explainer: Explainer) -> dict[str, Sequence[Step]]:
+    """Look at everything; the last step of each section that has rules sums up. Raises KubernetesError."""
+    crd = await _crd(looking)
+    bodies = await explainer.rules(options.namespace or "default")
+    if options.namespace:
+        bodies = [body for body in bodies if body["metadata"]["namespace"] == options.namespace]
+    world = await explainer.look_around(bodies, options.namespace or "")
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def one(body: Body) -> Step:
+        async with limit:
+            return _summary(body, await explainer.explain(body, world))
+
+    rules = await asyncio.gather(*(one(body) for body in sorted(bodies, key=key_of)))
+    return {
+        "Installation": [crd, await _permissions(options, looking), _operator(options, world)],
+        "NATS": await _servers(options, explainer, world.rules),
+        "Rules": [*rules, _total(rules)],
+    }
+
+
+async def _crd(looking: Looking) -> Step:
+    install = "kubectl apply --server-side -k config/crd, or helm upgrade, of this version"
+    try:
+        found = await looking.crd()
+    except KubernetesError as error:
+        if error.reason is not Reason.FORBIDDEN:
+            raise
+        text = "Whether it is of this version cannot be seen: you may not get customresourcedefinitions"
+        return Step(
+            "CRD", text, State.ATTENTION, "Ask an administrator of the cluster to run natsscaler check"
+        )
+    if found is None:
+        return Step("CRD", "It is not installed, so there can be no rules", State.BLOCKED, install)
+    other = differences(found)
+    if other:
+        return Step("CRD", f"It is of another version: {listed(other)}", State.BLOCKED, install)
+    return Step("CRD", "It is of this version")
+
+
+async def _permissions(options: Options, looking: Looking) -> Step:
+    account = None if options.in_cluster else options.operator
+    who = "The operator" if account is None else f"ServiceAccount {account}"
+    where = f"in namespace {options.namespace}" if options.namespace else "in all namespaces"
+    wanted = [(one, options.namespace or "") for one in ACTING]
+    wanted += [(one, options.operator.namespace) for one in LEADING]
+    try:
+        granted = await asyncio.gather(*(looking.may(one, namespace, account) for one, namespace in wanted))
+    except KubernetesError as error:
+        text = f"What {who} is permitted cannot be asked: {error.message}"
+        inside = f"kubectl exec -n {options.operator.namespace} deployment/{options.operator.name}"
+        return Step("Permissions", text, State.ATTENTION, f"{inside} -- natsscaler check")
+    lacking = [str(one) for (one, _), may in zip(wanted, granted, strict=True) if not may]
+    if not lacking:
+        return Step("Permissions", f"{who} has all that it needs {where}")
+    return Step(
+        "Permissions",
+        f"{who} lacks {where}: {', '.join(lacking)}",
+        State.BLOCKED,
+        "kubectl apply --server-side -k config/rbac, or helm upgrade. If it runs as another ServiceAccount,"
+        " add --operator NAMESPACE/SERVICEACCOUNT; if it watches one namespace only, add --namespace",
+    )
+
+
+def _operator(options: Options, world: World) -> Step:
+    problem, namespace = led(world.lease, time.time()), options.operator.namespace
+    see = f"kubectl get pods -n {namespace}"
+    if problem:
+        return Step("Operator", problem, State.BLOCKED, see)
+    if world.lease is None:
+        text = f"Who leads cannot be seen: no Lease in namespace {namespace}, or you may not get leases there"
+        return Step(
+            "Operator", text, State.ATTENTION, f"If it runs in another namespace, add --operator; {see}"
+        )
+    return Step("Operator", f"{world.lease.holder} leads")
+
+
+async def _servers(options: Options, explainer: Explainer, rules: Iterable[Rule]) -> list[Step]:
+    by_url: dict[str, list[Rule]] = {}
+    for rule in rules:
+        by_url.setdefault(rule.spec.nats_monitoring_url, []).append(rule)
+    steps = []
+    for url, of_it in sorted(by_url.items()):
+        found = await explainer.read(url)
+        number = _count(len(of_it), "rule")
+        if not isinstance(found, Unknown):
+            names = ", ".join(sorted(found.view.nodes))
+            steps.append(Step(url, f"{names} answered, for {number}"))
+            continue
+        step = Step(url, f"{found.message}, for {number}", State.BLOCKED, mend(found.reason, of_it[0]))
+        outside = found.reason in UNREACHED and not options.in_cluster
+        steps.append(from_outside(step, url, options.operator, "check") if outside else step)
+    return steps
+
+
+def _summary(body: Body, steps: Sequence[Step]) -> Step:
+    """Say in one line how a rule is: what happens, or what keeps it from happening."""
+    outcome = steps[-1]
+    cause = next(
+        (step for step in steps if step.state is outcome.state and step.state is not State.OK), outcome
+    )
+    told = (
+        outcome.text if cause is outcome or outcome.state is State.WAITING else f"{cause.title}: {cause.text}"
+    )
+    return Step(str(key_of(body)), told, outcome.state, cause.mend)
+
+
+def _total(rules: Sequence[Step]) -> Step:
+    wrong = sum(step.state is State.BLOCKED for step in rules)
+    if not rules:
+        return Step("Sum", "There are no rules that you can see")
+    return Step("Sum", f"{_count(len(rules), 'rule')}, {wrong or 'none'} of them in trouble")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

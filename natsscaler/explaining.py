@@ -1,0 +1,228 @@
+"""Explains rules: what the operator would decide now, by its own functions, read from where the command runs.
+
+The history is what the rule's status keeps. Whether events reach the operator only the operator can know, so
+that is its last word.
+"""
+
+import asyncio
+import difflib
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec.structs import replace
+
+from natsscaler.backlog import Backlog, Told, in_doubt, measure
+from natsscaler.conditions import LATE, Facts
+from natsscaler.consumers import Unknown
+from natsscaler.decision import Decision, Observation, decide
+from natsscaler.errors import Finding, InvalidRule, KubernetesError, MonitoringError, Reason
+from natsscaler.explanation import State, Step, explain, explain_invalid
+from natsscaler.kube.looking import Looking
+from natsscaler.lastword import Lease, at_work, from_outside, last_word, remembered
+from natsscaler.lease import NAME as LEASE
+from natsscaler.metrics import Metrics
+from natsscaler.monitoring import Monitoring
+from natsscaler.network import AllowList
+from natsscaler.options import Options
+from natsscaler.ownership import missing, obstacle
+from natsscaler.reactor.leaders import ask_leaders
+from natsscaler.reactor.state import DOUBT_SECONDS, RuleState
+from natsscaler.rules import Rule, RuleKey, Target, parse
+from natsscaler.series import RuleSeries
+from natsscaler.signals import Connection
+from natsscaler.status import RuleStatus, read_back
+from natsscaler.view import Reading
+
+Body = Mapping[str, Any]
+
+CONNECT_SECONDS = 5.0
+"""How long a connection to NATS is waited for, where one is needed."""
+UNREACHED = (Reason.MONITORING_UNREACHABLE, Reason.MONITORING_TIMEOUT)
+
+
+class NoSuchRule(Exception):
+    """There is no such rule; the message names those that are called nearly so."""
+
+
+@dataclass(kw_only=True)
+class World:
+    """What rules share, as far as the caller may see it."""
+
+    rules: list[Rule]
+    """Without those that cannot be used: they scale nothing."""
+    replicas: dict[Target, int]
+    autoscalers: dict[Target, str] = field(default_factory=dict)
+    lease: Lease | None = None
+    unseen: list[str] = field(default_factory=list)
+    """What could not be seen, and why."""
+
+
+def key_of(body: Body) -> RuleKey:
+    """Name a ScalingRule as the Kubernetes API gives it."""
+    return RuleKey(body["metadata"]["namespace"], body["metadata"]["name"])
+
+
+def find(key: RuleKey, bodies: Iterable[Body]) -> Body:
+    """Find a rule by its name. Raises NoSuchRule."""
+    known = {key_of(body): body for body in bodies}
+    if key in known:
+        return known[key]
+    near = [str(one) for one in known if one.name == key.name]
+    near += difflib.get_close_matches(str(key), map(str, known), cutoff=0.5)
+    near += [str(one) for one in known if one.namespace == key.namespace]
+    hint = ", ".join(list(dict.fromkeys(near))[:5]) or "none that you can see"
+    raise NoSuchRule(f"there is no ScalingRule {key}; these exist: {hint}")
+
+
+class Explainer:
+    """Explains rules, by one read of each NATS server."""
+
+    def __init__(self, options: Options, looking: Looking, monitoring: Monitoring, allow: AllowList) -> None:
+        self._options = options
+        self._looking = looking
+        self._monitoring = monitoring
+        self._allow = allow
+        self._reads: dict[str, asyncio.Task[Reading | Unknown]] = {}
+
+    async def rules(self, namespace: str) -> list[Body]:
+        """List all rules, or where that is forbidden those of one namespace. Raises KubernetesError."""
+        try:
+            return await self._looking.rules()
+        except KubernetesError as error:
+            if error.reason is not Reason.FORBIDDEN:
+                raise
+            return await self._looking.rules(namespace)
+
+    async def look_around(self, bodies: Iterable[Body], namespace: str = "", deployment: str = "") -> World:
+        """Look at what rules are about. Raises KubernetesError if Deployments cannot be seen."""
+        world = World(rules=[], replicas=await self._looking.replicas(namespace, deployment))
+        for body in bodies:
+            try:
+                world.rules.append(parse(body))
+            except InvalidRule:
+                continue
+        try:
+            world.autoscalers = await self._looking.autoscalers(namespace)
+        except KubernetesError as error:
+            world.unseen.append(f"Whether a HorizontalPodAutoscaler scales it too: {error.message}")
+        try:
+            world.lease = await self._looking.lease(self._options.operator.namespace, LEASE)
+        except KubernetesError:
+            world.lease = None  # then only the status tells of the operator
+        return world
+
+    async def read(self, url: str) -> Reading | Unknown:
+        """Read a monitoring endpoint, once."""
+        if url not in self._reads:
+            self._reads[url] = asyncio.create_task(self._read(url), name=f"read {url}")
+        return await self._reads[url]
+
+    async def explain(self, body: Body, world: World) -> tuple[Step, ...]:
+        """Tell step by step what is true of a rule now; the last step says what happens."""
+        status = read_back(body.get("status"))
+        try:
+            rule = parse(body)
+        except InvalidRule as error:
+            return explain_invalid(Finding(error.reason, error.message), key_of(body))
+        if self._options.monitoring_url:
+            rule = replace(rule, spec=replace(rule.spec, nats_monitoring_url=self._options.monitoring_url))
+        facts = await self._facts(rule, status, world)
+        *steps, outcome = explain(facts)
+        operator = self._options.operator
+        unknown = facts.seen.backlog if facts.seen else None
+        if isinstance(unknown, Unknown) and unknown.reason in UNREACHED and not self._options.in_cluster:
+            url, command = rule.spec.nats_monitoring_url, f"explain {rule.key}"
+            steps = [
+                from_outside(one, url, operator, command) if one.title == "NATS" else one for one in steps
+            ]
+        steps += [Step("Not seen", text, State.ATTENTION) for text in world.unseen]
+        said = at_work(rule, status, world.lease, here=outcome.state, operator=operator, now=facts.now)
+        if said.state is State.BLOCKED and outcome.state is not State.BLOCKED:
+            text = f"This is what would happen, but the operator does not act: {outcome.text}"
+            outcome = replace(outcome, text=text, state=State.BLOCKED)
+        return (*steps, said, outcome)
+
+    async def _facts(self, rule: Rule, status: RuleStatus, world: World) -> Facts:
+        unable = _unable(rule, status, world)
+        seen: Observation | None = None
+        decision: Decision | None = None
+        now, wall = time.monotonic(), time.time()
+        if unable is None:
+            state, replicas = RuleState(rule, status, RuleSeries("")), world.replicas[rule.target]
+            history = state.observe(replicas, now, wall)
+            found = await self.read(rule.spec.nats_monitoring_url)
+            backlog = found if isinstance(found, Unknown) else await self._measure(state, found)
+            seen = Observation(backlog, replicas)
+            decision = decide(rule, seen, history, now)
+        next_change = None
+        if decision and decision.next_change:
+            next_change = remembered(status, decision, wall) or wall + decision.next_change - now
+        ready = status.condition("Ready")
+        return Facts(
+            rule=rule,
+            seen=seen,
+            decision=decision,
+            unable=unable,
+            events=last_word(status, "EventDriven"),
+            late=ready is not None and ready.message == LATE,
+            next_change=next_change,
+            now=wall,
+        )
+
+    async def _read(self, url: str) -> Reading | Unknown:
+        try:
+            return await self._monitoring.read(url)
+        except MonitoringError as error:
+            return Unknown(error.reason, error.message)
+
+    async def _measure(self, state: RuleState, reading: Reading) -> Backlog | Unknown:
+        """Count as the operator does: what was counted before and is missing is looked for once more."""
+        told = await self._ask_leaders(state, reading)
+        backlog = state.believe(measure(state.rule, reading.view, state.source, told))
+        if not state.proposed:
+            return backlog
+        await asyncio.sleep(DOUBT_SECONDS[0])
+        again = await self._read(state.rule.spec.nats_monitoring_url)
+        if isinstance(again, Unknown):
+            return again
+        return state.believe(measure(state.rule, again.view, state.source, told))
+
+    async def _ask_leaders(self, state: RuleState, reading: Reading) -> Told:
+        """Ask consumers' leaders over NATS where the monitoring endpoint does not lead to them."""
+        rule = state.rule
+        if not in_doubt(rule, reading.view):
+            return {}
+        answered = asyncio.Event()
+
+        async def advised(_: Connection, __: object) -> None:
+            answered.set()
+
+        url = (rule.spec.nats.url if rule.spec.nats else None) or self._options.nats_url or reading.nats_url
+        state.connection = connection = Connection(url, self._allow, Metrics(), advised, advisories=False)
+        task = asyncio.create_task(connection.run(), name="NATS connection")
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await answered.wait()
+            return (await ask_leaders([state], reading)).get(rule.key, {})
+        except TimeoutError:
+            return {}
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def _unable(rule: Rule, status: RuleStatus, world: World) -> Finding | None:
+    """Say what keeps the Deployment from being scaled; what depends on its flags the operator has said."""
+    said = last_word(status, "AbleToScale")
+    if said and said.reason is Reason.NAMESPACE_NOT_WATCHED:
+        return said
+    unable = obstacle(
+        rule,
+        [one for one in world.rules if one.target == rule.target],
+        world.autoscalers.get(rule.target),
+        allow_cross_namespace=said is not None and said.reason is not Reason.CROSS_NAMESPACE_NOT_ALLOWED,
+        namespaces=(),
+    )
+    return unable or (None if rule.target in world.replicas else missing(rule))

@@ -1,0 +1,76 @@
+"""One run of `natsscaler explain` or `check`: builds the parts, looks, and returns what to print."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import httpx
+
+from natsscaler import __version__
+from natsscaler.checking import check
+from natsscaler.errors import KubernetesError
+from natsscaler.explaining import Explainer, NoSuchRule, find
+from natsscaler.explanation import State, Step
+from natsscaler.kube import connect
+from natsscaler.kube.api import namespace_of
+from natsscaler.kube.looking import Looking
+from natsscaler.monitoring import Monitoring
+from natsscaler.network import AllowList
+from natsscaler.options import Options, split
+from natsscaler.rendering import Sections, document, text, worst
+from natsscaler.rules import RuleKey
+
+
+class Terminal(NamedTuple):
+    """How to write for whoever reads."""
+
+    colour: bool
+    width: int | None
+    """None: no terminal, so lines of any length."""
+
+
+class Answer(NamedTuple):
+    """What a command says."""
+
+    status: int
+    """Exit status: 0 all is as it should be, 1 something is wrong."""
+    told: str
+    failure: str = ""
+    """Why nothing could be told; for stderr."""
+
+
+async def inquire(options: Options, terminal: Terminal) -> Answer:
+    """Explain the rule that the options name, or without one check everything. Raises SettingsError."""
+    key = _key(options) if options.rule else None
+    async with await connect(options.kubeconfig, options.in_cluster, options.context) as api:
+        api.user_agent = f"natsscaler/{__version__}"
+        server = httpx.URL(api.configuration.host)
+        port = server.port or (443 if server.scheme == "https" else 80)
+        allow = AllowList(options.allow_hosts, in_cluster=options.in_cluster, api_server=(server.host, port))
+        monitoring, looking = Monitoring(allow), Looking(api)
+        explainer = Explainer(options, looking, monitoring, allow)
+        try:
+            sections: Sections
+            if key:
+                sections = {f"ScalingRule {key}": await _explain(key, explainer)}
+            else:
+                sections = await check(options, looking, explainer)
+        except (KubernetesError, NoSuchRule) as error:
+            return Answer(1, "", str(error))
+        finally:
+            await monitoring.close()
+    told = document(sections) if options.output == "json" else text(sections, **terminal._asdict())
+    return Answer(int(worst(sections) is State.BLOCKED), told)
+
+
+def _key(options: Options) -> RuleKey:
+    namespace, name = split(options.rule, options.namespace)
+    return RuleKey(namespace or namespace_of(options.kubeconfig, options.context) or "default", name)
+
+
+async def _explain(key: RuleKey, explainer: Explainer) -> Sequence[Step]:
+    bodies = await explainer.rules(key.namespace)
+    body = find(key, bodies)
+    spec = body.get("spec") or {}
+    namespace, deployment = spec.get("namespace") or key.namespace, spec.get("deploymentName") or ""
+    world = await explainer.look_around(bodies, namespace, deployment)
+    return await explainer.explain(body, world)

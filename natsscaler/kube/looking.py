@@ -1,0 +1,141 @@
+"""Reads once what the operator watches, with whatever rights the caller has: for `explain` and `check`.
+
+Only what the operator may read too is asked for, so that both commands run in its pod as well; and nothing is
+ever written, but for access reviews, which the API server answers and does not keep.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import msgspec
+from kubernetes.aio import client
+from kubernetes.aio.client.exceptions import ApiException
+
+from natsscaler.errors import KubernetesError, Reason, excerpt
+from natsscaler.kube.api import FORBIDDEN, HTTP_OK, LIST_SECONDS, NOT_FOUND, refusal, request
+from natsscaler.kube.objects import Autoscaler, Deployment, Page, Position, Status
+from natsscaler.kube.watch import PAGE_SIZE, ListCall
+from natsscaler.lastword import Lease
+from natsscaler.permissions import Permission
+from natsscaler.rules import GROUP, PLURAL, VERSION, Target
+
+
+class Looking:
+    """Reads of the Kubernetes API. All raise KubernetesError; namespace "" stands for all of them."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._apps = client.AppsV1Api(api)
+        self._scaling = client.AutoscalingV2Api(api)
+        self._custom = client.CustomObjectsApi(api)
+        self._leases = client.CoordinationV1Api(api)
+        self._extensions = client.ApiextensionsV1Api(api)
+        self._authorization = client.AuthorizationV1Api(api)
+
+    async def rules(self, namespace: str = "") -> list[Mapping[str, Any]]:
+        """List ScalingRules, as they are."""
+        one = self._custom.list_namespaced_custom_object_without_preload_content
+        every = self._custom.list_cluster_custom_object_without_preload_content
+        where = (GROUP, VERSION, namespace, PLURAL) if namespace else (GROUP, VERSION, PLURAL)
+        items = self._list(PLURAL, namespace, one if namespace else every, *where)
+        return [msgspec.json.decode(item) async for item in items]
+
+    async def replicas(self, namespace: str = "", name: str = "") -> dict[Target, int]:
+        """List the replicas that Deployments ask for; `name`: of this one only."""
+        one = self._apps.list_namespaced_deployment_without_preload_content
+        every = self._apps.list_deployment_for_all_namespaces_without_preload_content
+        where = (namespace,) if namespace else ()
+        query = {"field_selector": f"metadata.name={name}"} if name else {}
+        items = self._list("deployments", namespace, one if namespace else every, *where, **query)
+        found = [msgspec.json.decode(item, type=Deployment) async for item in items]
+        return {one.affected: one.spec.replicas for one in found}
+
+    async def autoscalers(self, namespace: str = "") -> dict[Target, str]:
+        """List the Deployments that a HorizontalPodAutoscaler scales, with its name."""
+        one = self._scaling.list_namespaced_horizontal_pod_autoscaler_without_preload_content
+        every = self._scaling.list_horizontal_pod_autoscaler_for_all_namespaces_without_preload_content
+        where = (namespace,) if namespace else ()
+        items = self._list("horizontalpodautoscalers", namespace, one if namespace else every, *where)
+        found = [msgspec.json.decode(item, type=Autoscaler) async for item in items]
+        return {
+            one.affected: one.metadata.name for one in found if one.spec.scale_target_ref.kind == "Deployment"
+        }
+
+    async def lease(self, namespace: str, name: str) -> Lease | None:
+        """Read who leads; None: there is no such Lease."""
+        async with request("get", "leases"):
+            try:
+                lease = await self._leases.read_namespaced_lease(name, namespace)
+            except ApiException as error:
+                if error.status == NOT_FOUND:
+                    return None
+                raise
+        spec = lease.spec or client.V1LeaseSpec()
+        renewed = spec.renew_time.timestamp() if spec.renew_time else 0.0
+        return Lease(spec.holder_identity or "", renewed, spec.lease_duration_seconds or 0)
+
+    async def crd(self) -> Mapping[str, Any] | None:
+        """Read the CustomResourceDefinition of ScalingRules; None: there is none."""
+        read = self._extensions.read_custom_resource_definition_without_preload_content
+        async with request("get", "customresourcedefinitions"):
+            async with await read(f"{PLURAL}.{GROUP}") as response:
+                body = await response.read()
+            if response.status == NOT_FOUND:
+                return None
+            if response.status != HTTP_OK:
+                raise _refused("get", "customresourcedefinitions", "", response.status, body)
+            found: Mapping[str, Any] = msgspec.json.decode(body)
+        return found
+
+    async def may(self, permission: Permission, namespace: str, account: Target | None) -> bool:
+        """Ask whether a ServiceAccount, or without one the caller, is permitted something."""
+        resource, _, subresource = permission.resource.partition("/")
+        attributes = {
+            "group": permission.group,
+            "resource": resource,
+            "subresource": subresource,
+            "verb": permission.verb,
+            "namespace": namespace,
+        }
+        review: Any = {"spec": {"resourceAttributes": attributes}}
+        what = "subjectaccessreviews"
+        refused = {FORBIDDEN: KubernetesError(Reason.FORBIDDEN, f"you may not create {what}")}
+        async with request("create", what, refused):
+            answer: Any
+            if account is None:
+                answer = await self._authorization.create_self_subject_access_review(review)
+            else:
+                groups = ("serviceaccounts", f"serviceaccounts:{account.namespace}", "authenticated")
+                review["spec"]["user"] = f"system:serviceaccount:{account.namespace}:{account.name}"
+                review["spec"]["groups"] = [f"system:{group}" for group in groups]
+                answer = await self._authorization.create_subject_access_review(review)
+        return bool(answer.status.allowed)
+
+    async def _list(
+        self, what: str, namespace: str, call: ListCall, *where: str, **query: str
+    ) -> AsyncIterator[msgspec.Raw]:
+        page = Page(Position())
+        while True:
+            async with request("list", what, seconds=LIST_SECONDS):
+                more = {"limit": PAGE_SIZE, "_continue": page.metadata.next_page or None}
+                async with await call(*where, **query, **more) as response:
+                    body = await response.read()
+                if response.status != HTTP_OK:
+                    raise _refused("list", what, namespace, response.status, body)
+                page = msgspec.json.decode(body, type=Page)
+            for item in page.items:
+                yield item
+            if not page.metadata.next_page:
+                return
+
+
+def _refused(verb: str, what: str, namespace: str, status: int, body: bytes) -> KubernetesError:
+    if status == NOT_FOUND and what == PLURAL:
+        message = (
+            f"the cluster has no CustomResourceDefinition {PLURAL}.{GROUP}: make install, or helm install"
+        )
+        return KubernetesError(Reason.KUBERNETES_UNAVAILABLE, message)
+    if status == FORBIDDEN:
+        where = f"in namespace {namespace}" if namespace else "in all namespaces"
+        said = excerpt(msgspec.json.decode(body, type=Status).message)
+        return KubernetesError(Reason.FORBIDDEN, f"you may not {verb} {what} {where} ({said})")
+    return refusal(verb, what, status, body)

@@ -1,0 +1,96 @@
+"""What only the operator can know: its last word on a rule, and where a look from elsewhere differs.
+
+`natsscaler explain` and `natsscaler check` run elsewhere than the operator, as somebody else. Where NATS is
+reached from here and not from there, or the other way round, that is most often the answer. Pure.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from msgspec.structs import replace
+
+from natsscaler.decision import Decision
+from natsscaler.errors import Finding, Reason
+from natsscaler.explanation import State, Step
+from natsscaler.rules import Rule, Target
+from natsscaler.status import RuleStatus, rfc3339
+
+SKEW_SECONDS = 60.0
+"""How far the clock here may be ahead of the one that renewed the Lease."""
+
+
+class Lease(NamedTuple):
+    """Who leads. Times in seconds since the epoch."""
+
+    holder: str
+    renewed: float
+    duration: float
+
+
+def last_word(status: RuleStatus, kind: str) -> Finding | None:
+    """Return what the operator said in one of its conditions."""
+    condition = status.condition(kind)
+    if condition is None or condition.reason not in set(Reason):
+        return None
+    return Finding(Reason(condition.reason), condition.message)
+
+
+def remembered(status: RuleStatus, decision: Decision, now: float) -> float | None:
+    """Say until when the operator stabilizes, in seconds since the epoch: its status keeps not all wants.
+
+    None if it is not stabilizing as `decision` does, or if what it said is over.
+    """
+    last = status.last_decision
+    if not last or not last.next_change_time or not last.reason == decision.reason == Reason.STABILIZING:
+        return None
+    try:
+        until = datetime.fromisoformat(last.next_change_time).timestamp()
+    except ValueError:
+        return None
+    return until if until > now else None
+
+
+def at_work(
+    rule: Rule, status: RuleStatus, lease: Lease | None, *, here: State, operator: Target, now: float
+) -> Step:
+    """Tell what the operator says of a rule, and whether it acts; `here`: how the rule looks from here."""
+    ready, last, known = status.condition("Ready"), status.last_decision, status.observed_generation
+    problem = led(lease, now)
+    if ready is None or known is None:
+        problem = "No operator has taken notice of this rule yet"
+    elif known < rule.generation:
+        problem = f"It knows generation {known} of this rule, and not yet generation {rule.generation}"
+    if problem or ready is None:
+        mend = f"See that it runs, and watches {rule.key.namespace}: kubectl get pods -n {operator.namespace}"
+        return Step("Operator", problem, State.BLOCKED, mend)
+    if ready.status == "False":
+        differs = "" if here is State.BLOCKED else ". From here that is not so: see what lies between the two"
+        text = f"It has said since {ready.last_transition_time}: {ready.reason}: {ready.message}{differs}"
+        logs = f"kubectl logs -n {operator.namespace} deployment/{operator.name}"
+        return Step("Operator", text, State.BLOCKED, logs)
+    since = f"It has been well since {ready.last_transition_time}"
+    return Step("Operator", f"{since}. Its last report, of {last.time}: {last.message}" if last else since)
+
+
+def led(lease: Lease | None, now: float) -> str:
+    """Say that nobody leads any more, if the Lease says so; "" otherwise, and without a Lease."""
+    if lease is None or (lease.holder and lease.renewed + lease.duration + SKEW_SECONDS > now):
+        return ""
+    if not lease.holder:
+        return f"Nobody leads: the Lease was released at {rfc3339(lease.renewed)}"
+    return f"Nobody leads: {lease.holder} last renewed the Lease at {rfc3339(lease.renewed)}"
+
+
+def from_outside(step: Step, url: str, operator: Target, command: str) -> Step:
+    """Say how to look again where NATS cannot be reached from outside of the cluster."""
+    service, _, rest = (urlsplit(url).hostname or "").partition(".")
+    namespace = rest.partition(".")[0] or operator.namespace
+    inside = f"kubectl exec -n {operator.namespace} deployment/{operator.name} -- natsscaler {command}"
+    forward = f"kubectl port-forward -n {namespace} service/{service} 8222"
+    explain = "natsscaler explain --monitoring-url http://127.0.0.1:8222"
+    return replace(
+        step,
+        text=f"{step.text}. A cluster's own names and addresses are known inside of it alone",
+        mend=f"Ask from inside: {inside}. Or: {forward}, and: {explain}",
+    )

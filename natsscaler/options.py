@@ -1,0 +1,123 @@
+"""The options of `natsscaler explain` and `natsscaler check`, in the words of kubectl."""
+
+import argparse
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from natsscaler.errors import SettingsError
+from natsscaler.rules import Target
+from natsscaler.settings import NAMESPACE_FILE
+
+OPERATOR = Target("scaling-operator-system", "scaling-operator-controller-manager")
+"""Deployment and ServiceAccount of the operator, as the manifests and the chart name them by default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to look at, and how to say it."""
+
+    rule: str = ""
+    """NAME or NAMESPACE/NAME of the rule to explain."""
+    kubeconfig: Path | None = None
+    context: str | None = None
+    namespace: str | None = None
+    monitoring_url: str | None = None
+    """Where to reach the rule's monitoring endpoint from here; None: at its natsMonitoringURL."""
+    nats_url: str | None = None
+    """Where to ask a consumer's leader that monitoring does not lead to; None: as the operator finds it."""
+    operator: Target = OPERATOR
+    """Namespace and ServiceAccount of the operator."""
+    output: str = "text"
+    allow_hosts: tuple[str, ...] = ()
+    """As of `natsscaler run`, from the environment that the command shares with the operator in its pod."""
+    in_cluster: bool = False
+
+
+def parse_explain(
+    program: str, arguments: Sequence[str], environment: Mapping[str, str] = os.environ
+) -> Options:
+    """Read the options of `natsscaler explain`. Exits by itself on --help and on wrong usage (status 2)."""
+    parser = argparse.ArgumentParser(
+        prog=f"{program} explain",
+        description="Tell why a rule scales, or does not: read it, its Deployment and NATS from where this"
+        " runs, and decide for this moment. Nothing is written.",
+        epilog="Exit status: 0 all is as it should be, 1 something is wrong, 2 wrong usage.",
+    )
+    parser.add_argument("rule", metavar="[NAMESPACE/]NAME", help="the ScalingRule")
+    parser.add_argument(
+        "--monitoring-url",
+        help="where the monitoring endpoint is reached from here, such as http://127.0.0.1:8222 after"
+        " kubectl port-forward (default: the rule's natsMonitoringURL)",
+    )
+    return _parse(parser, arguments, environment)
+
+
+def parse_check(
+    program: str, arguments: Sequence[str], environment: Mapping[str, str] = os.environ
+) -> Options:
+    """Read the options of `natsscaler check`. Exits by itself on --help and on wrong usage (status 2)."""
+    parser = argparse.ArgumentParser(
+        prog=f"{program} check",
+        description="Look at the whole installation: CRD, permissions, operator, NATS and every rule."
+        " Nothing is written.",
+        epilog="Exit status: 0 all is as it should be, 1 something is wrong, 2 wrong usage.",
+    )
+    return _parse(parser, arguments, environment)
+
+
+def _parse(
+    parser: argparse.ArgumentParser, arguments: Sequence[str], environment: Mapping[str, str]
+) -> Options:
+    add = parser.add_argument
+    add("--kubeconfig", type=_file, help="kubeconfig file (default: the service account, else $KUBECONFIG)")
+    add("--context", help="context of the kubeconfig (default: the current one)")
+    add("-n", "--namespace", help="namespace (explain: default that of the context; check: all)")
+    add(
+        "--operator",
+        type=_operator,
+        metavar="NAMESPACE/SERVICEACCOUNT",
+        help=f"where the operator runs, and as whom (default {OPERATOR})",
+    )
+    add("-o", "--output", choices=("text", "json"), help="default text")
+    values = vars(parser.parse_args(arguments))
+    given = {name: value for name, value in values.items() if value is not None}
+    hosts, in_cluster = (
+        environment.get("NATSSCALER_ALLOW_HOSTS", ""),
+        "KUBERNETES_SERVICE_HOST" in environment,
+    )
+    if in_cluster and "operator" not in given:
+        with contextlib.suppress(OSError):
+            given["operator"] = Target(NAMESPACE_FILE.read_text().strip(), OPERATOR.name)
+    return Options(
+        allow_hosts=tuple(host for host in hosts.split(",") if host),
+        nats_url=environment.get("NATS_URL") or None,
+        in_cluster=in_cluster,
+        **given,
+    )
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return path
+
+
+def _operator(text: str) -> Target:
+    namespace, slash, name = text.partition("/")
+    if not (namespace and slash and name):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAMESPACE/SERVICEACCOUNT")
+    return Target(namespace, name)
+
+
+def split(rule: str, namespace: str | None) -> tuple[str | None, str]:
+    """Return namespace and name of a rule that is given as NAMESPACE/NAME or NAME. Raises SettingsError."""
+    before, slash, name = rule.rpartition("/")
+    if (slash and not before) or not name or "/" in before:
+        raise SettingsError(f"{rule!r} is neither NAME nor NAMESPACE/NAME")
+    if slash and namespace and namespace != before:
+        raise SettingsError(f"{rule} and --namespace {namespace} contradict each other: leave one out")
+    return before or namespace, name

@@ -1,0 +1,33 @@
+"""What the operator must be permitted by Kubernetes: what config/rbac grants, and a test holds to that."""
+
+from typing import NamedTuple
+
+from natsscaler.rules import GROUP, PLURAL
+
+
+class Permission(NamedTuple):
+    """One verb on one resource; a subresource stands behind a slash."""
+
+    verb: str
+    resource: str
+    group: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}.{self.group}"
+
+
+ACTING = (
+    Permission("list", PLURAL, GROUP),
+    Permission("watch", PLURAL, GROUP),
+    Permission("patch", f"{PLURAL}/status", GROUP),
+    Permission("list", "deployments", "apps"),
+    Permission("watch", "deployments", "apps"),
+    Permission("get", "deployments/scale", "apps"),
+    Permission("patch", "deployments/scale", "apps"),
+    Permission("list", "horizontalpodautoscalers", "autoscaling"),
+    Permission("watch", "horizontalpodautoscalers", "autoscaling"),
+    Permission("create", "events", "events.k8s.io"),
+)
+"""Needed in all namespaces, or in each one that is watched."""
+LEADING = tuple(Permission(verb, "leases", "coordination.k8s.io") for verb in ("get", "create", "update"))
+"""Needed in the operator's own namespace, for leader election."""

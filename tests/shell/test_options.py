@@ -1,0 +1,93 @@
+"""Flags and environment of `natsscaler explain` and `natsscaler check`."""
+
+import pathlib
+
+import pytest
+
+from natsscaler.errors import SettingsError
+from natsscaler.kube.api import namespace_of
+from natsscaler.options import OPERATOR, parse_check, parse_explain, split
+from natsscaler.rules import Target
+
+KUBECONFIG = """
+current-context: here
+contexts:
+- {name: here, context: {cluster: c, user: u}}
+- {name: there, context: {cluster: c, user: u, namespace: shop}}
+clusters: [{name: c, cluster: {server: "http://127.0.0.1"}}]
+users: [{name: u, user: {token: t}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "namespace", "expected"),
+    [
+        ("shop/orders", None, ("shop", "orders")),
+        ("shop/orders", "shop", ("shop", "orders")),
+        ("orders", "shop", ("shop", "orders")),
+        ("orders", None, (None, "orders")),
+    ],
+)
+def test_a_rule_is_named_as_kubectl_names_things(
+    given: str, namespace: str | None, expected: tuple[str | None, str]
+) -> None:
+    assert split(given, namespace) == expected
+
+
+@pytest.mark.parametrize("given", ["/orders", "shop/", "a/b/c", "/"])
+def test_what_names_no_rule_is_refused(given: str) -> None:
+    with pytest.raises(SettingsError, match="neither NAME nor NAMESPACE/NAME"):
+        split(given, None)
+
+
+def test_two_namespaces_contradict_each_other() -> None:
+    with pytest.raises(SettingsError, match="contradict"):
+        split("shop/orders", "default")
+
+
+def test_flags_are_those_of_kubectl() -> None:
+    options = parse_explain("natsscaler", ["orders", "-n", "shop", "--context", "there", "-o", "json"], {})
+    assert (options.rule, options.namespace, options.context, options.output) == (
+        *("orders", "shop", "there", "json"),
+    )
+    assert parse_check("natsscaler", ["--operator", "ops/nats"], {}).operator == Target("ops", "nats")
+    assert parse_check("natsscaler", [], {}).operator == OPERATOR
+
+
+def test_in_its_pod_it_shares_the_operators_environment() -> None:
+    environment = {
+        "KUBERNETES_SERVICE_HOST": "10.0.0.1",
+        "NATSSCALER_ALLOW_HOSTS": "*.svc,10.0.0.0/8",
+        "NATS_URL": "nats://nats:4222",
+    }
+    options = parse_check("natsscaler", [], environment)
+    assert options.in_cluster
+    assert options.allow_hosts == ("*.svc", "10.0.0.0/8")
+    assert options.nats_url == "nats://nats:4222"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["orders", "--kubeconfig", "/no/such/file"], "there is no file /no/such/file"),
+        (["orders", "--operator", "ops"], "'ops' is not NAMESPACE/SERVICEACCOUNT"),
+        ([], "required"),
+    ],
+)
+def test_wrong_usage_ends_with_status_2(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse_explain("kubectl natsscaler", arguments, {})
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("usage: kubectl natsscaler explain")
+    assert complaint in told
+
+
+def test_the_namespace_of_a_context_is_that_of_the_kubeconfig(tmp_path: pathlib.Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(KUBECONFIG)
+    assert namespace_of(kubeconfig, "there") == "shop"
+    assert namespace_of(kubeconfig, None) is None
+    assert namespace_of(tmp_path / "none", None) is None
