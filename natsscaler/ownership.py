@@ -1,4 +1,7 @@
-"""Who may scale a Deployment: one rule alone, from its own namespace, and none if another autoscaler does."""
+"""Who may scale a Deployment: one rule alone, from its own namespace, and none if another autoscaler does.
+
+A rehearsing rule scales nothing, so it may rehearse beside them.
+"""
 
 from collections.abc import Collection, Iterable
 
@@ -31,6 +34,8 @@ def obstacle(
             Reason.NAMESPACE_NOT_WATCHED,
             f"natsscaler does not watch {target.namespace}: add --namespace {target.namespace}",
         )
+    if rule.spec.dry_run:
+        return None
     if autoscaler:
         return Finding(
             Reason.TARGET_OWNED_BY_ANOTHER,
@@ -38,7 +43,7 @@ def obstacle(
         )
     rivals = (one for one in rules if not one.spec.dry_run)
     owner = min(rivals, key=lambda one: (one.created, one.key), default=None)
-    if owner and owner.key != rule.key and not rule.spec.dry_run:
+    if owner and owner.key != rule.key:
         return Finding(
             Reason.TARGET_OWNED_BY_ANOTHER,
             f"the older ScalingRule {owner.key} scales {target}: delete one of the two",

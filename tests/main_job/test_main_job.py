@@ -143,6 +143,12 @@ async def test_a_deployment_that_an_hpa_scales_is_left_alone(stage: Stage) -> No
     able = partial(stage.condition, "AbleToScale")
     await stage.becomes(("False", "TargetOwnedByAnother"), able)
     assert await stage.replicas() == 1
+    await stage.edit({"spec": {"dryRun": True}})
+    await stage.becomes(("True", "ReadyForNewScale"), able)
+    assert (await stage.status())["lastDecision"]["desired"] == 2, "it may rehearse"
+    await stage.edit({"spec": {"dryRun": False}})
+    await stage.becomes(("False", "TargetOwnedByAnother"), able)
+    assert await stage.replicas() == 1
     await stage.delete_autoscaler()
     await stage.becomes(2, stage.replicas)
 
