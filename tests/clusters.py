@@ -18,6 +18,8 @@ import urllib.request
 from types import TracebackType
 from typing import Self
 
+from natsscaler.demo.kubeconfig import write_kubeconfig
+
 READY_SECONDS = 60.0
 FAKE = {"node.alpha.kubernetes.io/ttl": "0", "kwok.x-k8s.io/node": "fake"}
 NODE = {
@@ -191,19 +193,7 @@ class RealCluster:
 
     def _write_kubeconfig(self) -> None:
         (self.directory / "tokens.csv").write_text(f"{self.token},admin,admin,system:masters\n")
-        name = "control-plane"
-        cluster = {"server": self.url, "certificate-authority": str(self._pki / "ca.crt")}
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": name,
-            "clusters": [{"name": name, "cluster": cluster}],
-            "users": [{"name": "admin", "user": {"token": self.token}}],
-            "contexts": [
-                {"name": name, "context": {"cluster": name, "user": "admin", "namespace": "default"}}
-            ],
-        }
-        self.kubeconfig.write_text(json.dumps(config))
+        write_kubeconfig(self.kubeconfig, self.url, token=self.token, authority=str(self._pki / "ca.crt"))
 
     def _wait_ready(self) -> None:
         context = ssl.create_default_context(cafile=str(self._pki / "ca.crt"))

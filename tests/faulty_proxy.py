@@ -16,6 +16,7 @@ from typing import Literal
 import aiohttp
 from aiohttp import web
 
+from natsscaler.demo.kubeconfig import write_kubeconfig
 from tests.conftest import KubeApi
 
 Matches = Callable[[web.Request], bool]
@@ -116,16 +117,7 @@ class FaultyProxy:
         return any(stream.path.endswith(f"/{plural}") and not stream.spoilt for stream in self.streams)
 
     def write_kubeconfig(self, path: pathlib.Path) -> pathlib.Path:
-        name = "faulty"
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": name,
-            "clusters": [{"name": name, "cluster": {"server": self.url}}],
-            "users": [{"name": name, "user": {"token": self._token} if self._token else {}}],
-            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
-        }
-        path.write_text(json.dumps(config))
+        write_kubeconfig(path, self.url, token=self._token)
         return path
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

@@ -8,7 +8,6 @@ real API.
 
 import asyncio
 import collections
-import json
 import pathlib
 import socket
 import time
@@ -24,6 +23,7 @@ from natsscaler.demo.api_errors import ApiError, Object
 from natsscaler.demo.api_objects import Objects
 from natsscaler.demo.api_routes import Routes, reply
 from natsscaler.demo.api_store import Store
+from natsscaler.demo.kubeconfig import write_kubeconfig
 
 LOGGED_REQUESTS = 100_000
 
@@ -115,18 +115,8 @@ class EmbeddedKubernetes:
         return fault
 
     def write_kubeconfig(self, path: pathlib.Path, *, namespace: str = "default") -> None:
-        """Write a kubeconfig (in JSON, which is YAML) that leads here; only its owner can read it."""
-        name = "natsscaler"
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": name,
-            "clusters": [{"name": name, "cluster": {"server": self.url}}],
-            "users": [{"name": name, "user": {"token": self._token} if self._token else {}}],
-            "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": namespace}}],
-        }
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(config, indent=2))
+        """Write a kubeconfig that leads here; only its owner can read it."""
+        write_kubeconfig(path, self.url, token=self._token, namespace=namespace)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.method, request.path_qs))

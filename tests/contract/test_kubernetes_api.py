@@ -12,22 +12,12 @@ import pytest
 from kubernetes.aio import client
 
 from tests.conftest import KubeApi, Kubectl
+from tests.core.factories import SAMPLE_SPEC
 
 Object = dict[str, Any]
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
-SPEC: Object = {
-    "deploymentName": "my-app",
-    "namespace": "default",
-    "minReplicas": 1,
-    "maxReplicas": 10,
-    "natsMonitoringURL": "http://nats:8222",
-    "subject": "orders.processing",
-    "scaleUpThreshold": 50,
-    "scaleDownThreshold": 10,
-    "pollIntervalSeconds": 30,
-}
 
 
 class Api:
@@ -91,7 +81,7 @@ def rule(name: str, **spec: Any) -> Object:
         "apiVersion": "scaling.example.com/v1",
         "kind": "ScalingRule",
         "metadata": {"name": name},
-        "spec": {**SPEC, **spec},
+        "spec": {**SAMPLE_SPEC, **spec},
     }
 
 
@@ -128,7 +118,7 @@ async def test_a_created_object_is_served(api: Api) -> None:
     created = await api.create(api.rules, rule("a"))
     assert created["metadata"].keys() >= {"uid", "resourceVersion", "creationTimestamp", "namespace"}
     assert created["metadata"]["generation"] == 1
-    assert created["spec"].items() >= SPEC.items()
+    assert created["spec"].items() >= SAMPLE_SPEC.items()
     assert await api.get(f"{api.rules}/a") == created
 
 

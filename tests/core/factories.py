@@ -167,3 +167,14 @@ UNKNOWN = Unknown(Reason.MONITORING_TIMEOUT, "http://nats:8222 did not answer wi
 def seen(messages: int | Backlog | Unknown, replicas: int) -> Observation:
     known = backlog(messages) if isinstance(messages, int) else messages
     return Observation(known, replicas)
+
+
+def known(found: Backlog | Unknown) -> Backlog:
+    assert isinstance(found, Backlog), found
+    return found
+
+
+def unknown(found: Backlog | Unknown, reason: Reason) -> str:
+    assert isinstance(found, Unknown), found
+    assert found.reason is reason
+    return found.message

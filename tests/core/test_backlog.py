@@ -18,7 +18,7 @@ from natsscaler.rules import Rule
 from natsscaler.subjects import overlaps
 from natsscaler.view import View
 
-from .factories import account, consumer, node, rule, stream, view, view_of
+from .factories import account, consumer, known, node, rule, stream, unknown, view, view_of
 
 SUBJECT = "orders.processing"
 BEST_FIRST = [
@@ -31,17 +31,6 @@ BEST_FIRST = [
     Match.EPHEMERAL_OVERLAPPING,
     Match.STREAM,
 ]
-
-
-def known(found: Backlog | Unknown) -> Backlog:
-    assert isinstance(found, Backlog), found
-    return found
-
-
-def unknown(found: Backlog | Unknown, reason: Reason) -> str:
-    assert isinstance(found, Unknown), found
-    assert found.reason is reason
-    return found.message
 
 
 def orders(*consumers: ConsumerInfo, **settings: Any) -> StreamInfo:

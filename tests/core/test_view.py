@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from natsscaler.backlog import Backlog, Source, in_doubt, measure
-from natsscaler.consumers import Match, Unknown
+from natsscaler.consumers import Match
 from natsscaler.errors import Reason
 from natsscaler.jsz import ConsumerInfo, Jsz, MetaCluster, Peer, Raft
 from natsscaler.view import Node, View
 
-from .factories import account, consumer, node, rule, stream
+from .factories import account, consumer, known, node, rule, stream, unknown
 
 SUBJECT = "orders.processing"
 NAMES = ("n1", "n2", "n3")
@@ -41,17 +41,6 @@ def said(
 
 def workers(pending: int, leader: str, **config: Any) -> ConsumerInfo:
     return consumer("workers", SUBJECT, pending=pending, leader=leader, **config)
-
-
-def known(found: Backlog | Unknown) -> Backlog:
-    assert isinstance(found, Backlog), found
-    return found
-
-
-def unknown(found: Backlog | Unknown, reason: Reason) -> str:
-    assert isinstance(found, Unknown), found
-    assert found.reason is reason
-    return found.message
 
 
 @pytest.mark.parametrize("order", [NAMES, NAMES[::-1], ("n2", "n1", "n3")])

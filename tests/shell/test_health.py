@@ -22,7 +22,7 @@ from natsscaler.rules import parse
 from natsscaler.settings import Settings
 from natsscaler.status import RuleStatus
 from tests.contract.test_kube import eventually
-from tests.contract.test_kubernetes_api import SPEC
+from tests.core.factories import SAMPLE_SPEC
 
 METADATA = {"name": "a", "namespace": "default", "uid": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
 
@@ -79,7 +79,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     task = asyncio.create_task(made.reactor.run(made.cluster))
     made.reactor.elected.set()
     await asyncio.sleep(0)
-    made.reactor.upsert(parse({"metadata": METADATA, "spec": SPEC}), RuleStatus())
+    made.reactor.upsert(parse({"metadata": METADATA, "spec": SAMPLE_SPEC}), RuleStatus())
     yield made
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
