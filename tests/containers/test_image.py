@@ -11,7 +11,7 @@ import pytest
 from natsscaler import __version__
 from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import free_ports
-from tests.containers.conftest import Container, Images, docker
+from tests.containers.conftest import ROOT, Container, Images, docker
 
 pytestmark = pytest.mark.containers
 
@@ -143,3 +143,9 @@ def test_the_operator_s_image_has_no_examples(images: Images) -> None:
         ["docker", "run", "--rm", images.examples, "publisher.py", "--help"], check=True, capture_output=True
     )
     assert b"--burst" in done.stdout
+
+
+def test_all_that_the_tests_need_is_in_their_image() -> None:
+    command = ["make", "test-docker", "PYTEST_FLAGS=--collect-only --quiet"]
+    done = subprocess.run(command, cwd=ROOT, text=True, check=False, capture_output=True)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr
