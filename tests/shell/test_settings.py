@@ -1,13 +1,59 @@
 """Flags and environment of `natsscaler run`."""
 
 import pathlib
+import re
 
 import pytest
 
 from natsscaler.errors import SettingsError
-from natsscaler.settings import parse
+from natsscaler.settings import Settings, parse
 
+VALUES = {
+    "--kubeconfig": "/etc/kubeconfig",
+    "--namespace": "a,b",
+    "--host": "127.0.0.1",
+    "--metrics-port": "1",
+    "--probe-port": "2",
+    "--activity-port": "3",
+    "--max-actions": "4",
+    "--activity-token": "hush",
+    "--allow-cross-namespace": "true",
+    "--allow-hosts": "*.nats,10.0.0.0/8",
+    "--events": "Doorbell",
+    "--read-budget": "0.2",
+    "--nats-url": "nats://nats:4222",
+    "--leader-elect": "true",
+    "--leader-elect-lease-duration": "30s",
+    "--leader-elect-renew-deadline": "20s",
+    "--leader-elect-namespace": "there",
+    "--log-level": "debug",
+}
+BARE = {"--nats-url": "NATS_URL", "--log-level": "LOG_LEVEL"}
+"""Names without prefix, as the contract has one of them."""
 ELECT = ("--leader-elect", "--leader-elect-namespace", "here")
+
+
+def named(flag: str) -> str:
+    return BARE.get(flag, f"NATSSCALER_{flag.strip('-').replace('-', '_').upper()}")
+
+
+def test_each_flag_is_a_variable_too_and_the_help_tells_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [flag if value == "true" else f"{flag}={value}" for flag, value in VALUES.items()]
+    by_flag = parse(flags, {})
+    assert by_flag == parse((), {named(flag): value for flag, value in VALUES.items()})
+    plain = Settings()
+    same = [name for name in Settings.__dataclass_fields__ if getattr(by_flag, name) == getattr(plain, name)]
+    assert same == ["in_cluster"], "the values above differ from the defaults"
+    with pytest.raises(SystemExit):
+        parse(["--help"], {})
+    told = capsys.readouterr().out
+    offered = set(re.findall(r"^  (--[a-z-]+)", told, re.MULTILINE))
+    assert offered - {"--activity-token-file"} == set(VALUES)
+    assert {"NATSSCALER_METRICS_PORT", *BARE.values()} <= set(re.findall(r"[A-Z_]+", told))
+
+
+def test_a_flag_wins_over_its_variable() -> None:
+    assert parse(["--metrics-port=1"], {"NATSSCALER_METRICS_PORT": "2"}).metrics_port == 1
 
 
 def test_there_is_no_election_unless_asked_for() -> None:

@@ -1,0 +1,36 @@
+"""What the log looks like: to a machine, and to a person on a terminal."""
+
+import json
+import os
+import subprocess
+import sys
+
+SAY = """
+import logging
+from natsscaler.logs import configure_logging
+configure_logging("info")
+logging.getLogger("natsscaler.somewhere").debug("a detail")
+logging.getLogger("natsscaler.somewhere").info("%s is scaled", "my-app")
+try:
+    raise ValueError("odd")
+except ValueError:
+    logging.getLogger("kopf.somewhere").exception("It failed")
+"""
+
+
+def test_each_line_is_json_where_no_person_reads() -> None:
+    done = subprocess.run([sys.executable, "-c", SAY], check=True, capture_output=True, text=True)
+    said, failed = (json.loads(line) for line in done.stderr.splitlines())
+    assert said.pop("time")
+    assert said == {"level": "INFO", "logger": "natsscaler.somewhere", "message": "my-app is scaled"}
+    assert (failed["level"], failed["message"]) == ("ERROR", "It failed")
+    assert failed["exc_info"].endswith("ValueError: odd")
+
+
+def test_lines_are_for_people_on_a_terminal() -> None:
+    ours, theirs = os.openpty()
+    subprocess.run([sys.executable, "-c", SAY], check=True, stderr=theirs)
+    os.close(theirs)
+    with open(ours, encoding="utf-8") as terminal:  # noqa: PTH123 - it has no path
+        line = terminal.readline()
+    assert line.rstrip().endswith("INFO    my-app is scaled")
