@@ -2,7 +2,7 @@
 
 The CRD comes from natsscaler/rules.py and natsscaler/status.py, the versions of the Helm chart and of the
 manifests' image from natsscaler/__init__.py, the description of the API from natsscaler/web/openapi.py. A
-chart reads no files but its own, so it has copies of the CRD and of the alerts.
+chart reads no files but its own, so it has copies of the CRD, of the alerts and of the dashboard.
 """
 
 import json
@@ -19,6 +19,7 @@ from natsscaler.web.openapi import openapi
 ROOT = Path(__file__).parent.parent
 CRD = ROOT / "config/crd/bases/scaling.example.com_scalingrules.yaml"
 ALERTS = ROOT / "config/prometheus/prometheus_rule.yaml"
+DASHBOARD = ROOT / "config/prometheus/dashboard.json"
 MANAGER = ROOT / "config/manager/kustomization.yaml"
 OPENAPI = ROOT / "natsscaler/web/openapi.json"
 CHART = ROOT / "helm/scaling-operator"
@@ -45,6 +46,7 @@ def generated() -> dict[Path, str]:
         CRD: made,
         files / CRD.name: made,
         files / ALERTS.name: copy,
+        files / DASHBOARD.name: DASHBOARD.read_text(),
         about: versions,
         MANAGER: manager,
         OPENAPI: json.dumps(openapi(), indent=1, ensure_ascii=False) + "\n",

@@ -34,6 +34,8 @@ COUNTERS = {
     "decisions": "Evaluations by the reason of their decision",
     "scaling_actions": "Changes of replicas by direction and reason",
 }
+USUAL_ACTIONS = (("up", Reason.BACKLOG_ABOVE_THRESHOLD), ("down", Reason.BACKLOG_BELOW_THRESHOLD))
+"""Told as 0 before the first one: Prometheus sees no increase in a series that begins with 1."""
 State = tuple[bool, Reason]
 """How it is, and the reason that the condition in the rule's status gives for it."""
 
@@ -80,6 +82,8 @@ class RuleSeries:
         elif backlog:
             self.backlog_known = True, Reason.VALID_METRIC_FOUND
             self.backlog_messages, self.backlog_timestamp_seconds = backlog.messages, round(wall, 3)
+        for direction, reason in USUAL_ACTIONS:
+            self.scaling_actions.setdefault(_action(direction, reason), 0)
         if decision:
             self.decisions[f'reason="{decision.reason}"'] += 1
 
@@ -90,7 +94,7 @@ class RuleSeries:
     def scaled(self, before: int, after: int, reason: Reason) -> None:
         """Tell of a change of the replicas."""
         self.replicas = after
-        self.scaling_actions[f'direction="{"up" if after > before else "down"}",reason="{reason}"'] += 1
+        self.scaling_actions[_action("up" if after > before else "down", reason)] += 1
 
 
 def of_rule(key: RuleKey) -> RuleSeries:
@@ -119,6 +123,10 @@ def write(rules: Iterable[RuleSeries], *, openmetrics: bool) -> Iterator[str]:
         for rule in rules:
             for labels, count in getattr(rule, name).items():
                 yield f"{PREFIX}{name}_total{{{rule.labels},{labels}}} {count}\n"
+
+
+def _action(direction: str, reason: Reason) -> str:
+    return f'direction="{direction}",reason="{reason}"'
 
 
 def _head(name: str, kind: str, text: str, *, openmetrics: bool) -> Iterator[str]:

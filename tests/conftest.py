@@ -56,7 +56,8 @@ def pytest_report_header() -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "kube_api" in metafunc.fixturenames:
+    chosen = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
+    if "kube_api" in metafunc.fixturenames and "kube_api" not in chosen:
         real = pytest.param("real", marks=pytest.mark.control_plane)
         metafunc.parametrize("kube_api", ["embedded", real], indirect=True)
 
@@ -68,11 +69,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items
         if (item.get_closest_marker("control_plane") and not assets_from_environment())
         or (item.get_closest_marker("containers") and not config.getoption("--containers"))
+        or (item.get_closest_marker("prometheus") and not find_prometheus())
         or ("kubectl" in getattr(item, "fixturenames", ()) and not find_kubectl())
         or ("helm" in getattr(item, "fixturenames", ()) and not find_helm())
     ]
     config.hook.pytest_deselected(items=unable)
     items[:] = [item for item in items if item not in unable]
+
+
+def find_prometheus() -> bool:
+    """Say whether Prometheus is installed; in CI it must be, so there its tests fail without it."""
+    return "CI" in os.environ or bool(shutil.which("prometheus") and shutil.which("promtool"))
 
 
 def find_kubectl() -> str | None:

@@ -36,6 +36,7 @@ OPT_IN: Object = {
     "networkPolicy": {"enabled": True},
     "serviceMonitor": {"enabled": True},
     "prometheusRule": {"enabled": True},
+    "grafanaDashboard": {"enabled": True},
 }
 PRODUCTION: Object = {
     "replicaCount": 2,
@@ -70,6 +71,7 @@ EVERYTHING: Object = {
     ],
     "serviceMonitor": {"enabled": True, "interval": "10s", "labels": {"release": "prometheus"}},
     "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+    "grafanaDashboard": {"enabled": True, "labels": {"dashboards": "ours"}},
 }
 OFF: Object = {
     "operator": {
@@ -169,6 +171,7 @@ FREE = {
     "serviceAccount.annotations",
     "serviceMonitor.labels",
     "prometheusRule.labels",
+    "grafanaDashboard.labels",
 }
 """Objects of Kubernetes itself, which the API server checks, and names that anybody chooses."""
 

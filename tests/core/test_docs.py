@@ -5,10 +5,14 @@ import re
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
-from natsscaler.errors import Reason
-from natsscaler.rules import KIND, parse
+from natsscaler.decision import History, decide
+from natsscaler.errors import Finding, Reason
+from natsscaler.metrics import Metrics
+from natsscaler.rules import KIND, RuleKey, parse
 from natsscaler.settings import Settings
+from tests.core import factories
 
 ROOT = pathlib.Path(__file__).parents[2]
 OTHER_FLAGS = {
@@ -25,6 +29,61 @@ def test_links_lead_to_files(page: pathlib.Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_sections(page: pathlib.Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+        assert anchor in sections(page.parent / target if target else page), f"{page.name}: {target}#{anchor}"
+
+
+def sections(page: pathlib.Path) -> set[str]:
+    """Give the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_every_alert_has_its_section() -> None:
+    rules = yaml.safe_load((ROOT / "config/prometheus/prometheus_rule.yaml").read_text())
+    alerts = {alert["alert"]: alert for group in rules["spec"]["groups"] for alert in group["rules"]}
+    for name, alert in alerts.items():
+        page, anchor = alert["annotations"]["runbook"].split("#")
+        assert anchor == name.lower()
+        assert anchor in sections(ROOT / page)
+    described = re.findall(r"^### (Scaling\w+)$", (ROOT / "docs/observability.md").read_text(), re.MULTILINE)
+    assert described == list(alerts)
+
+
+def test_the_table_of_metrics_is_what_a_process_tells() -> None:
+    metrics, key = Metrics(), RuleKey("shop", "orders")
+    metrics.failures.labels("read", Reason.MONITORING_TIMEOUT)
+    rule, seen = factories.rule(), factories.seen(60, 1)
+    series = metrics.follow(key)
+    series.evaluated(
+        rule, seen, decide(rule, seen, History(), 0.0), Finding(Reason.LISTENING, "listening"), 0.0
+    )
+    series.unable(None)
+    told = {
+        (family.name + "_total" * (family.type == "counter"), family.type, *family.samples[0].labels)
+        for family in text_string_to_metric_families(metrics.write("")[0].decode())
+    }
+    rows = re.findall(
+        r"^\| `((?:natsscaler|process)_\w+)` \| (\w+) \| ([^|]*)\|",
+        (ROOT / "docs/observability.md").read_text(),
+        re.MULTILINE,
+    )
+    documented = {
+        (name, kind, *(label for label in labels.strip().split(", ") if label)) for name, kind, labels in rows
+    }
+    without_buckets = {tuple(part for part in row if part != "le") for row in told}
+    assert documented == without_buckets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_metrics_exist(page: pathlib.Path) -> None:
+    families = re.findall(r"# TYPE (\w+) ", Metrics().write("")[0].decode())
+    parts = {f"{name}{suffix}" for name in families for suffix in ("", "_bucket", "_sum", "_count")}
+    assert set(re.findall(r"\bnatsscaler_[a-z_]+", page.read_text())) <= parts
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

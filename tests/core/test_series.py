@@ -71,6 +71,7 @@ def test_a_rule_that_scales(accept: str, parse: Parser) -> None:
         "event_driven Listening": 1,
         "decisions_total BacklogAboveThreshold": 2,
         "scaling_actions_total up BacklogAboveThreshold": 1,
+        "scaling_actions_total down BacklogBelowThreshold": 0,
     }
 
 

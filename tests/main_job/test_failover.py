@@ -33,6 +33,10 @@ async def test_a_follower_is_ready_says_who_leads_and_leaves_nats_alone(crew: Cr
     assert await follower.metric("natsscaler_rules") == 1
     assert await follower.metric("natsscaler_monitoring_read_seconds_count") == 0
     assert await follower.metric("natsscaler_nats_connected") == 0
+    _, told = await leader.get(leader.metrics_port, "/metrics")
+    assert f'namespace="{stage.namespace}",rule="my-app-scaling"' in told
+    _, told = await follower.get(follower.metrics_port, "/metrics")
+    assert "rule=" not in told, "a follower's view of a rule is stale, and would count twice"
     assert {write.member for write in crew.writes} == {"leader"}
 
 
