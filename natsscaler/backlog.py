@@ -4,6 +4,7 @@ Unknown is never zero: whatever is missing, ambiguous or contradictory here make
 the decision then holds the replicas.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated
@@ -14,7 +15,7 @@ from natsscaler.consumers import Candidate, Match, Selection, Unknown, listed, s
 from natsscaler.errors import Reason
 from natsscaler.jsz import ConsumerInfo, StreamInfo, is_sourced, published_subjects
 from natsscaler.rules import BacklogMode, Rule
-from natsscaler.view import View
+from natsscaler.view import View, cut_off
 
 
 class Source(Struct, frozen=True):
@@ -49,6 +50,8 @@ class Backlog(Struct, frozen=True, kw_only=True):
     """Subjects whose messages raise this backlog; sorted."""
     leaders: tuple[str, ...] = ()
     """Nodes whose word this is; sorted."""
+    led_seconds: float = math.inf
+    """For how long all of them had led, by their own word; 0: they do not say."""
     via: Via = Via.MONITORING
     sourced: bool = False
     """A stream of the source is filled from other streams, where no subscription of ours sees it."""
@@ -89,12 +92,9 @@ def measure(
         )
         return _incomplete(gone, view)
     source = _source(rule, selection)
-    if view.silent and not (same and source == kept) and not _certain(selection):
-        return Unknown(
-            Reason.MONITORING_INCOMPLETE,
-            f"{listed(view.silent)} did not answer and may have more consumers of {rule.spec.subject}:"
-            " bring it back, or name spec.stream and spec.consumer",
-        )
+    unseen = _unseen(rule, view, selection, source, kept if same else None)
+    if unseen:
+        return Unknown(Reason.MONITORING_INCOMPLETE, unseen)
     if selection.match is Match.STREAM:
         return _count_streams(rule, view, selection, source)
     return _count_consumers(rule, view, selection.candidates, source, told or {})
@@ -104,7 +104,7 @@ def in_doubt(rule: Rule, view: View) -> Sequence[Candidate]:
     """List the chosen consumers whose leader did not speak, so that it can be asked in another way."""
     selection = select(rule, view)
     candidates = () if isinstance(selection, Unknown) else selection.candidates
-    return [one for one in candidates if view.doubt(one.account, one.stream, one.consumer)]
+    return [one for one in candidates if not view.leaders(one.account, one.stream, one.consumer)]
 
 
 def _incomplete(unknown: Unknown, view: View) -> Unknown:
@@ -112,6 +112,19 @@ def _incomplete(unknown: Unknown, view: View) -> Unknown:
     if not view.silent:
         return unknown
     return Unknown(unknown.reason, f"{unknown.message} ({listed(view.silent)} did not answer)")
+
+
+def _unseen(rule: Rule, view: View, selection: Selection, source: Source, kept: Source | None) -> str:
+    """Say why there may be consumers of this rule beside those that were found; "" if there are none."""
+    lost = set(kept.consumers) - set(source.consumers) if kept else ()
+    if lost and view.young:
+        return f"{listed(view.young)} started a moment ago and may not have found {listed(lost)} again yet"
+    if not view.silent or source == kept or _certain(selection):
+        return ""
+    return (
+        f"{listed(view.silent)} did not answer and may have more consumers of {rule.spec.subject}:"
+        " bring it back, or name spec.stream and spec.consumer"
+    )
 
 
 def _certain(selection: Selection) -> bool:
@@ -133,8 +146,12 @@ def _count_consumers(
     rule: Rule, view: View, chosen: Sequence[Candidate], source: Source, told: Told
 ) -> Backlog | Unknown:
     for candidate in chosen:
-        doubt = view.doubt(candidate.account, candidate.stream, candidate.consumer)
-        if doubt and str(candidate) not in told:
+        answer = told.get(str(candidate))
+        if answer:
+            doubt = cut_off(answer.cluster)
+        else:
+            doubt = view.doubt(candidate.account, candidate.stream, candidate.consumer)
+        if doubt:
             return Unknown(Reason.LEADER_UNCLEAR, f"{candidate}: {doubt}")
     counts = [told.get(str(candidate), candidate.consumer) for candidate in chosen]
     active = [consumer for consumer in counts if not consumer.paused]
@@ -145,6 +162,7 @@ def _count_consumers(
         source=source,
         feeds=tuple(sorted({subject for candidate in chosen for subject in candidate.feeds})),
         leaders=_leaders(view, counts),
+        led_seconds=min(map(_led_seconds, counts)),
         via=Via.CONSUMER_INFO if told else Via.MONITORING,
         sourced=any(is_sourced(candidate.stream) for candidate in chosen),
         paused=not active,
@@ -164,6 +182,7 @@ def _count_streams(rule: Rule, view: View, selection: Selection, source: Source)
         source=source,
         feeds=tuple(sorted({subject for stream in streams for subject in published_subjects(stream)})),
         leaders=_leaders(view, streams),
+        led_seconds=min(map(_led_seconds, streams)),
         sourced=any(is_sourced(stream) for stream in streams),
     )
 
@@ -171,3 +190,11 @@ def _count_streams(rule: Rule, view: View, selection: Selection, source: Source)
 def _leaders(view: View, counted: Sequence[ConsumerInfo] | Sequence[StreamInfo]) -> tuple[str, ...]:
     named = {one.cluster.leader for one in counted if one.cluster}
     return tuple(sorted(named)) or tuple(sorted(view.nodes))
+
+
+def _led_seconds(one: ConsumerInfo | StreamInfo) -> float:
+    if one.cluster is None or not one.cluster.replicas:
+        return math.inf
+    said = one.ts if isinstance(one, ConsumerInfo) else None
+    since = one.cluster.leader_since
+    return (said - since).total_seconds() if said and since else 0.0

@@ -5,11 +5,14 @@ JSInfo, AccountDetail, StreamDetail, Varz; server/consumer.go ConsumerInfo). A f
 and missing there makes the document unreadable, and so the backlog Unknown.
 """
 
+from datetime import datetime
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 Count = Annotated[int, Meta(ge=0)]
+Moment = Annotated[datetime, Meta(tz=True)]
+"""By the clock of the server that answered."""
 
 
 class ConsumerConfig(Struct, frozen=True):
@@ -18,6 +21,8 @@ class ConsumerConfig(Struct, frozen=True):
     durable_name: str = ""
     filter_subject: str = ""
     filter_subjects: tuple[str, ...] = ()
+    num_replicas: int = 0
+    """0: as many as the stream has."""
     direct: bool = False
 
 
@@ -32,6 +37,8 @@ class Raft(Struct, frozen=True):
     """`cluster` of a stream or consumer: absent on a standalone server."""
 
     leader: str = ""
+    leader_since: Moment | None = None
+    """Since when the leader leads, by its own word; older servers do not say."""
     replicas: tuple[Peer, ...] = ()
     """The other replicas; of a single replica none."""
 
@@ -57,6 +64,8 @@ class ConsumerInfo(Struct, frozen=True):
     config: ConsumerConfig | None = None
     paused: bool = False
     cluster: Raft | None = None
+    ts: Moment | None = None
+    """When this was said."""
 
 
 class StreamConfig(Struct, frozen=True):
@@ -64,6 +73,7 @@ class StreamConfig(Struct, frozen=True):
 
     subjects: tuple[str, ...] = ()
     retention: str = "limits"
+    num_replicas: int = 1
     mirror: dict[str, object] | None = None
     sources: tuple[dict[str, object], ...] = ()
     subject_transform: dict[str, object] | None = None
@@ -127,6 +137,14 @@ class Varz(Struct, frozen=True):
     cluster: ClusterInfo = ClusterInfo()
     connect_urls: tuple[str, ...] = ()
     """HOST:PORT for clients, of all nodes; empty with `no_advertise`."""
+    start: Moment | None = None
+    now: Moment | None = None
+
+
+def replicas_of(stream: StreamInfo, consumer: ConsumerInfo | None = None) -> int:
+    """Say how many replicas a stream or its consumer is to have."""
+    own = consumer.config.num_replicas if consumer and consumer.config else 0
+    return own or (stream.config.num_replicas if stream.config else 1)
 
 
 def known_subjects(stream: StreamInfo) -> tuple[str, ...]:

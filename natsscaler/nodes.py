@@ -1,5 +1,6 @@
 """Reads one node of NATS at one address, and gathers what the nodes of a cluster answer."""
 
+import math
 import time
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -9,9 +10,11 @@ import httpx
 from natsscaler.errors import MonitoringError, Reason
 from natsscaler.fetching import Fetcher
 from natsscaler.jsz import Jsz, Varz
-from natsscaler.view import Node
+from natsscaler.view import Node, peers
 
 JSZ = "/jsz?accounts=true&consumers=true&config=true"
+YOUNG_SECONDS = 60.0
+"""How long after its start a server may still be finding its streams again."""
 VARZ_TRIES = 6
 """How often `/varz` is asked until the node answers that gave `/jsz`: behind a load balancer it may not."""
 
@@ -22,8 +25,8 @@ class NodeReader:
     def __init__(self, url: httpx.URL, fetcher: Fetcher) -> None:
         self._url = url
         self._fetcher = fetcher
-        self._servers: dict[str, Varz] = {}
-        """By server_id, which a server has from its start to its end."""
+        self._servers: dict[str, tuple[Varz, float]] = {}
+        """By server_id, which a server has from its start to its end, with when (monotonic) that began."""
         self._last_now: dict[str, str] = {}
         """When a server answered last, by its own clock."""
 
@@ -50,7 +53,7 @@ class NodeReader:
             accounts |= more
             documents.append(page)
         seconds = time.monotonic() - started
-        server = await self._server(address, first.server_id)
+        server, started = await self._server(address, first.server_id)
         if self._last_now.get(server.server_id) == first.now:
             raise MonitoringError(
                 Reason.MONITORING_STALE,
@@ -58,15 +61,17 @@ class NodeReader:
                 " a cache in front of it, or a stopped clock",
             )
         self._last_now[server.server_id] = first.now
-        return Node(server, documents, seconds)
+        return Node(server, documents, seconds, young=time.monotonic() - started < YOUNG_SECONDS)
 
-    async def _server(self, address: str, server_id: str) -> Varz:
+    async def _server(self, address: str, server_id: str) -> tuple[Varz, float]:
         for _ in range(VARZ_TRIES):
             if server_id in self._servers:
                 return self._servers[server_id]
             found = await self._fetcher.get(self._url, address, "/varz", Varz, anew=True)
-            self._servers = {k: v for k, v in self._servers.items() if v.server_name != found.server_name}
-            self._servers[found.server_id] = found
+            age = (found.now - found.start).total_seconds() if found.now and found.start else math.inf
+            name = found.server_name
+            self._servers = {k: v for k, v in self._servers.items() if v[0].server_name != name}
+            self._servers[found.server_id] = found, time.monotonic() - age
         raise MonitoringError(
             Reason.LEADER_UNCLEAR, f"{self._url.host} leads to different servers from one request to the next"
         )
@@ -99,8 +104,7 @@ class Answers:
     @property
     def expected(self) -> set[str]:
         """Names of all JetStream nodes of the cluster, as far as those that answered know."""
-        known = (document.meta_cluster.peers for node in self.nodes.values() for document in node.documents)
-        return {name for names in known for name in names} | self.nodes.keys()
+        return peers(self.nodes.values()) | self.nodes.keys()
 
     def lacking(self) -> bool:
         """Tell whether nodes that have not answered may know more."""

@@ -3,15 +3,31 @@
 In a cluster every node lists the streams and consumers that it has a replica of, but only a consumer's leader
 knows its backlog: followers say 0 or an old number (nats-server: server/consumer.go). So of each stream and
 consumer the leader's word is taken, and where no single leader has spoken, that is said.
+
+A node that is starting or stopping takes itself for the leader of what it has (nats-server:
+server/jetstream_cluster.go clusterInfo, with counts of 0). Hence a claim to lead is only heard from who knows
+of the other replicas, or, where there are none, has found its cluster again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
-from natsscaler.jsz import AccountInfo, ConsumerInfo, Jsz, Raft, StreamInfo, Varz, known_subjects
+from natsscaler.jsz import (
+    AccountInfo,
+    ConsumerInfo,
+    Jsz,
+    Raft,
+    StreamInfo,
+    Varz,
+    known_subjects,
+    replicas_of,
+)
 from natsscaler.subjects import any_overlap, is_literal
+
+META_LEADER = "the meta leader"
+"""Stands among the names of nodes for one that nobody names, as during its election."""
 
 
 class Node(NamedTuple):
@@ -22,11 +38,35 @@ class Node(NamedTuple):
     """The pages of its `/jsz`."""
     seconds: float
     """How long it was kept busy."""
+    young: bool = False
+    """It started so recently that it may not have found all of its streams again."""
+
+    @property
+    def name(self) -> str:
+        return self.server.server_name
 
     @property
     def disabled(self) -> bool:
         """Whether JetStream is off there."""
         return any(document.disabled for document in self.documents)
+
+    @property
+    def clustered(self) -> bool:
+        """Whether it is to be one of several nodes."""
+        return bool(self.server.cluster.name)
+
+    @property
+    def joined(self) -> bool:
+        """Whether it knows who leads the cluster."""
+        return any(document.meta_cluster.leader for document in self.documents)
+
+    def leads(self, raft: Raft | None, replicas: int) -> bool:
+        """Tell whether it rightly says that it leads what has so many replicas."""
+        if raft is None:
+            return not self.clustered
+        if raft.leader != self.name:
+            return False
+        return bool(raft.replicas) if replicas > 1 else self.joined or not self.young
 
 
 T = TypeVar("T", StreamInfo, ConsumerInfo)
@@ -36,14 +76,16 @@ class View:
     """All that was read, indexed so that 1,000 rules can be looked up in it."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
-        documents = [document for node in nodes for document in node.documents]
-        self.nodes = frozenset(node.server.server_name for node in nodes)
-        self.silent = tuple(sorted({name for d in documents for name in d.meta_cluster.peers} - self.nodes))
+        self.nodes = frozenset(node.name for node in nodes)
+        self.silent = tuple(sorted(peers(nodes) - self.nodes))
         """Nodes that belong to the cluster and did not answer."""
+        self.young = tuple(sorted(node.name for node in nodes if node.young))
+        """Nodes that answered and may not have found all of their streams again."""
         self.disabled = all(node.disabled for node in nodes)
         self._leaders: dict[tuple[str, str, str], list[str]] = {}
-        """Who claims to lead a stream (consumer "") or consumer; filled for clusters only."""
-        self.accounts = _accounts(nodes[0]) if len(nodes) == 1 else self._merged(nodes)
+        """Who rightly says that it leads a stream (consumer "") or consumer; filled for clusters only."""
+        self._standalone = len(nodes) == 1 and not nodes[0].clustered
+        self.accounts = _accounts(nodes[0]) if self._standalone else self._merged(nodes)
         self._by_subject: dict[str, list[tuple[AccountInfo, StreamInfo]]] = {}
         self._by_pattern: list[tuple[AccountInfo, StreamInfo]] = []
         for account in self.accounts:
@@ -68,20 +110,26 @@ class View:
 
     def doubt(self, account: AccountInfo, stream: StreamInfo, consumer: ConsumerInfo | None = None) -> str:
         """Say why the counts of a stream or consumer here are not its leader's; "" if they are."""
+        leaders = self.leaders(account, stream, consumer)
         raft = (consumer or stream).cluster
-        if raft is None:
-            return ""
-        claims = [node for node in self.nodes if node == raft.leader]
-        if len(self.nodes) > 1:
-            claims = self._leaders[account.key, stream.name, consumer.name if consumer else ""]
-        if len(claims) > 1:
-            return f"{' and '.join(sorted(claims))} both say that they lead it"
-        if not claims:
-            who = f"its leader is {raft.leader}" if raft.leader else "it has no leader"
-            return f"{who}, and {', '.join(sorted(self.nodes))} answered: only the leader knows the backlog"
-        if raft.replicas and all(peer.offline for peer in raft.replicas):
-            return f"its leader {raft.leader} sees none of the other replicas"
-        return ""
+        if len(leaders) > 1:
+            return f"{' and '.join(sorted(leaders))} both say that they lead it"
+        if leaders:
+            return cut_off(raft)
+        named = raft.leader if raft else ""
+        if named in self.nodes:
+            return f"{named}, which says that it leads it, is starting or stopping"
+        who = f"its leader is {named}" if named else "it has no leader"
+        return f"{who}, and {', '.join(sorted(self.nodes))} answered: only the leader knows the backlog"
+
+    def leaders(
+        self, account: AccountInfo, stream: StreamInfo, consumer: ConsumerInfo | None = None
+    ) -> Collection[str]:
+        """Name the nodes that answered and rightly say that they lead a stream or consumer."""
+        raft = (consumer or stream).cluster
+        if self._standalone:
+            return [node for node in self.nodes if raft is None or node == raft.leader]
+        return self._leaders[account.key, stream.name, consumer.name if consumer else ""]
 
     def _index(self, account: AccountInfo, stream: StreamInfo) -> None:
         subjects = known_subjects(stream)
@@ -93,13 +141,13 @@ class View:
 
     def _merged(self, nodes: Sequence[Node]) -> tuple[AccountInfo, ...]:
         accounts: dict[str, AccountInfo] = {}
-        streams: dict[str, dict[str, list[tuple[str, StreamInfo]]]] = {}
+        streams: dict[str, dict[str, list[tuple[Node, StreamInfo]]]] = {}
         for node in nodes:
             for account in _accounts(node):
                 accounts.setdefault(account.key, account)
                 named = streams.setdefault(account.key, {})
                 for stream in account.stream_detail:
-                    named.setdefault(stream.name, []).append((node.server.server_name, stream))
+                    named.setdefault(stream.name, []).append((node, stream))
         return tuple(
             replace(
                 account,
@@ -108,23 +156,38 @@ class View:
             for key, account in accounts.items()
         )
 
-    def _stream(self, account: str, said: Sequence[tuple[str, StreamInfo]]) -> StreamInfo:
-        consumers: dict[str, list[tuple[str, ConsumerInfo]]] = {}
+    def _stream(self, account: str, said: Sequence[tuple[Node, StreamInfo]]) -> StreamInfo:
+        consumers: dict[str, list[tuple[Node, ConsumerInfo]]] = {}
         for node, stream in said:
             for consumer in stream.consumer_detail:
                 consumers.setdefault(consumer.name, []).append((node, consumer))
-        name = said[0][1].name
-        chosen = tuple(self._choose((account, name, one), entries) for one, entries in consumers.items())
-        return replace(self._choose((account, name, ""), said), consumer_detail=chosen)
+        chosen = self._choose((account, said[0][1].name, ""), said, replicas_of(said[0][1]))
+        return replace(
+            chosen,
+            consumer_detail=tuple(
+                self._choose((account, chosen.name, name), entries, replicas_of(chosen, entries[0][1]))
+                for name, entries in consumers.items()
+            ),
+        )
 
-    def _choose(self, key: tuple[str, str, str], said: Sequence[tuple[str, T]]) -> T:
-        leaders = [(node, one) for node, one in said if _leads(node, one.cluster)]
-        self._leaders[key] = [node for node, _ in leaders]
+    def _choose(self, key: tuple[str, str, str], said: Sequence[tuple[Node, T]], replicas: int) -> T:
+        leaders = [(node, one) for node, one in said if node.leads(one.cluster, replicas)]
+        self._leaders[key] = [node.name for node, _ in leaders]
         return (leaders or said)[0][1]
 
 
-def _leads(node: str, raft: Raft | None) -> bool:
-    return raft is None or raft.leader == node
+def peers(nodes: Iterable[Node]) -> set[str]:
+    """Name all JetStream nodes of a cluster, as far as these know them."""
+    nodes = [node for node in nodes if node.clustered and not node.disabled]
+    named = {name for node in nodes for document in node.documents for name in document.meta_cluster.peers}
+    return named if not nodes or any(node.joined for node in nodes) else named | {META_LEADER}
+
+
+def cut_off(raft: Raft | None) -> str:
+    """Say so if a leader sees none of the other replicas, which may have another leader by now."""
+    if raft and raft.replicas and all(peer.offline for peer in raft.replicas):
+        return f"its leader {raft.leader} sees none of the other replicas"
+    return ""
 
 
 def _accounts(node: Node) -> tuple[AccountInfo, ...]:

@@ -9,7 +9,7 @@ import logging
 import math
 from typing import NamedTuple
 
-from natsscaler.backlog import Told, measure
+from natsscaler.backlog import Backlog, Told, measure
 from natsscaler.consumers import Unknown
 from natsscaler.decision import Observation, decide
 from natsscaler.errors import MonitoringError, Reason
@@ -19,7 +19,7 @@ from natsscaler.reactor.budget import Budget
 from natsscaler.reactor.leaders import ask_leaders
 from natsscaler.reactor.listening import Listening
 from natsscaler.reactor.shared import Shared
-from natsscaler.reactor.state import RuleState
+from natsscaler.reactor.state import LED_SECONDS, RuleState
 from natsscaler.rules import RuleKey
 from natsscaler.view import Reading
 
@@ -158,6 +158,17 @@ class Endpoint:
         shared, state, rule = self._shared, turn.state, turn.state.rule
         now, wall = shared.clock(), shared.wall()
         state.at_rest(now)
+        measured: Backlog | Unknown
+        if isinstance(found, Unknown):
+            measured = found
+        else:
+            state.connection = shared.connect(rule, found)
+            measured = measure(rule, found.view, state.source, told)
+        if state.puts_off(measured, began, now):
+            state.retry_at = began + LED_SECONDS
+            state.rung_at = min(state.rung_at, turn.rung_at)
+            return
+        measured = state.believe(measured)
         state.unable = shared.obstacle(rule)
         replicas = shared.cluster.replicas(rule.target)
         if state.unable is None and replicas is None:
@@ -166,20 +177,11 @@ class Endpoint:
         state.seen = state.decision = None
         if state.unable is None and replicas is not None:
             history = state.observe(replicas, now, wall)
-            backlog = (
-                found
-                if isinstance(found, Unknown)
-                else state.believe(measure(rule, found.view, state.source, told))
-            )
-            state.seen = Observation(backlog, replicas)
+            state.seen = Observation(measured, replicas)
             state.decision = decide(rule, state.seen, history, now)
             state.history = state.decision.history
             state.next_change = state.decision.next_change or math.inf
-        if isinstance(found, Unknown):
-            state.retry_at = self._not_before
-        else:
-            state.connection = shared.connect(rule, found)
-            state.retry_at = state.doubted(now)
+        state.retry_at = self._not_before if isinstance(found, Unknown) else state.doubted(now)
         state.events = self._listening.finding(state, found)
         await self._listening.tend(state, turn.heard, began)
         if not state.gone:

@@ -184,6 +184,8 @@ class Reactor:
             elif _concerns(advisory, state):
                 if EventSource.ADVISORIES in state.rule.spec.events:
                     self._endpoint(state.rule).ring(state, "advisory")
+                if advisory.action.endswith(".LEADER_ELECTED"):
+                    state.leaders = ()
                 if advisory.action.endswith(".DELETED") and state.doorbell:
                     await state.doorbell.close()
 

@@ -1,5 +1,7 @@
 """What the nodes of a cluster said, merged: only a leader's word counts."""
 
+import math
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from msgspec.structs import replace
 from natsscaler.backlog import Backlog, Source, in_doubt, measure
 from natsscaler.consumers import Match
 from natsscaler.errors import Reason
-from natsscaler.jsz import ConsumerInfo, Jsz, MetaCluster, Peer, Raft
+from natsscaler.jsz import ConsumerConfig, ConsumerInfo, Jsz, MetaCluster, Peer, Raft
 from natsscaler.view import Node, View
 
 from .factories import account, consumer, known, node, rule, stream, unknown
@@ -86,6 +88,98 @@ def test_the_messages_of_a_work_queue_are_its_leaders() -> None:
     unknown(measure(whole, View(leaderless)), Reason.LEADER_UNCLEAR)
 
 
+# Nodes that start and stop: nats-server then names the node itself as the leader, with counts of 0.
+
+THREE = tuple(map(Peer, NAMES[1:]))
+
+
+def replicated(pending: int, leader: str, *others: Peer) -> ConsumerInfo:
+    """Make a consumer of three replicas as a node tells of it that knows these others."""
+    made = workers(pending, leader)
+    config = replace(made.config or ConsumerConfig(), num_replicas=3)
+    return replace(made, config=config, cluster=Raft(leader=leader, replicas=others))
+
+
+def test_a_node_that_knows_of_no_other_replica_is_not_believed() -> None:
+    starting = said("n3", replicated(0, "n3"))
+    message = unknown(measure(rule(), View([starting, said("n2", replicated(1, ""))])), Reason.LEADER_UNCLEAR)
+    assert "n3, which says that it leads it, is starting or stopping" in message
+    leader = said("n1", replicated(5, "n1", *THREE))
+    found = known(measure(rule(), View([leader, starting])))
+    assert (found.messages, found.leaders) == (5, ("n1",))
+
+
+@pytest.mark.parametrize("others", [[], [said("n2", workers(0, ""))]], ids=["alone", "beside-another"])
+def test_a_node_of_a_cluster_that_names_no_leader_is_not_a_standalone_server(others: list[Node]) -> None:
+    starting = said("n3", replace(workers(0, ""), cluster=None))
+    unknown(measure(rule(), View([starting, *others])), Reason.LEADER_UNCLEAR)
+
+
+def test_a_single_replica_counts_once_its_node_has_found_the_cluster_again() -> None:
+    alone = said("n3", workers(0, "n3"), peers=("",))
+    started = alone._replace(young=True)
+    unknown(measure(rule(), View([started])), Reason.LEADER_UNCLEAR)
+    assert known(measure(rule(), View([said("n3", workers(7, "n3"))._replace(young=True)]))).messages == 7
+    assert known(measure(rule(), View([alone._replace(young=False)]))).messages == 0, "no meta leader since"
+
+
+def test_consumers_that_a_node_has_not_found_again_are_not_gone() -> None:
+    wide = rule(subject="orders.*")
+    kept = Source(
+        selector=wide.selector, account="$G", match=Match.WITHIN, consumers=("ORDERS/a", "ORDERS/b")
+    )
+    a, b = (consumer(name, f"orders.{name}", pending=5, leader="n1") for name in "ab")
+    lacking = [said("n1", a), said("n2"), said("n3")]
+    young = View([*lacking[:2], lacking[2]._replace(young=True)])
+    message = unknown(measure(wide, young, kept), Reason.MONITORING_INCOMPLETE)
+    assert "n3 started a moment ago" in message
+    assert "ORDERS/b" in message
+    assert known(measure(wide, View(lacking), kept)).messages == 5, "the second read decides"
+    whole = View([said("n1", a, b), *young_ones()])
+    assert known(measure(wide, whole, kept)).messages == 10
+
+
+def young_ones() -> list[Node]:
+    return [said(name)._replace(young=True) for name in NAMES[1:]]
+
+
+def test_while_nobody_knows_the_meta_leader_there_may_be_nodes_that_nobody_names() -> None:
+    wide = rule(subject="orders.*")
+    node_of_two = said("n1", consumer("a", "orders.a", pending=5, leader="n1"), peers=("",))
+    message = unknown(measure(wide, View([node_of_two])), Reason.MONITORING_INCOMPLETE)
+    assert "the meta leader did not answer" in message
+
+
+# For how long a leader has led.
+
+
+def since(pending: int, seconds: float | None) -> ConsumerInfo:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    made = replicated(pending, "n1", *THREE)
+    raft = made.cluster or Raft()
+    begun = None if seconds is None else now - timedelta(seconds=seconds)
+    return replace(made, ts=now, cluster=replace(raft, leader_since=begun))
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0.25, 0.25), (3600, 3600), (None, 0)])
+def test_a_leader_says_for_how_long_it_has_led(seconds: float | None, expected: float) -> None:
+    assert known(measure(rule(), View([said("n1", since(5, seconds))]))).led_seconds == expected
+
+
+def test_the_youngest_leader_counts() -> None:
+    a, b = since(1, 60), replace(since(2, 2), name="b")
+    a, b = (
+        replace(one, config=replace(one.config or ConsumerConfig(), filter_subject=f"orders.{name}"))
+        for one, name in ((a, "a"), (b, "b"))
+    )
+    view = View([said("n1", a, b, peers=("n1",))])
+    assert known(measure(rule(subject="orders.*"), view)).led_seconds == 2
+
+
+def test_what_has_no_other_replica_has_no_new_leader() -> None:
+    assert known(measure(rule(), View([said("n1", workers(5, "n1"), peers=("n1",))]))).led_seconds == math.inf
+
+
 # A node is missing.
 
 TWO_OF_THREE = [said("n1", workers(5, "n1")), said("n2", workers(0, "n1"))]
@@ -132,6 +226,26 @@ def test_a_leader_that_monitoring_did_not_reach_is_asked_and_believed() -> None:
     unknown(measure(rule(), view), Reason.LEADER_UNCLEAR)
     found = known(measure(rule(), view, told={"ORDERS/workers": workers(9, "n1")}))
     assert (found.messages, found.leaders, found.via) == (9, ("n1",), "ConsumerInfo")
+
+
+@pytest.mark.parametrize(
+    "spoke",
+    [
+        [workers(5, "n1"), workers(3, "n2")],
+        [replicated(5, "n1", Peer("n2", offline=True), Peer("n3", offline=True))],
+    ],
+    ids=["two-leaders", "cut-off"],
+)
+def test_a_contradiction_is_not_settled_by_asking_whoever_answers_first(spoke: list[ConsumerInfo]) -> None:
+    view = View([said(name, one) for name, one in zip(NAMES, spoke, strict=False)])
+    assert in_doubt(rule(), view) == []
+    unknown(measure(rule(), view), Reason.LEADER_UNCLEAR)
+
+
+def test_a_leader_that_is_cut_off_is_not_believed_over_nats_either() -> None:
+    view = View([said("n2", workers(0, "n1"))])
+    told = replicated(9, "n1", Peer("n2", offline=True), Peer("n3", offline=True))
+    unknown(measure(rule(), view, told={"ORDERS/workers": told}), Reason.LEADER_UNCLEAR)
 
 
 def test_a_leader_that_spoke_is_not_asked() -> None:
