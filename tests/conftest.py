@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import subprocess
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
@@ -63,18 +64,34 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what cannot run here, instead of skipping it: CI shows no skips, and a skip is a fault."""
-    unable = [
-        item
-        for item in items
-        if (item.get_closest_marker("control_plane") and not assets_from_environment())
-        or (item.get_closest_marker("containers") and not config.getoption("--containers"))
-        or (item.get_closest_marker("prometheus") and not find_prometheus())
-        or ("kubectl" in getattr(item, "fixturenames", ()) and not find_kubectl())
-        or ("helm" in getattr(item, "fixturenames", ()) and not find_helm())
-    ]
-    config.hook.pytest_deselected(items=unable)
-    items[:] = [item for item in items if item not in unable]
+    """Skip what cannot run here, and say why; those that need a container engine run only if asked for."""
+    if not config.getoption("--containers"):
+        unasked = [item for item in items if item.get_closest_marker("containers")]
+        config.hook.pytest_deselected(items=unasked)
+        items[:] = [item for item in items if item not in unasked]
+    for item in items:
+        if missing := _missing(item):
+            item.add_marker(pytest.mark.skip(reason=missing))
+
+
+def _missing(item: pytest.Item) -> str:
+    fixtures, marked = getattr(item, "fixturenames", ()), item.get_closest_marker
+    reasons = {
+        "KUBEBUILDER_ASSETS is not set: see make test-integration": (
+            marked("control_plane") and not assets_from_environment()
+        ),
+        "there is no Prometheus here": marked("prometheus") and not find_prometheus(),
+        "there is no kubectl here": "kubectl" in fixtures and not find_kubectl(),
+        "there is no helm here": "helm" in fixtures and not find_helm(),
+    }
+    return next((reason for reason, lacking in reasons.items() if lacking), "")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say once for each reason how many tests were skipped."""
+    skipped = Counter(report.longrepr[2] for report in terminalreporter.getreports("skipped"))
+    for reason, number in skipped.items():
+        terminalreporter.write_line(f"{number} tests skipped: {reason.removeprefix('Skipped: ')}")
 
 
 def find_prometheus() -> bool:
