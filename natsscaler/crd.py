@@ -158,6 +158,7 @@ def _plain(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
         ("title", ...),
         ("additionalProperties", ...),
         ("default", None),
+        ("default", ()),  # it would write empty lists into statuses
         ("required", []),
     ):
         if key in node and (worthless is ... or node[key] == worthless):
