@@ -28,7 +28,7 @@ READ_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 LAG_SECONDS = 1.0
 """Between two measurements of the event loop's lag."""
-END = "# EOF\n"
+END = b"# EOF\n"
 """The last line of OpenMetrics."""
 
 
@@ -79,9 +79,12 @@ class Metrics:
         """Write everything in the format that an Accept header asks for; return it and its content type."""
         encode, content_type = choose_encoder(accept)
         openmetrics = content_type.startswith("application/openmetrics-text")
-        process = encode(self.registry).decode().removesuffix(END)
-        rules = series.write(self._rules.values(), openmetrics=openmetrics)
-        return "".join((process, *rules, END if openmetrics else "")).encode(), content_type
+        body = bytearray(encode(self.registry).removesuffix(END))
+        for family in series.write(self._rules.values(), openmetrics=openmetrics):
+            body += family.encode()
+        if openmetrics:
+            body += END
+        return bytes(body), content_type
 
     async def watch_event_loop(self) -> None:
         """Measure the event loop's lag, for ever."""

@@ -103,34 +103,38 @@ def of_rule(key: RuleKey) -> RuleSeries:
 
 
 def write(rules: Iterable[RuleSeries], *, openmetrics: bool) -> Iterator[str]:
-    """Write all families line by line, in the text format of Prometheus or in OpenMetrics without its end."""
+    """Write each family, in the text format of Prometheus or in OpenMetrics without its end."""
     rules = list(rules)
     for name, text in GAUGES.items():
-        yield from _head(name, "gauge", text, openmetrics=openmetrics)
-        for rule in rules:
-            value = getattr(rule, name)
-            if value is not None:
-                yield f"{PREFIX}{name}{{{rule.labels}}} {value}\n"
+        yield _head(name, "gauge", text, openmetrics=openmetrics)
+        yield "".join(
+            f"{PREFIX}{name}{{{rule.labels}}} {value}\n"
+            for rule in rules
+            if (value := getattr(rule, name)) is not None
+        )
     for name, text in STATES.items():
-        yield from _head(name, "gauge", text, openmetrics=openmetrics)
-        for rule in rules:
-            state: State | None = getattr(rule, name)
-            if state is not None:
-                yield f'{PREFIX}{name}{{{rule.labels},reason="{state[1]}"}} {state[0]:d}\n'
+        yield _head(name, "gauge", text, openmetrics=openmetrics)
+        yield "".join(
+            f'{PREFIX}{name}{{{rule.labels},reason="{state[1]}"}} {state[0]:d}\n'
+            for rule in rules
+            if (state := getattr(rule, name)) is not None
+        )
     for name, text in COUNTERS.items():
-        family = name if openmetrics else f"{name}_total"
-        yield from _head(family, "counter", text, openmetrics=openmetrics)
-        for rule in rules:
-            for labels, count in getattr(rule, name).items():
-                yield f"{PREFIX}{name}_total{{{rule.labels},{labels}}} {count}\n"
+        yield _head(name if openmetrics else f"{name}_total", "counter", text, openmetrics=openmetrics)
+        yield "".join(
+            f"{PREFIX}{name}_total{{{rule.labels},{labels}}} {count}\n"
+            for rule in rules
+            for labels, count in getattr(rule, name).items()
+        )
 
 
 def _action(direction: str, reason: Reason) -> str:
     return f'direction="{direction}",reason="{reason}"'
 
 
-def _head(name: str, kind: str, text: str, *, openmetrics: bool) -> Iterator[str]:
-    yield f"# HELP {PREFIX}{name} {text}\n# TYPE {PREFIX}{name} {kind}\n"
+def _head(name: str, kind: str, text: str, *, openmetrics: bool) -> str:
+    head = f"# HELP {PREFIX}{name} {text}\n# TYPE {PREFIX}{name} {kind}\n"
     unit = name.rpartition("_")[2]
     if openmetrics and unit in ("messages", "seconds"):
-        yield f"# UNIT {PREFIX}{name} {unit}\n"
+        head += f"# UNIT {PREFIX}{name} {unit}\n"
+    return head
