@@ -5,7 +5,7 @@ import json
 import pathlib
 import re
 import time
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import httpx
 import yaml
@@ -29,21 +29,39 @@ def alert_rules() -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"]]
 
 
-def dashboard_expressions() -> dict[str, str]:
-    """Give the expressions of the dashboard by panel and letter, as Grafana would ask for them."""
-    dashboard = json.loads((CONFIG / "dashboard.json").read_text())
-    found = {
-        f"{panel['title']} {target['refId']}": target["expr"]
-        for panel in dashboard["panels"]
+class Query(NamedTuple):
+    """What a panel or a variable of the dashboard asks for."""
+
+    name: str
+    expression: str
+    labels: set[str]
+    """Those that its legend or the variable shows."""
+
+
+def dashboard() -> dict[str, Any]:
+    made: dict[str, Any] = json.loads((CONFIG / "dashboard.json").read_text())
+    return made
+
+
+def dashboard_queries() -> list[Query]:
+    """Give the queries of the dashboard, as Grafana would ask them."""
+    found = [
+        Query(f"{panel['title']} {target['refId']}", target["expr"], _shown(target["legendFormat"]))
+        for panel in dashboard()["panels"]
         for target in panel.get("targets", ())
-    }
-    for variable in dashboard["templating"]["list"]:
+    ]
+    for variable in dashboard()["templating"]["list"]:
         asked = re.fullmatch(r"label_values\((.*), (\w+)\)", variable.get("definition", ""))
         if asked:
-            found[f"variable {variable['name']}"] = f"count by ({asked[2]}) ({asked[1]})"
+            expression = f"count by ({asked[2]}) ({asked[1]})"
+            found.append(Query(f"variable {variable['name']}", expression, {asked[2]}))
     for macro, value in MACROS.items():
-        found = {name: expression.replace(macro, value) for name, expression in found.items()}
+        found = [query._replace(expression=query.expression.replace(macro, value)) for query in found]
     return found
+
+
+def _shown(legend: str) -> set[str]:
+    return set(re.findall(r"{{(\w+)}}", legend))
 
 
 class Prometheus:
