@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from natsscaler.activity import Activity
@@ -15,6 +16,7 @@ from natsscaler.rules import Rule, RuleKey, parse
 from natsscaler.settings import Settings
 from natsscaler.status import Action, RuleStatus, rfc3339
 from natsscaler.web import Leader, Web
+from tests.clusters import free_port
 from tests.core.factories import backlog, body, seen
 
 LISTENING = Finding(Reason.LISTENING, "messages of orders.processing ring")
@@ -145,6 +147,44 @@ class Gallery:
             self.show(made, trouble, 1 + index % 9)
             if index % 50 == 0:
                 self.act(made, 1, 1 + index % 9, 60, ago=index)
+
+
+class Served:
+    """A gallery at an address, until it is stopped."""
+
+    def __init__(self, gallery: Gallery, port: int, settings: dict[str, Any]) -> None:
+        self.gallery, self.port, self._settings = gallery, port, settings
+        self.url = f"http://127.0.0.1:{port}/"
+        self._task: asyncio.Task[None] | None = None
+
+    def rule(self, name: str) -> str:
+        return f"{self.url}rules/shop/{name}"
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self.gallery.web(self.port, **self._settings).run())
+        async with asyncio.timeout(10):
+            while not self._task.done():
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                except OSError:
+                    await asyncio.sleep(0.01)
+                else:
+                    writer.close()
+                    return
+        await self._task
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def serve(gallery: Gallery, **settings: Any) -> AsyncIterator[Served]:
+    served = Served(gallery, free_port(), settings)
+    await served.start()
+    yield served
+    await served.stop()
 
 
 class Healthy:

@@ -1,0 +1,146 @@
+"""The page on a running operator, and what it does when that falls silent, in a real browser."""
+
+import pathlib
+import re
+import signal
+from collections.abc import AsyncIterator
+from functools import partial
+
+import pytest
+from kubernetes.aio import config
+from playwright.async_api import expect
+
+from natsscaler.demo.api_server import EmbeddedKubernetes
+from natsscaler.demo.nats_server import NatsServer
+from tests.clusters import free_port
+from tests.conftest import KubeApi
+from tests.main_job.stage import Stage
+from tests.main_job.test_main_job import LONG, last_scaling, listening
+from tests.page.conftest import Visitor
+from tests.page.gallery import Gallery, Served, rule, serve
+from tests.page.relay import relay
+from tests.page.test_rule import points
+from tests.page.test_rules import accessible, row
+
+STALE = re.compile("The operator does not answer. What you see is stale: it is how things were at ")
+
+
+@pytest.fixture
+async def stage(
+    embedded: EmbeddedKubernetes, nats_server: NatsServer, tmp_path: pathlib.Path, visitor: Visitor
+) -> AsyncIterator[Stage]:
+    """The operator on the embedded Kubernetes API alone: a page looks the same on a real one."""
+    kubeconfig = tmp_path / "kubeconfig"
+    async with await config.new_client_from_config(str(kubeconfig)) as api:  # type: ignore[no-untyped-call]
+        stage = Stage(KubeApi(kubeconfig, "default", api, embedded), nats_server, tmp_path)
+        await stage.create_stream()
+        yield stage
+        await visitor.leave()
+        await stage.stop()
+
+
+async def test_a_burst_on_nats_moves_the_chart_and_adds_the_action(visitor: Visitor, stage: Stage) -> None:
+    port = free_port()
+    await stage.create_deployment()
+    await stage.apply_sample(pollIntervalSeconds=LONG, messagesPerReplica=20)
+    await stage.start("--activity-port", str(port), "--host", "127.0.0.1")
+    await listening(stage)
+    table = await visitor.live(f"http://127.0.0.1:{port}/")
+    await expect(row(table, "my-app-scaling")).to_contain_text("Steady: at minReplicas")
+    page = await visitor.live(f"http://127.0.0.1:{port}/rules/{stage.namespace}/my-app-scaling")
+    chart = page.locator("#chart svg")
+    await expect(chart).to_have_accessible_name(re.compile(r"^Backlog between 0 and 0, .* 1 and 1, bounds"))
+    await stage.publish(100)
+    await expect(chart).to_have_accessible_name(
+        re.compile(r"^Backlog between \d+ and 100, thresholds 10 and 50. Replicas between \d and 5, bounds")
+    )
+    await expect(page.locator("#actions > li")).to_contain_text(
+        "1 → 5 at a backlog of 100BacklogAboveThreshold: Backlog 100 at 20 per replica wants 5"
+    )
+    await expect(page.locator("#chart svg .action")).to_have_count(1)
+    await expect(page.locator("#wakeups")).to_contain_text("Doorbell: messages were published")
+    await expect(row(table, "my-app-scaling")).to_contain_text("1 → 5")
+    await expect(table.locator("#actions tbody tr")).to_have_count(1)
+
+
+async def test_an_operator_that_dies_makes_the_page_stale_until_another_one_answers(
+    visitor: Visitor, stage: Stage
+) -> None:
+    visitor.outage = True
+    flags = ("--activity-port", str(free_port()), "--host", "127.0.0.1")
+    await stage.create_deployment()
+    await stage.apply_sample(pollIntervalSeconds=LONG, messagesPerReplica=20)
+    first = await stage.start(*flags)
+    await listening(stage)
+    await stage.publish(60)
+    await stage.becomes((1, 3), partial(last_scaling, stage))
+    address = f"http://127.0.0.1:{flags[1]}/"
+    page = await visitor.live(f"{address}rules/{stage.namespace}/my-app-scaling")
+    table = await visitor.live(address)
+    first.kill()
+    await first.wait()
+    for each in (page, table):
+        await expect(each.get_by_role("alert")).to_have_text(STALE)
+        await accessible(each)
+    await expect(page.locator("#actions > li")).to_have_count(1)
+    await stage.start(*flags)
+    for each in (page, table):
+        await expect(each.get_by_role("alert")).to_be_hidden()
+        await expect(each.locator("#connection")).to_contain_text("Live")
+    await stage.publish(40)
+    await expect(page.locator("#actions > li")).to_have_count(2)
+    await expect(table.locator("#actions tbody tr")).to_have_count(2)
+
+
+async def test_an_operator_that_hangs_makes_the_page_stale_too(visitor: Visitor, stage: Stage) -> None:
+    port = free_port()
+    await stage.create_deployment()
+    await stage.apply_sample(pollIntervalSeconds=LONG)
+    operator = await stage.start("--activity-port", str(port), "--host", "127.0.0.1")
+    await listening(stage)
+    page = await visitor.live(f"http://127.0.0.1:{port}/")
+    operator.send_signal(signal.SIGSTOP)
+    await expect(page.get_by_role("alert")).to_have_text(STALE)
+    operator.send_signal(signal.SIGCONT)
+    await expect(page.get_by_role("alert")).to_be_hidden()
+
+
+async def test_after_a_cut_connection_nothing_is_missing_and_nothing_twice(
+    visitor: Visitor, gallery: Served
+) -> None:
+    visitor.outage = True
+    made = rule("orders")
+    gallery.gallery.show(made, 1, 1, ago=300)
+    gallery.gallery.act(made, 1, 2, 60, ago=300)
+    async with relay(gallery.port) as network:
+        address = f"http://127.0.0.1:{network.port}/"
+        page, table = await visitor.live(f"{address}rules/shop/orders"), await visitor.live(address)
+        await page.get_by_text("The same as a table").click()
+        await expect(page.locator("#points tbody tr")).to_have_count(1)
+        await network.cut()
+        for number in range(2, 8):
+            gallery.gallery.show(made, number, number, ago=300 - 30 * number)
+            gallery.gallery.act(made, number, number + 1, 60, ago=300 - 30 * number)
+        for each in (page, table):
+            await expect(each.get_by_role("alert")).to_have_text(STALE)
+        await network.mend()
+        for each in (page, table):
+            await expect(each.get_by_role("alert")).to_be_hidden()
+        await expect(page.locator("#actions > li")).to_have_count(7)
+        await expect(page.locator("#points tbody tr")).to_have_count(7)
+        assert await points(page) == [(str(number), str(number)) for number in (7, 6, 5, 4, 3, 2, 1)]
+        await expect(table.locator("#actions tbody tr")).to_have_count(7)
+        shown = await table.locator("#actions tbody .change").all_inner_texts()
+        assert [text.split()[1] for text in shown] == ["7", "6", "5", "4", "3", "2", "1"]
+        await visitor.leave()
+
+
+async def test_with_a_token_the_browser_asks_once_and_the_page_is_live(visitor: Visitor) -> None:
+    token = "hush"
+    async with serve(Gallery(), activity_token=token) as served:
+        served.gallery.every_state()
+        page = await visitor.live(served.url, http_credentials={"username": "me", "password": token})
+        await page.get_by_role("link", name="steady").click()
+        await expect(page.locator("#connection")).to_contain_text("Live")
+        assert token not in await page.content()
+        await visitor.leave()
