@@ -118,10 +118,10 @@ def retell(key: RuleKey, rule: Rule | None, status: RuleStatus) -> tuple[Step, .
 
 
 def bad_conditions(status: RuleStatus) -> list[Condition]:
-    """List the conditions that are not as they should be; Ready only if no other says the same."""
+    """List the conditions that are not as they should be, one for each reason; Ready only sums up others."""
     bad = [one for one in status.conditions if GOOD.get(one.type, one.status) != one.status]
-    said = {one.reason for one in bad if one.type != "Ready"}
-    return [one for one in bad if one.type != "Ready" or one.reason not in said]
+    bad.sort(key=lambda one: one.type == "Ready")
+    return [one for index, one in enumerate(bad) if one.reason not in {other.reason for other in bad[:index]}]
 
 
 def _invalid(key: RuleKey, status: RuleStatus) -> tuple[Step, ...]:

@@ -18,6 +18,7 @@ from natsscaler.demo.nats_server import NatsServer
 from tests.bench.fleet import open_fleet
 from tests.bench.fleet_load import bursts_among_quiet, bursts_on_a_busy_subject, everybody, rest
 from tests.bench.measure import Steady, reaction_times, steady_load
+from tests.bench.page import page_cost
 from tests.bench.side import BURST_RULE, open_side
 
 STEADY_RULE = BURST_RULE | {"messagesPerReplica": 1000, "scaleUpThreshold": 1000, "scaleDownThreshold": 100}
@@ -119,7 +120,26 @@ async def fuzz(directory: Path, bursts: int) -> None:
     assert await process.wait() == 0
 
 
-MEASUREMENTS = {"steady": steady, "reaction": reaction, "busy": busy, "fleet": fleet, "fuzz": fuzz}
+async def page(directory: Path, bursts: int) -> None:
+    """Memory of the past of 1,000 rules, and what a reader of the page costs."""
+    del directory, bursts
+    cost = page_cost(1000)
+    say(
+        f"the past of 1,000 rules: {cost.quiet_bytes:,.0f} bytes for a quiet one,"
+        f" {cost.busy_bytes:,.0f} for a busy one",
+        f"first event of the table: {cost.table_seconds * 1000:.0f} ms, {cost.table_bytes:,} bytes;"
+        f" the busiest rule: {cost.detail_seconds * 1000:.1f} ms",
+    )
+
+
+MEASUREMENTS = {
+    "steady": steady,
+    "reaction": reaction,
+    "busy": busy,
+    "fleet": fleet,
+    "page": page,
+    "fuzz": fuzz,
+}
 
 
 async def run(names: Sequence[str], bursts: int) -> None:

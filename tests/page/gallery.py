@@ -105,6 +105,7 @@ class Gallery:
         self.act(rule, 1, 9, 430, ago=ago)
         for second in range(0, 120, 6):
             self.show(rule, max(3, 430 - 4 * second), 9, ago=ago - second)
+        self.show(rule, 3, 1, ago=ago - 180)
         self.act(rule, 9, 1, 3, ago=ago - 180)
 
     def every_state(self) -> None:

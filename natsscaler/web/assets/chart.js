@@ -117,8 +117,8 @@ function marks(actions, begin, end, x, y) {
         "g",
         { class: "action" },
         svg("title", {}, `${number}: ${action.fromReplicas} → ${action.toReplicas}, ${action.reason}`),
-        svg("path", { d: up ? `M${left} ${height - 7}l6 11h-12z` : `M${left} ${height + 7}l6 -11h-12z` }),
-        svg("text", { x: left, y: up ? height - 11 : height + 19, "text-anchor": "middle" }, String(number)),
+        svg("path", { d: up ? `M${left} ${height - 7}l6 11h-12z` : `M${left} ${height}l6 -11h-12z` }),
+        svg("text", { x: left, y: height - (up ? 11 : 15), "text-anchor": "middle" }, String(number)),
       );
     });
 }

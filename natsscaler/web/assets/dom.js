@@ -73,9 +73,9 @@ export function replicasBar({ replicas, minReplicas, maxReplicas }) {
   if (minReplicas === null) {
     return el("span", {}, "not known");
   }
-  const range = `${minReplicas} to ${maxReplicas}`;
+  const range = `min ${minReplicas}, max ${maxReplicas}`;
   if (replicas === null) {
-    return el("span", {}, "not known", el("small", {}, `allowed: ${range}`));
+    return el("span", {}, "not known", el("small", {}, range));
   }
   const span = Math.max(1, maxReplicas - minReplicas);
   const share = maxReplicas === minReplicas ? 1 : Math.min(1, Math.max(0, (replicas - minReplicas) / span));
@@ -84,15 +84,16 @@ export function replicasBar({ replicas, minReplicas, maxReplicas }) {
     {},
     el("span", { class: "figure" }, String(replicas)),
     gauge(share, [], replicas >= maxReplicas ? "full" : "normal"),
-    el("small", {}, `allowed: ${range}`),
+    el("small", {}, range),
   );
 }
 
 // A bar with a mark at each threshold.
 export function backlogBar({ backlog, scaleUpThreshold: up, scaleDownThreshold: down }) {
-  const rule = up === null ? "" : `up above ${count(up)}, down below ${count(down)}`;
+  const rule =
+    up === null ? [] : [el("small", {}, `up above ${count(up)}`), el("small", {}, `down below ${count(down)}`)];
   if (backlog === null) {
-    return el("span", {}, "not known", el("small", {}, rule));
+    return el("span", {}, "not known", ...rule);
   }
   const most = Math.max(1.5 * up, 1);
   const level = backlog > up ? "high" : backlog < down ? "low" : "normal";
@@ -101,7 +102,7 @@ export function backlogBar({ backlog, scaleUpThreshold: up, scaleDownThreshold: 
     {},
     el("span", { class: "figure" }, count(backlog)),
     gauge(Math.min(1, backlog / most), [down / most, up / most], level),
-    el("small", {}, rule),
+    ...rule,
   );
 }
 

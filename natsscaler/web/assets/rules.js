@@ -15,7 +15,7 @@ const COLUMNS = [
   { name: "Backlog", key: (rule) => rule.backlog ?? -1, cell: backlogBar, number: true },
   { name: "Last change", key: (rule) => rule.lastAction?.timestamp ?? "", cell: last, number: true },
   { name: "Events", key: (rule) => String(rule.events.listening), cell: events },
-  { name: "Conditions to look at", key: (rule) => -rule.problems.length, cell: problems },
+  { name: "Conditions", key: (rule) => -rule.problems.length, cell: problems },
 ];
 
 const head = document.querySelector("#rules thead tr");
@@ -65,7 +65,7 @@ function events(rule) {
 
 function problems(rule) {
   if (rule.problems.length === 0) {
-    return el("span", {}, "none");
+    return el("span", {}, "all well");
   }
   return el("ul", {}, ...rule.problems.map(({ type, reason, message }) => el("li", { title: message }, `${type}: ${reason}`)));
 }
