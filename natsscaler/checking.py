@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 
+from natsscaler.access import Access
 from natsscaler.consumers import Unknown, listed
 from natsscaler.crd import differences
 from natsscaler.errors import KubernetesError, Reason
@@ -97,12 +98,12 @@ def _operator(options: Options, world: World) -> Step:
 
 
 async def _servers(options: Options, explainer: Explainer, rules: Iterable[Rule]) -> list[Step]:
-    by_url: dict[str, list[Rule]] = {}
+    by_access: dict[Access, list[Rule]] = {}
     for rule in rules:
-        by_url.setdefault(rule.spec.nats_monitoring_url, []).append(rule)
+        by_access.setdefault(rule.monitoring, []).append(rule)
     steps = []
-    for url, of_it in sorted(by_url.items()):
-        found = await explainer.read(url)
+    for access, of_it in sorted(by_access.items(), key=str):
+        found, url = await explainer.read(access), access.url
         number = _count(len(of_it), "rule")
         if not isinstance(found, Unknown):
             names = ", ".join(sorted(found.view.nodes))

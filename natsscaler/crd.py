@@ -62,6 +62,11 @@ def crd() -> dict[str, Any]:
         spec["properties"]["nats"]["properties"]["url"],
         "nats.url must be nats://HOST:PORT or tls://HOST:PORT; credentials do not belong in it",
     )
+    for part in ("nats", "monitoring"):
+        _explain_pattern(
+            spec["properties"][part]["properties"]["secretRef"]["properties"]["name"],
+            f"{part}.secretRef.name must be the name of a Secret: lower case letters, digits, - and .",
+        )
     spec["properties"]["events"]["x-kubernetes-list-type"] = "set"
     status = structural(RuleStatus)
     conditions = status["properties"]["conditions"]

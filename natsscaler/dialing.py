@@ -1,21 +1,27 @@
 """Opens one connection to NATS, on an address that the allow-list has just checked.
 
-nats-py is never left to choose an address or to reconnect by itself (docs/decisions/0003).
+nats-py is never left to choose an address or to reconnect by itself (docs/decisions/0003). Nor is it trusted
+with credentials where TLS is required: it goes on in plain text if the server offers no TLS, whatever the URL
+says. So it is given functions, which it calls when the encryption, if any, is in place.
 """
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import NamedTuple, TypeVar
+from ipaddress import ip_address
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import nats.errors
 from nats.aio.client import Client
 
+from natsscaler.credentials import NatsCredentials
 from natsscaler.errors import NotAllowed
 from natsscaler.network import AllowList
 
 CONNECT_SECONDS = 5
+CLOSE_SECONDS = 1
 PING_SECONDS = 10
 NATS_ERRORS = (nats.errors.Error, OSError, TimeoutError)
 """What nats-py raises when the connection or the server fails."""
@@ -44,15 +50,25 @@ async def obediently(call: Awaitable[T]) -> T:
             raise asyncio.CancelledError
 
 
+async def hang_up(client: Client) -> None:
+    """Close a connection; after a failed TLS handshake nats-py would wait for its end for ever."""
+    with suppress(*NATS_ERRORS):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await obediently(client.close())
+
+
 async def dial(
-    url: str, others: tuple[str, ...], allow: AllowList, on_error: Callable[[Exception], Awaitable[None]]
+    url: str,
+    others: tuple[str, ...],
+    credentials: NatsCredentials,
+    allow: AllowList,
+    on_error: Callable[[Exception], Awaitable[None]],
 ) -> Dialled:
     """Connect to the first address that answers, of the URL's host or else of other servers (host:port).
 
     Raises NotAllowed or one of NATS_ERRORS: what the last address failed by.
     """
     parts = urlsplit(url)
-    login = url.split("://", 1)[1].rpartition("@")[0]
     failure: Exception = OSError("no address")
     for server in (parts.netloc.rpartition("@")[2], *others):
         place = urlsplit(f"//{server}")
@@ -62,16 +78,58 @@ async def dial(
         except (NotAllowed, OSError) as error:
             failure = error
             continue
+        name = (parts.hostname or host) if _is_address(host) else host
         for address in addresses:
             shown = f"[{address}]" if ":" in address else address
+            guard = _Guard(credentials, encrypted=parts.scheme == "tls")
             try:
-                return await _dial(f"{parts.scheme}://{login and login + '@'}{shown}:{port}", host, on_error)
+                return await _dial(f"nats://{shown}:{port}", name, guard, on_error)
             except NATS_ERRORS as error:
                 failure = error
     raise failure
 
 
-async def _dial(url: str, host: str, on_error: Callable[[Exception], Awaitable[None]]) -> Dialled:
+class _Guard:
+    """Gives credentials away, but where TLS is required only on a connection that is encrypted.
+
+    It is required by the URL, and by credentials that say how to speak it.
+    """
+
+    def __init__(self, credentials: NatsCredentials, *, encrypted: bool) -> None:
+        self.context = credentials.tls.context or (ssl.create_default_context() if encrypted else None)
+        self._credentials = credentials
+        self._handshakes = self._count()
+
+    def check(self) -> None:
+        """Raise an error if the connection is not encrypted and has to be."""
+        if self.context and self._count() == self._handshakes:
+            raise nats.errors.Error("the server offers no TLS, which the address or the credentials require")
+
+    def login(self) -> dict[str, Any]:
+        """Say who natsscaler is, in arguments of nats-py."""
+        mine = self._credentials
+        if mine.user:
+            return {"user": self._giving(mine.user), "password": self._giving(mine.password)}
+        if mine.token:
+            return {"token": self._giving(mine.token)}
+        if mine.jwt:
+            return {"user_jwt_cb": self._giving(mine.jwt.encode()), "signature_cb": mine.sign}
+        return {"nkeys_seed_str": mine.seed} if mine.seed else {}
+
+    def _count(self) -> int:
+        return self.context.session_stats()["connect_good"] if self.context else 0
+
+    def _giving(self, value: T) -> Callable[[], T]:
+        def give() -> T:
+            self.check()
+            return value
+
+        return give
+
+
+async def _dial(
+    url: str, host: str, guard: _Guard, on_error: Callable[[Exception], Awaitable[None]]
+) -> Dialled:
     closed = asyncio.Event()
 
     async def on_closed() -> None:
@@ -91,11 +149,21 @@ async def _dial(url: str, host: str, on_error: Callable[[Exception], Awaitable[N
                     ping_interval=PING_SECONDS,
                     error_cb=on_error,
                     closed_cb=on_closed,
+                    tls=guard.context,
                     tls_hostname=host,
+                    **guard.login(),
                 )
             )
+        guard.check()
     except BaseException:  # cancelled, too: nats-py would leave its socket open
-        with suppress(*NATS_ERRORS):
-            await client.close()
+        await hang_up(client)
         raise
     return Dialled(client, closed)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

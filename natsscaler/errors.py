@@ -7,9 +7,11 @@ so that what a person reads in one place can be searched for in another.
     ├── SettingsError      flags or environment: the process does not start
     ├── InvalidRule        a ScalingRule that the CRD let pass and the parser did not
     ├── NotAllowed         an address that the allow-list forbids
+    ├── CredentialsError   credentials cannot be had, or cannot be used
     ├── MonitoringError    the backlog could not be read: Unknown, never zero
     └── KubernetesError    the Kubernetes API refused, failed or did not answer
         ├── LeadershipLost     another process may lead by now: this one must not write
+        ├── SecretNotFound     no such Secret
         ├── TargetNotFound     no such Deployment
         └── ReplicasChanged    somebody else changed the replicas between reading and writing
 """
@@ -58,6 +60,12 @@ class Reason(StrEnum):
     AMBIGUOUS_CONSUMER = "AmbiguousConsumer"
     LEADER_UNCLEAR = "LeaderUnclear"
     CONSUMER_PAUSED = "ConsumerPaused"
+
+    # Credentials cannot be had, or do not help.
+    SECRET_NOT_FOUND = "SecretNotFound"
+    SECRET_NOT_LABELLED = "SecretNotLabelled"
+    SECRET_UNUSABLE = "SecretUnusable"
+    CREDENTIALS_REFUSED = "CredentialsRefused"
 
     # The Deployment cannot be scaled, or not by this rule.
     TARGET_NOT_FOUND = "TargetNotFound"
@@ -129,6 +137,10 @@ class NotAllowed(NatsscalerError):
         super().__init__(Reason.ADDRESS_NOT_ALLOWED, message)
 
 
+class CredentialsError(NatsscalerError):
+    """Credentials cannot be had, or cannot be used; the message names the Secret, the key and the mend."""
+
+
 class MonitoringError(NatsscalerError):
     """The monitoring endpoint gave no trustworthy answer."""
 
@@ -142,6 +154,13 @@ class LeadershipLost(KubernetesError):
 
     def __init__(self, message: str) -> None:
         super().__init__(Reason.LEADERSHIP_LOST, message)
+
+
+class SecretNotFound(KubernetesError):
+    """There is no such Secret."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Reason.SECRET_NOT_FOUND, message)
 
 
 class TargetNotFound(KubernetesError):

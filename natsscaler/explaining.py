@@ -9,16 +9,19 @@ import difflib
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
 
+from natsscaler.access import Access
 from natsscaler.backlog import Backlog, Told, in_doubt, measure
 from natsscaler.conditions import LATE, Facts
 from natsscaler.consumers import Unknown
 from natsscaler.decision import Decision, Observation, decide
 from natsscaler.errors import Finding, InvalidRule, KubernetesError, MonitoringError, Reason
 from natsscaler.explanation import State, Step, explain, explain_invalid
+from natsscaler.keyring import Keyring
 from natsscaler.kube.looking import Looking
 from natsscaler.lastword import Lease, at_work, from_outside, last_word, remembered
 from natsscaler.lease import NAME as LEASE
@@ -79,12 +82,17 @@ def find(key: RuleKey, bodies: Iterable[Body]) -> Body:
 class Explainer:
     """Explains rules, by one read of each NATS server."""
 
-    def __init__(self, options: Options, looking: Looking, monitoring: Monitoring, allow: AllowList) -> None:
+    def __init__(self, options: Options, looking: Looking, allow: AllowList, keyring: Keyring) -> None:
         self._options = options
+        self._keyring = keyring
         self._looking = looking
-        self._monitoring = monitoring
+        self._monitoring = Monitoring(allow, keyring.monitoring)
         self._allow = allow
-        self._reads: dict[str, asyncio.Task[Reading | Unknown]] = {}
+        self._reads: dict[Access, asyncio.Task[Reading | Unknown]] = {}
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._monitoring.close()
 
     async def rules(self, namespace: str) -> list[Body]:
         """List all rules, or where that is forbidden those of one namespace. Raises KubernetesError."""
@@ -113,11 +121,11 @@ class Explainer:
             world.lease = None  # then only the status tells of the operator
         return world
 
-    async def read(self, url: str) -> Reading | Unknown:
+    async def read(self, access: Access) -> Reading | Unknown:
         """Read a monitoring endpoint, once."""
-        if url not in self._reads:
-            self._reads[url] = asyncio.create_task(self._read(url), name=f"read {url}")
-        return await self._reads[url]
+        if access not in self._reads:
+            self._reads[access] = asyncio.create_task(self._read(access), name=f"read {access.url}")
+        return await self._reads[access]
 
     async def explain(self, body: Body, world: World) -> tuple[Step, ...]:
         """Tell step by step what is true of a rule now; the last step says what happens."""
@@ -152,7 +160,7 @@ class Explainer:
         if unable is None:
             state, replicas = RuleState(rule, status, RuleSeries("")), world.replicas[rule.target]
             history = state.observe(replicas, now, wall)
-            found = await self.read(rule.spec.nats_monitoring_url)
+            found = await self.read(rule.monitoring)
             backlog = found if isinstance(found, Unknown) else await self._measure(state, found)
             seen = Observation(backlog, replicas)
             decision = decide(rule, seen, history, now)
@@ -171,9 +179,9 @@ class Explainer:
             now=wall,
         )
 
-    async def _read(self, url: str) -> Reading | Unknown:
+    async def _read(self, access: Access) -> Reading | Unknown:
         try:
-            return await self._monitoring.read(url)
+            return await self._monitoring.read(access)
         except MonitoringError as error:
             return Unknown(error.reason, error.message)
 
@@ -184,7 +192,7 @@ class Explainer:
         if not state.proposed:
             return backlog
         await asyncio.sleep(DOUBT_SECONDS[0])
-        again = await self._read(state.rule.spec.nats_monitoring_url)
+        again = await self._read(state.rule.monitoring)
         if isinstance(again, Unknown):
             return again
         return state.believe(measure(state.rule, again.view, state.source, told))
@@ -199,8 +207,11 @@ class Explainer:
         async def advised(_: Connection, __: object) -> None:
             answered.set()
 
-        url = (rule.spec.nats.url if rule.spec.nats else None) or self._options.nats_url or reading.nats_url
-        state.connection = connection = Connection(url, self._allow, Metrics(), advised, advisories=False)
+        access = rule.nats(self._options.nats_url or reading.nats_url)
+        credentials = partial(self._keyring.nats, access)
+        state.connection = connection = Connection(
+            access.url, self._allow, Metrics(), advised, advisories=False, credentials=credentials
+        )
         task = asyncio.create_task(connection.run(), name="NATS connection")
         try:
             async with asyncio.timeout(CONNECT_SECONDS):

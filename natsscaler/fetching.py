@@ -5,11 +5,13 @@ along for virtual hosts and TLS only. Redirects are not followed, and no proxy o
 """
 
 import asyncio
+import ssl
 from typing import TypeVar
 
 import httpx
 import msgspec
 
+from natsscaler.credentials import MonitoringCredentials, failure
 from natsscaler.errors import MonitoringError, Reason, excerpt
 
 TIMEOUT_SECONDS = 5.0
@@ -20,19 +22,34 @@ MAX_BYTES = 64 * 2**20
 T = TypeVar("T")
 
 
-class Fetcher:
-    """An HTTP client."""
+NOBODY = MonitoringCredentials()
 
-    def __init__(self) -> None:
-        self._client = httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=TIMEOUT_SECONDS)
+
+class Fetcher:
+    """An HTTP client that always uses the same credentials."""
+
+    def __init__(self, credentials: MonitoringCredentials = NOBODY) -> None:
+        self.credentials = credentials
+        self._client = httpx.AsyncClient(
+            headers=credentials.headers,
+            verify=credentials.tls.context or ssl.create_default_context(),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=TIMEOUT_SECONDS,
+        )
+        self._requests = 0
+        self._closing = False
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._client.aclose()
+        """Close all connections, once no request is under way."""
+        self._closing = True
+        if not self._requests:
+            await self._client.aclose()
 
     async def get(self, url: httpx.URL, address: str, path: str, kind: type[T], *, anew: bool = False) -> T:
         """Get a document of this type; `anew`: by a connection of its own. Raises MonitoringError."""
         shown = f"{url.copy_with(path='')}".rstrip("/")
+        self._requests += 1
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 body = await self._fetch(url, address, path, anew=anew)
@@ -40,8 +57,12 @@ class Fetcher:
             message = f"{shown} did not answer within {TIMEOUT_SECONDS:.0f} s"
             raise MonitoringError(Reason.MONITORING_TIMEOUT, message) from error
         except (OSError, httpx.HTTPError) as error:
-            message = f"{shown} cannot be reached: {excerpt(str(error)) or type(error).__name__}"
+            message = f"{shown} cannot be reached: {excerpt(failure(error))}"
             raise MonitoringError(Reason.MONITORING_UNREACHABLE, message) from error
+        finally:
+            self._requests -= 1
+            if self._closing:
+                await self.close()
         try:
             return msgspec.json.decode(body, type=kind)
         except msgspec.MsgspecError as error:
@@ -70,7 +91,16 @@ class Fetcher:
         finally:
             await response.aclose()
         if response.status_code != httpx.codes.OK:
-            said = excerpt(body[:500].decode(errors="replace")) or "without a body"
-            message = f"{url.host} answered HTTP status {response.status_code}: {said}"
-            raise MonitoringError(Reason.MONITORING_HTTP_STATUS, message)
+            raise self._refusal(url.host, response.status_code, body)
         return body
+
+    def _refusal(self, host: str, status: int, body: bytearray) -> MonitoringError:
+        message, given = f"{host} answered HTTP status {status}", self.credentials.origin
+        if given and status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            return MonitoringError(Reason.CREDENTIALS_REFUSED, f"{message}: mend {given}")
+        if given:  # who was given credentials may send them back
+            return MonitoringError(Reason.MONITORING_HTTP_STATUS, message)
+        said = excerpt(body[:500].decode(errors="replace")) or "without a body"
+        if status == httpx.codes.UNAUTHORIZED:
+            said += "; spec.monitoring.secretRef can name credentials"
+        return MonitoringError(Reason.MONITORING_HTTP_STATUS, f"{message}: {said}")

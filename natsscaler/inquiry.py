@@ -1,6 +1,7 @@
 """One run of `natsscaler explain` or `check`: builds the parts, looks, and returns what to print."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import httpx
@@ -10,14 +11,16 @@ from natsscaler.checking import check
 from natsscaler.errors import KubernetesError
 from natsscaler.explaining import Explainer, NoSuchRule, find
 from natsscaler.explanation import State, Step
+from natsscaler.keyring import Keyring
 from natsscaler.kube import connect
 from natsscaler.kube.api import namespace_of
 from natsscaler.kube.looking import Looking
-from natsscaler.monitoring import Monitoring
+from natsscaler.kube.secrets import read_secret
 from natsscaler.network import AllowList
 from natsscaler.options import Options, split
 from natsscaler.rendering import Sections, document, text, worst
 from natsscaler.rules import RuleKey
+from natsscaler.settings import Settings
 
 
 class Terminal(NamedTuple):
@@ -46,8 +49,9 @@ async def inquire(options: Options, terminal: Terminal) -> Answer:
         server = httpx.URL(api.configuration.host)
         port = server.port or (443 if server.scheme == "https" else 80)
         allow = AllowList(options.allow_hosts, in_cluster=options.in_cluster, api_server=(server.host, port))
-        monitoring, looking = Monitoring(allow), Looking(api)
-        explainer = Explainer(options, looking, monitoring, allow)
+        keyring = Keyring(Settings(nats_url=options.nats_url), partial(read_secret, api))
+        looking = Looking(api)
+        explainer = Explainer(options, looking, allow, keyring)
         try:
             sections: Sections
             if key:
@@ -57,7 +61,7 @@ async def inquire(options: Options, terminal: Terminal) -> Answer:
         except (KubernetesError, NoSuchRule) as error:
             return Answer(1, "", str(error))
         finally:
-            await monitoring.close()
+            await explainer.close()
     told = document(sections) if options.output == "json" else text(sections, **terminal._asdict())
     return Answer(int(worst(sections) is State.BLOCKED), told)
 

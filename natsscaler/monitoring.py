@@ -14,14 +14,17 @@ import asyncio
 import math
 import time
 from asyncio import FIRST_COMPLETED
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import httpx
 
-from natsscaler.errors import MonitoringError, NotAllowed, Reason, excerpt
+from natsscaler.access import Access
+from natsscaler.credentials import MonitoringCredentials
+from natsscaler.errors import CredentialsError, MonitoringError, NotAllowed, Reason, excerpt
 from natsscaler.fetching import Fetcher
 from natsscaler.jsz import Varz
+from natsscaler.keyring import MAX_AGE_SECONDS
 from natsscaler.network import AllowList
 from natsscaler.nodes import Answers, NodeReader
 from natsscaler.view import Node, Reading, View
@@ -34,31 +37,64 @@ SAMPLE_SECONDS = 60.0
 """Between attempts to find more nodes behind one address, as behind a load balancer."""
 
 
+FindCredentials = Callable[[Access, float], Awaitable[MonitoringCredentials]]
+"""Finds credentials that were read at most so many seconds ago; raises CredentialsError."""
+
+
+async def no_credentials(_access: Access, _max_age: float) -> MonitoringCredentials:
+    """Find no credentials."""
+    return MonitoringCredentials()
+
+
 class Monitoring:
     """Reads monitoring endpoints."""
 
-    def __init__(self, allow: AllowList) -> None:
+    def __init__(self, allow: AllowList, credentials: FindCredentials = no_credentials) -> None:
         self._allow = allow
+        self._find_credentials = credentials
         self._fetcher = Fetcher()
-        self._endpoints: dict[str, Endpoint] = {}
+        self._endpoints: dict[Access, Endpoint] = {}
 
     async def close(self) -> None:
         """Close all connections."""
+        for access in list(self._endpoints):
+            await self.forget(access)
         await self._fetcher.close()
 
-    def forget(self, url: str) -> None:
+    async def forget(self, access: Access) -> None:
         """Drop what is remembered of an endpoint that no rule names any more."""
-        self._endpoints.pop(url, None)
+        endpoint = self._endpoints.pop(access, None)
+        if endpoint and endpoint.fetcher is not self._fetcher:
+            await endpoint.fetcher.close()
 
-    async def read(self, url: str) -> Reading:
+    async def read(self, access: Access) -> Reading:
         """Read the JetStream state of the server or cluster behind a URL. Raises MonitoringError."""
-        if url not in self._endpoints:
+        endpoint = self._endpoints.get(access)
+        if endpoint is None:
             try:
-                self._endpoints[url] = Endpoint(httpx.URL(url), self._allow, self._fetcher)
+                endpoint = Endpoint(httpx.URL(access.url), self._allow, self._fetcher)
             except httpx.InvalidURL as error:
-                message = f"{excerpt(url)} is no URL: {excerpt(str(error))}"
+                message = f"{excerpt(access.url)} is no URL: {excerpt(str(error))}"
                 raise MonitoringError(Reason.MONITORING_UNREACHABLE, message) from error
-        return await self._endpoints[url].read()
+            self._endpoints[access] = endpoint
+        await self._log_in(endpoint, access)
+        endpoint.failed = True
+        reading = await endpoint.read()
+        endpoint.failed = False
+        return reading
+
+    async def _log_in(self, endpoint: "Endpoint", access: Access) -> None:
+        """Have an endpoint use the credentials that are for it now."""
+        max_age = 0.0 if endpoint.failed else MAX_AGE_SECONDS
+        try:
+            credentials = await self._find_credentials(access, max_age)
+        except CredentialsError as error:
+            raise MonitoringError(error.reason, error.message) from error
+        old = endpoint.fetcher
+        if old.credentials != credentials:
+            endpoint.fetcher = Fetcher(credentials) if credentials.origin else self._fetcher
+            if old is not self._fetcher:
+                await old.close()
 
 
 class Endpoint:
@@ -69,6 +105,8 @@ class Endpoint:
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._allow = allow
         self._nodes = NodeReader(url, fetcher)
+        self.failed = False
+        """The last read did, perhaps for want of other credentials."""
         self._where: dict[str, str] = {}
         """Addresses of the nodes that answered, by name."""
         self._skipped: dict[str, float] = {}
@@ -77,6 +115,15 @@ class Endpoint:
         self._balanced = False
         """One address led to several nodes."""
         self._sample_at = -math.inf
+
+    @property
+    def fetcher(self) -> Fetcher:
+        """Makes the requests, with credentials."""
+        return self._nodes.fetcher
+
+    @fetcher.setter
+    def fetcher(self, fetcher: Fetcher) -> None:
+        self._nodes.fetcher = fetcher
 
     async def read(self) -> Reading:
         """Ask every node. Raises MonitoringError if none answers."""
@@ -116,7 +163,7 @@ class Endpoint:
         """List the addresses that nodes may be found at and that have not been tried yet."""
         needed = [self._where[name] for name in answers.absent_leaders if name in self._where]
         found = list(own)
-        for host in answers.hosts:
+        for host in filter(self.fetcher.credentials.permit, answers.hosts):
             with suppress(MonitoringError):
                 found += await self._resolve(host)
         promising = [address for address in found if not self._skips(address)]

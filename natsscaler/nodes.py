@@ -23,8 +23,8 @@ class NodeReader:
     """Reads nodes by the scheme, port and host name of one URL; remembers who they are."""
 
     def __init__(self, url: httpx.URL, fetcher: Fetcher) -> None:
+        self.fetcher = fetcher
         self._url = url
-        self._fetcher = fetcher
         self._servers: dict[str, tuple[Varz, float]] = {}
         """By server_id, which a server has from its start to its end, with when (monotonic) that began."""
         self._last_now: dict[str, str] = {}
@@ -39,11 +39,11 @@ class NodeReader:
 
     async def _read(self, address: str, *, anew: bool) -> Node:
         started = time.monotonic()
-        documents = [await self._fetcher.get(self._url, address, JSZ, Jsz, anew=anew)]
+        documents = [await self.fetcher.get(self._url, address, JSZ, Jsz, anew=anew)]
         first = documents[0]
         accounts = {account.key for account in first.account_details}
         while len(accounts) < first.total:  # nats-server gives 1,024 accounts at the most in one answer
-            page = await self._fetcher.get(self._url, address, f"{JSZ}&offset={len(accounts)}", Jsz)
+            page = await self.fetcher.get(self._url, address, f"{JSZ}&offset={len(accounts)}", Jsz)
             more = {account.key for account in page.account_details} - accounts
             if page.server_id != first.server_id or not more:
                 raise MonitoringError(
@@ -67,7 +67,7 @@ class NodeReader:
         for _ in range(VARZ_TRIES):
             if server_id in self._servers:
                 return self._servers[server_id]
-            found = await self._fetcher.get(self._url, address, "/varz", Varz, anew=True)
+            found = await self.fetcher.get(self._url, address, "/varz", Varz, anew=True)
             age = (found.now - found.start).total_seconds() if found.now and found.start else math.inf
             name = found.server_name
             self._servers = {k: v for k, v in self._servers.items() if v[0].server_name != name}

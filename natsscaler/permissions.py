@@ -27,6 +27,7 @@ ACTING = (
     Permission("list", "horizontalpodautoscalers", "autoscaling"),
     Permission("watch", "horizontalpodautoscalers", "autoscaling"),
     Permission("create", "events", "events.k8s.io"),
+    Permission("get", "secrets", ""),
 )
 """Needed in all namespaces, or in each one that is watched."""
 LEADING = tuple(Permission(verb, "leases", "coordination.k8s.io") for verb in ("get", "create", "update"))

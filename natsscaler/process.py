@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import httpx
@@ -18,10 +19,13 @@ import kopf
 from kubernetes.aio import client
 
 from natsscaler import __version__
+from natsscaler.access import Access
 from natsscaler.activity import Activity
 from natsscaler.handlers import Handlers
 from natsscaler.health import Health
+from natsscaler.keyring import Keyring
 from natsscaler.kube import Kube, connect
+from natsscaler.kube.secrets import read_secret
 from natsscaler.lease import LeaderElector
 from natsscaler.metrics import Metrics
 from natsscaler.monitoring import Monitoring
@@ -79,12 +83,17 @@ class Operator:
         )
         metrics, activity = Metrics(), Activity(settings.max_actions)
 
-        def connection(url: str, advised: Advised) -> Connection:
+        keyring = Keyring(settings, partial(read_secret, api))
+
+        def connection(access: Access, advised: Advised) -> Connection:
             advisories = EventSource.ADVISORIES in settings.events
-            return Connection(url, allow, metrics, advised, advisories=advisories)
+            credentials = partial(keyring.nats, access)
+            return Connection(
+                access.url, allow, metrics, advised, advisories=advisories, credentials=credentials
+            )
 
         self._settings, self._elector, self._metrics = settings, elector, metrics
-        self._monitoring = Monitoring(allow)
+        self._monitoring = Monitoring(allow, keyring.monitoring)
         self._reactor = Reactor(settings, self._monitoring, metrics, activity, connection)
         self._kube = Kube(api, settings.namespaces, self._reactor.ring_target, identity)
         self._handlers = Handlers(self._reactor, api)

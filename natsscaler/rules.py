@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct, field
 
+from natsscaler.access import DNS_SUBDOMAIN, Access, Monitoring, Nats, SecretKey
 from natsscaler.errors import InvalidRule, excerpt
 from natsscaler.subjects import SUBJECT_PATTERN
 
@@ -24,7 +25,6 @@ INT32_MAX = 2**31 - 1
 Int32 = Annotated[int, Meta(ge=-(2**31), le=INT32_MAX)]
 Replicas = Annotated[int, Meta(ge=1, le=INT32_MAX)]
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z"
-DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z"
 STREAM_NAME = r"^[^ \t\r\n\f\v.*>/\\]+\Z"
 """Names of streams and consumers (NATS ADR-6: no white space, dots, wildcards or path separators)."""
 Name = Annotated[str, Meta(pattern=STREAM_NAME, max_length=255)]
@@ -64,20 +64,6 @@ class Behavior(Struct, frozen=True, forbid_unknown_fields=True):
     scale_down: Annotated[ScaleDown, Meta(description="How scaling down behaves.")] = field(
         default=ScaleDown(), name="scaleDown"
     )
-
-
-class Nats(Struct, frozen=True, forbid_unknown_fields=True):
-    """How to reach NATS itself, for events."""
-
-    url: Annotated[
-        str,
-        Meta(
-            pattern=r"^(nats|tls)://[^ \t\r\n\f\v/@]+\Z",
-            max_length=2048,
-            description="Address of a NATS server to listen on for events, such as nats://nats:4222;"
-            " tls:// requires TLS. Default: derived from natsMonitoringURL.",
-        ),
-    ]
 
 
 class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -173,6 +159,9 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         default=False, name="dryRun"
     )
     nats: Annotated[Nats | None, Meta(description="How to reach NATS itself, for events.")] = None
+    monitoring: Annotated[
+        Monitoring | None, Meta(description="How to identify oneself to the monitoring endpoint.")
+    ] = None
 
 
 class RuleKey(NamedTuple):
@@ -211,6 +200,20 @@ class Rule(Struct, frozen=True, kw_only=True):
         return Target(self.spec.namespace, self.spec.deployment_name)
 
     @property
+    def monitoring(self) -> Access:
+        """How to get at the monitoring endpoint, spelt in one way: in a path, unlike before it, case matters."""
+        parts = urlsplit(self.spec.nats_monitoring_url)
+        url = parts._replace(netloc=parts.netloc.lower(), path=parts.path.rstrip("/")).geturl()
+        return Access(url, self._secret(self.spec.monitoring))
+
+    def nats(self, otherwise: str) -> Access:
+        """How to get at NATS itself; `otherwise`: at which address if the rule names none."""
+        return Access((self.spec.nats and self.spec.nats.url) or otherwise, self._secret(self.spec.nats))
+
+    def _secret(self, part: Nats | Monitoring | None) -> SecretKey | None:
+        return SecretKey(self.key.namespace, part.secret_ref.name) if part and part.secret_ref else None
+
+    @property
     def selector(self) -> str:
         """What the backlog is looked for by; a choice of consumers holds as long as this stays the same."""
         spec = self.spec
@@ -234,7 +237,7 @@ def parse(body: Mapping[str, Any]) -> Rule:
         raise InvalidRule("spec.events names a source twice: remove one")
     for name, url in (
         ("natsMonitoringURL", spec.nats_monitoring_url),
-        ("nats.url", spec.nats.url if spec.nats else ""),
+        ("nats.url", (spec.nats and spec.nats.url) or ""),
     ):
         try:
             urlsplit(url).port  # noqa: B018 - reading it is the check

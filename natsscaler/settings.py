@@ -49,6 +49,12 @@ class Settings:
     """Share of the time that a NATS server may be kept busy by reads, above 0 and up to 1."""
     nats_url: str | None = None
     """NATS server for events of rules without spec.nats.url; None: derived from natsMonitoringURL."""
+    nats_credentials: Path | None = None
+    """Directory with the credentials for `nats_url`, in files named as the keys of a Secret."""
+    monitoring_credentials: Path | None = None
+    """Likewise for monitoring endpoints."""
+    monitoring_credentials_hosts: tuple[str, ...] = ()
+    """Host patterns and CIDRs of the monitoring endpoints that get them."""
     leader_elect: bool = False
     """Act only while holding a Lease, so that several processes can run."""
     leader_elect_lease_duration: int = 15
@@ -94,6 +100,13 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     add("--events", help="what wakes rules early: Advisories,Doorbell (default: both; none: poll only)")
     add("--read-budget", type=_share, help="share of time a NATS server may be busy with reads (0.05)")
     add("--nats-url", help="NATS server for events (default: derived from natsMonitoringURL) [NATS_URL]")
+    add("--nats-credentials", type=Path, help="directory with credentials for --nats-url, as of a Secret")
+    add("--monitoring-credentials", type=Path, help="directory with credentials for monitoring endpoints")
+    add(
+        "--monitoring-credentials-hosts",
+        action="append",
+        help="host pattern or CIDR of monitoring endpoints that get them; repeatable (default: none)",
+    )
     add(
         "--leader-elect",
         action=argparse.BooleanOptionalAction,
@@ -112,7 +125,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     token_file = values.pop("activity_token_file")
     if token_file and not values["activity_token"]:
         values["activity_token"] = _token(token_file)
-    for name in ("namespaces", "allow_hosts"):
+    for name in ("namespaces", "allow_hosts", "monitoring_credentials_hosts"):
         if values[name] is not None:
             values[name] = tuple(item for value in values[name] for item in value.split(",") if item)
     if values["events"] is not None:

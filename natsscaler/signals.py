@@ -19,10 +19,12 @@ from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from natsscaler.dialing import CONNECT_SECONDS, NATS_ERRORS, dial, obediently
+from natsscaler.credentials import NatsCredentials, failure
+from natsscaler.dialing import CONNECT_SECONDS, NATS_ERRORS, dial, hang_up, obediently
 from natsscaler.doorbell import Doorbell
-from natsscaler.errors import Finding, NotAllowed, Reason, excerpt
+from natsscaler.errors import CredentialsError, Finding, NotAllowed, Reason, excerpt
 from natsscaler.jsz import ConsumerInfo
+from natsscaler.keyring import MAX_AGE_SECONDS
 from natsscaler.metrics import Metrics
 from natsscaler.network import AllowList
 
@@ -38,6 +40,10 @@ INFO_SECONDS = 1
 RETRY_SECONDS = (0.5, 10.0)
 """Between attempts to connect: the first wait, and the one that doubling ends at. A connection that stayed up
 for longer than the latter begins anew with the former."""
+
+
+REFUSED = re.compile("authorization|authentication")
+"""How nats-server names what is wrong with a login (server/errors.go)."""
 
 
 class Advisory(NamedTuple):
@@ -66,8 +72,16 @@ class UserInfo(Struct):
     data: Data
 
 
+async def no_credentials(_: float) -> NatsCredentials:
+    """Find no credentials."""
+    return NatsCredentials()
+
+
 class Connection:
-    """One supervised connection to NATS, shared by all rules that lead there."""
+    """One supervised connection to NATS, shared by all rules that lead there with the same credentials.
+
+    `credentials` finds them, read at most so many seconds ago, or raises CredentialsError.
+    """
 
     def __init__(
         self,
@@ -77,6 +91,7 @@ class Connection:
         advised: Callable[["Connection", Advisory | None], Awaitable[None]],
         *,
         advisories: bool,
+        credentials: Callable[[float], Awaitable[NatsCredentials]] = no_credentials,
     ) -> None:
         self.url = url
         self.account = ""
@@ -87,6 +102,8 @@ class Connection:
         self._metrics = metrics
         self._advised = advised
         self._advisories = advisories
+        self._find_credentials = credentials
+        self._credentials = NatsCredentials()
         self._client: Client | None = None
         self._closed = asyncio.Event()
         self._denied: set[str] = set()
@@ -151,15 +168,16 @@ class Connection:
                     await self._connect()
                     before = self._state
                     await self._advised(self, None)
-                    await self._closed.wait()
-                    self._lost("the connection was lost")
+                    self._lost(await self._end())
+                except CredentialsError as error:
+                    self._lose(Finding(error.reason, error.message))
                 except (NotAllowed, msgspec.MsgspecError, *NATS_ERRORS) as error:
-                    self._lost(excerpt(str(error)) or type(error).__name__)
+                    self._lost(failure(error))
                 except Exception:  # a supervision point: what a strange server sends must not end the process
                     log.exception("The connection to NATS at %s failed", _shown(self.url))
                     self._lost("the server does not speak as NATS does")
                 await self._drop()
-                if before is None or before.reason is not Reason.NOT_CONNECTED:
+                if before is None or self._state is None or before.reason is not self._state.reason:
                     await self._advised(self, None)
                 if time.monotonic() - began > CONNECT_SECONDS + RETRY_SECONDS[1]:
                     wait = RETRY_SECONDS[0]
@@ -168,8 +186,30 @@ class Connection:
         finally:
             await self._drop()
 
+    async def _end(self) -> str:
+        """Wait until the connection has ended, or its credentials have; return why.
+
+        Raises CredentialsError where they are no longer to be used.
+        """
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(MAX_AGE_SECONDS if self._credentials.origin else None):
+                    await self._closed.wait()
+                said = str(self._client and self._client.last_error)
+                return said if REFUSED.search(said.lower()) else "the connection was lost"
+            if await self._find_credentials(MAX_AGE_SECONDS) != self._credentials:
+                return f"{self._credentials.origin} has changed"
+
     def _lost(self, why: str) -> None:
-        state = Finding(Reason.NOT_CONNECTED, f"not connected to NATS at {_shown(self.url)}: {why}")
+        why = excerpt(self._credentials.hide(why))
+        if not REFUSED.search(why.lower()):
+            self._lose(Finding(Reason.NOT_CONNECTED, f"not connected to NATS at {_shown(self.url)}: {why}"))
+            return
+        given = self._credentials.origin
+        mend = f"mend {given}" if given else "it wants credentials, which spec.nats.secretRef can name"
+        self._lose(Finding(Reason.CREDENTIALS_REFUSED, f"NATS at {_shown(self.url)} says {why}: {mend}"))
+
+    def _lose(self, state: Finding) -> None:
         if state != self._state:
             log.warning("%s", state.message)
         self._state = state
@@ -178,12 +218,14 @@ class Connection:
         client, self._client = self._client, None
         if client is not None:
             self._metrics.connected.dec()
-            with suppress(*NATS_ERRORS):
-                await client.close()
+            await hang_up(client)
 
     async def _connect(self) -> None:
         self._denied.clear()
-        client, self._closed = await dial(self.url, self._gossiped, self._allow, self._error)
+        self._credentials = await self._find_credentials(0.0)
+        client, self._closed = await dial(
+            self.url, self._gossiped, self._credentials, self._allow, self._error
+        )
         self._client = client
         self._metrics.connected.inc()
         if self._advisories:

@@ -17,10 +17,16 @@ from kubernetes.aio import client, config
 
 from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer
+from tests.certificates import Certificates, make_certificates
 from tests.clusters import RealCluster, assets_from_environment
 
 Kubectl = Callable[..., Awaitable[str]]
 CRD_FILE = pathlib.Path(__file__).parent.parent / "config/crd/bases/scaling.example.com_scalingrules.yaml"
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @dataclass(frozen=True, slots=True)

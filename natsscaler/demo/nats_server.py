@@ -91,15 +91,7 @@ class NatsServer:
     async def start(self) -> None:
         """Start and wait until it is ready; raises NatsServerError after 10 s."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        config = self._directory / f"{self.name}.conf"
-        base = CONFIG.format(
-            host=self.host,
-            port=self.port,
-            monitoring_port=self.monitoring_port,
-            name=self.name,
-            store=self._directory / self.name,
-        )
-        config.write_text(base + self.config)
+        config = self._write_config()
         self._process = await asyncio.create_subprocess_exec(
             find_nats_server(), "--config", config, "--log", self.log, start_new_session=True
         )
@@ -127,6 +119,12 @@ class NatsServer:
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
+    def reload(self, config: str) -> None:
+        """Have the running server take up another `config`."""
+        self.config = config
+        self._write_config()
+        self._signal(signal.SIGHUP)
+
     async def supervise(self) -> None:
         """Wait for the server's end, which is not to come. Raises NatsServerError with its last words."""
         if self._process:
@@ -141,6 +139,18 @@ class NatsServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.kill()
+
+    def _write_config(self) -> pathlib.Path:
+        base = CONFIG.format(
+            host=self.host,
+            port=self.port,
+            monitoring_port=self.monitoring_port,
+            name=self.name,
+            store=self._directory / self.name,
+        )
+        path = self._directory / f"{self.name}.conf"
+        path.write_text(base + self.config)
+        return path
 
     async def _ready(self, process: asyncio.subprocess.Process) -> None:
         async with httpx.AsyncClient(base_url=self.monitoring_url, trust_env=False) as client:

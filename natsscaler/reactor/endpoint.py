@@ -9,6 +9,7 @@ import logging
 import math
 from typing import NamedTuple
 
+from natsscaler.access import Access
 from natsscaler.backlog import Backlog, Told, measure
 from natsscaler.consumers import Unknown
 from natsscaler.decision import Observation, decide
@@ -34,10 +35,10 @@ LATE_SECONDS, LATE_SHARE = 1.0, 0.5
 
 
 class Endpoint:
-    """The rules that name one monitoring URL, and the loop that serves them."""
+    """The rules that name one monitoring URL and the same credentials, and the loop that serves them."""
 
-    def __init__(self, url: str, shared: Shared) -> None:
-        self.url = url
+    def __init__(self, access: Access, shared: Shared) -> None:
+        self.access = access
         self.rules: dict[RuleKey, RuleState] = {}
         self._shared = shared
         self._actor = Actor(shared, self.wake)
@@ -73,7 +74,7 @@ class Endpoint:
             self._round_at = self._shared.clock()
             await self._wait()
             await self._serve()
-        self._shared.monitoring.forget(self.url)
+        await self._shared.monitoring.forget(self.access)
 
     async def _wait(self) -> None:
         while self.rules:
@@ -132,13 +133,13 @@ class Endpoint:
     async def _read(self) -> Reading | Unknown:
         metrics, now = self._shared.metrics, self._shared.clock
         try:
-            reading = await self._shared.monitoring.read(self.url)
+            reading = await self._shared.monitoring.read(self.access)
         except MonitoringError as error:
             return self._failed(error.reason, error.message)
         except Exception:  # a supervision point: what a strange server sends must not end the process
-            log.exception("Reading %s failed", self.url)
+            log.exception("Reading %s failed", self.access.url)
             return self._failed(
-                Reason.MONITORING_UNREADABLE, f"{self.url} gave what cannot be read: see the log"
+                Reason.MONITORING_UNREADABLE, f"{self.access.url} gave what cannot be read: see the log"
             )
         self._failures, self._not_before = 0, -math.inf
         self._budgets = [self._shared.budget(server_id) for server_id, _ in reading.costs]

@@ -31,6 +31,16 @@ QUIET_SECONDS = BACKOFF_SECONDS[1] + CONFIRM_SECONDS
 """A doorbell that listened for longer than this before it rang in vain begins to back off anew."""
 
 
+LASTING = (
+    Reason.OTHER_SERVER,
+    Reason.OTHER_ACCOUNT,
+    Reason.SOURCED_STREAM,
+    Reason.SUBJECT_TOO_WIDE,
+    Reason.PERMISSION_DENIED,
+)
+"""What is true of a rule's events until a read shows something else."""
+
+
 class Listening:
     """Keeps each rule's doorbell as its last decision needs it."""
 
@@ -130,8 +140,7 @@ class Listening:
 
 def _lasting(events: Finding | None) -> Finding | None:
     """Return a finding that a backlog which is unknown for a moment does not refute."""
-    passing = (Reason.NOT_CONNECTED, Reason.SWITCHED_OFF)
-    return None if events is None or events.reason in passing else events
+    return events if events and events.reason in LASTING else None
 
 
 def _deaf(backlog: Backlog, connection: ConnectionPort) -> Finding | None:

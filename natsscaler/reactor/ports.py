@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from natsscaler.access import Access
 from natsscaler.errors import Finding
 from natsscaler.jsz import ConsumerInfo
 from natsscaler.rules import RuleKey, Target
@@ -13,10 +14,10 @@ from natsscaler.view import Reading
 class MonitoringPort(Protocol):
     """Reads NATS."""
 
-    async def read(self, url: str) -> Reading:
+    async def read(self, access: Access) -> Reading:
         """Raise MonitoringError."""
 
-    def forget(self, url: str) -> None:
+    async def forget(self, access: Access) -> None:
         """Drop what is remembered of an endpoint."""
 
 

@@ -5,8 +5,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
-from urllib.parse import urlsplit
 
+from natsscaler.access import Access
 from natsscaler.activity import Activity
 from natsscaler.conditions import invalid
 from natsscaler.errors import Finding, KubernetesError
@@ -40,15 +40,15 @@ class Reactor:
         monitoring: MonitoringPort,
         metrics: Metrics,
         activity: Activity,
-        connect: Callable[[str, Advised], ConnectionPort],
+        connect: Callable[[Access, Advised], ConnectionPort],
     ) -> None:
         self._settings = settings
         self._monitoring = monitoring
         self._metrics = metrics
         self._activity = activity
         self._connect = connect
-        self._endpoints: dict[str, Endpoint] = {}
-        self._connections: dict[str, tuple[ConnectionPort, asyncio.Task[None]]] = {}
+        self._endpoints: dict[Access, Endpoint] = {}
+        self._connections: dict[Access, tuple[ConnectionPort, asyncio.Task[None]]] = {}
         self._by_target: dict[Target, dict[RuleKey, Rule]] = {}
         self._states: dict[RuleKey, RuleState] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -102,7 +102,7 @@ class Reactor:
         shared = self._shared
         if shared is None or not shared.opened.is_set():
             return []
-        idle = [url for url, endpoint in self._endpoints.items() if endpoint.overdue() > STALLED_SECONDS]
+        idle = [access.url for access, one in self._endpoints.items() if one.overdue() > STALLED_SECONDS]
         since = shared.clock() - STALLED_SECONDS
         writing = [str(key) for key, state in self._states.items() if state.writing_since < since]
         return [f"rules of {url} are not evaluated any more" for url in idle] + [
@@ -119,7 +119,7 @@ class Reactor:
             return
         if old and old.rule.target != rule.target:
             status = of_no_deployment(status)
-        if old and self._identity(old.rule) == self._identity(rule):
+        if old and _identity(old.rule) == _identity(rule):
             if old.rule.selector != rule.selector:
                 old.source = old.proposed = None
             self._leave_target(old.rule)
@@ -144,12 +144,12 @@ class Reactor:
             return
         state.gone = True
         self._leave_target(state.rule)
-        endpoint = self._endpoints[self._url(state.rule)]
+        endpoint = self._endpoints[state.rule.monitoring]
         del endpoint.rules[key]
         if state.doorbell:
             self._spawn(state.doorbell.close(), f"close the doorbell of {key}")
         if not endpoint.rules:
-            del self._endpoints[endpoint.url]
+            del self._endpoints[endpoint.access]
             endpoint.wake()  # to end
         self._release(state.connection)
         self._metrics.forget(key)
@@ -193,34 +193,25 @@ class Reactor:
     def _acts(self) -> bool:
         return self._shared is not None and self._shared.opened.is_set()
 
-    def _identity(self, rule: Rule) -> tuple[str, str, Target]:
-        """What cannot change without making it another rule, of which nothing is remembered."""
-        return rule.uid, self._url(rule), rule.target
-
-    def _url(self, rule: Rule) -> str:
-        """Spell a monitoring URL in one way; in its path, unlike before it, case matters."""
-        parts = urlsplit(rule.spec.nats_monitoring_url)
-        return parts._replace(netloc=parts.netloc.lower(), path=parts.path.rstrip("/")).geturl()
-
     def _endpoint(self, rule: Rule) -> Endpoint:
-        url = self._url(rule)
-        if url not in self._endpoints:
+        access = rule.monitoring
+        if access not in self._endpoints:
             if self._shared is None:
                 raise RuntimeError("the reactor takes rules only while it runs")
-            endpoint = Endpoint(url, self._shared)
-            self._endpoints[url] = endpoint
-            self._spawn(endpoint.run(), f"endpoint {url}")
-        return self._endpoints[url]
+            endpoint = Endpoint(access, self._shared)
+            self._endpoints[access] = endpoint
+            self._spawn(endpoint.run(), f"endpoint {access.url}")
+        return self._endpoints[access]
 
     def _connection(self, rule: Rule, reading: Reading) -> ConnectionPort | None:
-        url = (rule.spec.nats.url if rule.spec.nats else None) or self._settings.nats_url or reading.nats_url
+        access = rule.nats(self._settings.nats_url or reading.nats_url)
         connection = None
         if self._settings.events & set(rule.spec.events):
-            if url not in self._connections:
-                made = self._connect(url, self.advised)
-                self._connections[url] = made, self._spawn(made.run(), "NATS connection")
+            if access not in self._connections:
+                made = self._connect(access, self.advised)
+                self._connections[access] = made, self._spawn(made.run(), "NATS connection")
                 self._metrics.connections.set(len(self._connections))
-            connection = self._connections[url][0]
+            connection = self._connections[access][0]
         state = self._states[rule.key]
         if state.connection is not connection:
             old, state.connection = state.connection, connection
@@ -230,10 +221,10 @@ class Reactor:
     def _release(self, connection: ConnectionPort | None) -> None:
         if connection is None or any(state.connection is connection for state in self._states.values()):
             return
-        for url, (known, task) in list(self._connections.items()):
+        for access, (known, task) in list(self._connections.items()):
             if known is connection:
                 task.cancel()
-                del self._connections[url]
+                del self._connections[access]
                 self._metrics.connections.set(len(self._connections))
 
     def _obstacle(self, rule: Rule) -> Finding | None:
@@ -273,6 +264,11 @@ class Reactor:
         if self._group is None:
             raise RuntimeError("the reactor has tasks only while it runs")
         return self._group.create_task(work, name=name)
+
+
+def _identity(rule: Rule) -> tuple[str, Access, Target]:
+    """What cannot change without making it another rule, of which nothing is remembered."""
+    return rule.uid, rule.monitoring, rule.target
 
 
 def _concerns(advisory: AdvisoryLike, state: RuleState) -> bool:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from kubernetes.aio import client
 
-from natsscaler.errors import Reason, ReplicasChanged, TargetNotFound
+from natsscaler.access import SecretKey
+from natsscaler.errors import Reason, ReplicasChanged, SecretNotFound, TargetNotFound
 from natsscaler.kube import Kube, connect
+from natsscaler.kube.secrets import read_secret
 from natsscaler.rules import RuleKey, Target
 from natsscaler.status import LastDecision, LastScaling, RuleStatus
 from tests.conftest import KubeApi
@@ -209,3 +211,16 @@ async def test_connecting_by_kubeconfig(kube_api: KubeApi) -> None:
         found = await client.CoreV1Api(api).read_namespace(kube_api.namespace)
     assert found.metadata
     assert found.metadata.name == kube_api.namespace
+
+
+async def test_a_secret(kube_api: KubeApi) -> None:
+    core, key = client.CoreV1Api(kube_api.client), SecretKey(kube_api.namespace, "nats")
+    with pytest.raises(SecretNotFound, match=f"there is no Secret {kube_api.namespace}/nats: create it"):
+        await read_secret(kube_api.client, key)
+    labels, data = {"scaling.example.com/use": "nats"}, {"token": "aHVudGVyMg=="}
+    body: Any = {"metadata": {"name": "nats", "labels": labels}, "data": data}
+    await core.create_namespaced_secret(kube_api.namespace, body)
+    assert await read_secret(kube_api.client, key) == (labels, {"token": b"hunter2"})
+    bare: Any = {"metadata": {"name": "bare"}}
+    await core.create_namespaced_secret(kube_api.namespace, bare)
+    assert await read_secret(kube_api.client, key._replace(name="bare")) == ({}, {})

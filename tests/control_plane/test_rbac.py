@@ -94,6 +94,19 @@ async def includes(operator: Account, reason: str) -> bool:
 
 
 @pytest.mark.control_plane
+@pytest.mark.parametrize("directory", ["rbac", "overlays/namespaced"])
+async def test_a_secret_is_read(install: Install, directory: str) -> None:
+    """Wrong credentials: a server that asks for none takes any, so it is told by what is wrong with them."""
+    operator = await install(directory=directory)
+    await operator.start(everywhere=directory == "rbac")
+    await operator.stage.create_deployment()
+    await operator.stage.create_secret({"password": "alone"})
+    await operator.stage.apply_sample(nats={"secretRef": {"name": "nats"}})
+    await operator.stage.becomes(("False", "SecretUnusable"), lambda: operator.stage.condition("EventDriven"))
+    assert not await operator.refusals("")
+
+
+@pytest.mark.control_plane
 async def test_the_main_job_works_with_roles_in_one_namespace(install: Install) -> None:
     operator = await install(directory="overlays/namespaced")
     await operator.start(everywhere=False)
@@ -181,6 +194,16 @@ async def leads_no_longer(operator: Account, permission: Permission) -> None:
     await operator.stage.becomes(1, operator.exit_status)
 
 
+async def no_credentials(operator: Account, permission: Permission) -> None:
+    """A rule that names a Secret says what is missing, and goes on by what needs none."""
+    reference = {"secretRef": {"name": "nats"}}
+    await operator.stage.create_deployment()
+    await operator.stage.apply_sample(pollIntervalSeconds=LONG, messagesPerReplica=20, nats=reference)
+    await operator.stage.becomes(("False", "Forbidden"), lambda: operator.stage.condition("EventDriven"))
+    await operator.refused(permission.resource)
+    assert await operator.stage.condition("Ready") == ("True", "Scaling")
+
+
 Damage = Callable[[Account, Permission], Awaitable[None]]
 RULES, DEPLOYMENTS = ("scaling.example.com", "scalingrules"), ("apps", "deployments")
 AUTOSCALERS = ("autoscaling", "horizontalpodautoscalers")
@@ -197,6 +220,7 @@ DAMAGES: dict[Permission, Damage] = {
     Permission(*AUTOSCALERS, "list"): not_ready,
     Permission(*AUTOSCALERS, "watch"): autoscaler_not_seen,
     Permission("events.k8s.io", "events", "create"): no_event,
+    Permission("", "secrets", "get"): no_credentials,
     Permission(*LEASES, "get"): never_leads,
     Permission(*LEASES, "create"): never_leads,
     Permission(*LEASES, "update"): leads_no_longer,

@@ -163,7 +163,8 @@ def test_every_column_shows_a_field_that_exists() -> None:
             {"type": "object", "default": {"scaleDown": {"stabilizationWindowSeconds": 300}}},
             id="behavior",
         ),
-        pytest.param("nats", {"type": "object", "required": ["url"]}, id="nats"),
+        pytest.param("nats", {"type": "object"}, id="nats"),
+        pytest.param("monitoring", {"type": "object"}, id="monitoring"),
     ],
 )
 def test_a_field_has_its_type_bounds_words_and_default(field: str, expected: dict[str, Any]) -> None:
@@ -286,7 +287,14 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     ),
     "events": st.lists(st.sampled_from(["Advisories", "Doorbell", "doorbell"]), max_size=3),
     "dryRun": st.sampled_from([True, False, 0, "true"]),
-    "nats": st.one_of(st.just({}), st.one_of(url, text).map(lambda value: {"url": value})),
+    "nats": st.one_of(
+        st.just({}),
+        st.one_of(url, text).map(lambda value: {"url": value}),
+        name.map(lambda value: {"secretRef": {"name": value}}),
+    ),
+    "monitoring": st.one_of(
+        st.just({}), st.just({"secretRef": {}}), name.map(lambda value: {"secretRef": {"name": value}})
+    ),
 }
 
 
@@ -300,7 +308,8 @@ RIGHT: dict[str, Any] = {
     "behavior": {"scaleDown": {"stabilizationWindowSeconds": 3600}},
     "events": ["Doorbell", "Advisories"],
     "dryRun": True,
-    "nats": {"url": "nats://nats:4222"},
+    "nats": {"url": "nats://nats:4222", "secretRef": {"name": "nats"}},
+    "monitoring": {"secretRef": {"name": "nats"}},
 }
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
+from natsscaler.access import Nats
 from natsscaler.errors import EXCERPT_LENGTH, InvalidRule, Reason
 from natsscaler.rules import (
     PAUSED_ANNOTATION,
     BacklogMode,
     EventSource,
-    Nats,
     RuleKey,
     Target,
     parse,

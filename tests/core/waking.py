@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from natsscaler.access import Access
 from natsscaler.activity import Activity
 from natsscaler.errors import Finding, MonitoringError, Reason
 from natsscaler.jsz import ConsumerInfo, Varz
@@ -116,7 +117,7 @@ class ImaginedWorld:
         )
         shared.opened.set()
         self.rule = RuleState(rule, RuleStatus(), of_rule(rule.key))
-        self.endpoint = Endpoint("http://nats:8222", shared)
+        self.endpoint = Endpoint(Access("http://nats:8222"), shared)
         self.endpoint.rules[rule.key] = self.rule
 
     async def __aenter__(self) -> Self:
@@ -162,20 +163,20 @@ class ImaginedWorld:
         self.endpoint.ring(self.rule, "connection")
 
     # Monitoring
-    async def read(self, url: str) -> Reading:
+    async def read(self, access: Access) -> Reading:
         began = self.clock()
         self.reads.append(began)
         stored = sum(count for at, count in self.published if at + self._storing <= began)
         pending = stored - self.acknowledged
         await asyncio.sleep(self._reading)
         if self.failing:
-            raise MonitoringError(Reason.MONITORING_UNREACHABLE, f"{url} cannot be reached")
+            raise MonitoringError(Reason.MONITORING_UNREACHABLE, f"{access.url} cannot be reached")
         worker = factories.consumer("worker", "orders.processing", pending=pending)
         view = factories.view(factories.stream("ORDERS", ["orders.>"], worker))
         return Reading(view, SERVER, "nats://nats:4222", [(SERVER.server_id, self._reading)])
 
-    def forget(self, url: str) -> None:
-        assert url
+    async def forget(self, access: Access) -> None:
+        assert access.url
 
     # Connection
     def denied(self, subjects: Sequence[str]) -> str | None:

@@ -1,6 +1,7 @@
 """The operator as a process of its own, on a real nats-server and either Kubernetes API."""
 
 import asyncio
+import base64
 import os
 import pathlib
 import signal
@@ -15,6 +16,7 @@ import yaml
 from kubernetes.aio import client
 from nats.js.api import ConsumerConfig
 
+from natsscaler.access import USE, USE_LABEL
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.rules import GROUP, PLURAL, VERSION
 from tests.conftest import KubeApi
@@ -31,6 +33,7 @@ class Stage:
         self.namespace = kube_api.namespace
         self.nats = nats_server
         self._kubeconfig = kube_api.kubeconfig
+        self._core = client.CoreV1Api(kube_api.client)
         self._apps = client.AppsV1Api(kube_api.client)
         self._hpas = client.AutoscalingV2Api(kube_api.client)
         self._rules = client.CustomObjectsApi(kube_api.client)
@@ -80,6 +83,13 @@ class Stage:
         stream = connection.jetstream()
         await asyncio.gather(*(stream.publish(subject, b"order") for _ in range(messages)))
         await connection.close()
+
+    async def create_secret(self, data: dict[str, str], name: str = "nats") -> None:
+        """Create a Secret that natsscaler may use."""
+        metadata = {"name": name, "labels": {USE_LABEL: USE}}
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+        secret: Any = {"metadata": metadata, "data": encoded}
+        await self._core.create_namespaced_secret(self.namespace, secret)
 
     async def create_deployment(self, replicas: int = 1, name: str = "my-app") -> None:
         labels = {"app": name}

@@ -7,6 +7,7 @@ import pytest
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig, SubjectTransform
 
+from natsscaler.access import Access
 from natsscaler.backlog import Backlog, measure
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.monitoring import Monitoring
@@ -24,7 +25,7 @@ async def js(nats_server: NatsServer) -> AsyncIterator[JetStreamContext]:
 async def backlog(server: NatsServer, subject: str) -> Backlog:
     reader = Monitoring(AllowList(in_cluster=False))
     try:
-        found = measure(rule(subject=subject), (await reader.read(server.monitoring_url)).view)
+        found = measure(rule(subject=subject), (await reader.read(Access(server.monitoring_url))).view)
     finally:
         await reader.close()
     assert isinstance(found, Backlog), found

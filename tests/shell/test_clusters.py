@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from natsscaler.access import Access
 from natsscaler.backlog import Backlog, measure
 from natsscaler.consumers import Unknown
 from natsscaler.errors import Reason
@@ -43,7 +44,7 @@ async def reader() -> AsyncIterator[Monitoring]:
 
 
 async def look(reader: Monitoring, url: str, of: Rule) -> Backlog | Unknown:
-    return measure(of, (await reader.read(url)).view)
+    return measure(of, (await reader.read(Access(url))).view)
 
 
 async def known(reader: Monitoring, url: str, of: Rule) -> Backlog:
@@ -116,7 +117,7 @@ async def test_a_stopped_node_delays_others_only_once(cluster: NatsCluster, read
     try:
         for _ in range(3):
             assert (await known(reader, url, NAMED)).messages == 7
-        asked = [address for address, until in reader._endpoints[url]._skipped.items() if until]
+        asked = [address for address, until in reader._endpoints[Access(url)]._skipped.items() if until]
         assert asked == [stopped.host]
     finally:
         stopped.resume()

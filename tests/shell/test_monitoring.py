@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from natsscaler import fetching
+from natsscaler.access import Access
 from natsscaler.demo.nats_server import NatsServer, free_ports
 from natsscaler.errors import MonitoringError, Reason
 from natsscaler.monitoring import Monitoring
@@ -79,7 +80,7 @@ async def reader() -> AsyncIterator[Monitoring]:
 
 async def failure(reader: Monitoring, url: str) -> MonitoringError:
     with pytest.raises(MonitoringError) as caught:
-        await reader.read(url)
+        await reader.read(Access(url))
     assert len(caught.value.message) <= 250
     assert caught.value.message.isprintable()
     return caught.value
@@ -98,7 +99,7 @@ async def test_reads_a_real_server(reader: Monitoring, nats_server: NatsServer) 
         await js.publish("orders.new", b"")
     await client.close()
 
-    reading = await reader.read(nats_server.monitoring_url)
+    reading = await reader.read(Access(nats_server.monitoring_url))
 
     [(account, stream)] = reading.view.streams_for("orders.new")
     assert (account.name, stream.name, stream.state.messages) == ("$G", "ORDERS", 3)
@@ -109,7 +110,9 @@ async def test_reads_a_real_server(reader: Monitoring, nats_server: NatsServer) 
     [(server_id, seconds)] = reading.costs
     assert server_id == reading.server.server_id
     assert 0 < seconds < 5
-    assert (await reader.read(f"{nats_server.monitoring_url}/")).view.accounts, "a slash changes nothing"
+    assert (await reader.read(Access(f"{nats_server.monitoring_url}/"))).view.accounts, (
+        "a slash changes nothing"
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,21 +150,21 @@ async def test_an_answer_that_breaks_off(reader: Monitoring) -> None:
 
 async def test_jetstream_disabled(reader: Monitoring) -> None:
     async with serve(documents(jsz(disabled=True))) as url:
-        assert (await reader.read(url)).view.disabled
+        assert (await reader.read(Access(url))).view.disabled
 
 
 async def test_the_same_moment_twice_is_stale(reader: Monitoring) -> None:
     async with serve(documents(jsz(now="then"), jsz(now="then"), jsz(now="later"))) as url:
-        await reader.read(url)
+        await reader.read(Access(url))
         assert (await failure(reader, url)).reason is Reason.MONITORING_STALE
-        await reader.read(url)
+        await reader.read(Access(url))
 
 
 async def test_a_forgotten_endpoint_is_not_stale(reader: Monitoring) -> None:
     async with serve(documents(jsz(now="then"), jsz(now="then"))) as url:
-        await reader.read(url)
-        reader.forget(url)
-        await reader.read(url)
+        await reader.read(Access(url))
+        await reader.forget(Access(url))
+        await reader.read(Access(url))
 
 
 async def test_pages_are_merged(reader: Monitoring) -> None:
@@ -173,7 +176,7 @@ async def test_pages_are_merged(reader: Monitoring) -> None:
         return web.json_response(jsz(*accounts[offsets[-1] :][:2], total=3))
 
     async with serve(answer) as url:
-        assert names(await reader.read(url)) == accounts
+        assert names(await reader.read(Access(url))) == accounts
     assert offsets == [0, 2]
 
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from nats.aio.client import Client
 
+from natsscaler.access import Access
 from natsscaler.rules import RuleKey
 from tests.shell.world import (
     TARGET,
@@ -131,9 +132,9 @@ async def test_a_path_keeps_its_case(here: World, orders: Client) -> None:
     asked: list[str] = []
     read = here.monitoring.read
 
-    async def note(url: str) -> object:
-        asked.append(url)
-        return await read(url)
+    async def note(access: Access) -> object:
+        asked.append(access.url)
+        return await read(access)
 
     here.monitoring.read = note  # type: ignore[method-assign, assignment]
     here.apply(natsMonitoringURL="http://LOCALHOST:1/NATS/Monitoring/")

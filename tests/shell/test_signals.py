@@ -10,6 +10,7 @@ from nats.aio.client import Client
 from nats.errors import NoRespondersError
 from nats.js.api import ConsumerConfig
 
+from natsscaler.credentials import NatsCredentials
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.doorbell import Doorbell
 from natsscaler.errors import Finding, Reason
@@ -32,17 +33,26 @@ async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
             await asyncio.sleep(0.005)
 
 
+ANONYMOUS = NatsCredentials()
+
+
 class Listener:
     """A Connection and what it told."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, credentials: NatsCredentials) -> None:
         self.metrics = Metrics()
         self.heard: list[Advisory] = []
         self.states: list[Reason | None] = []
         """At each `advised(connection, None)`."""
         self.rings = 0
         allow = AllowList(in_cluster=False)
-        self.connection = Connection(url, allow, self.metrics, self._advised, advisories=True)
+
+        async def login(_: float) -> NatsCredentials:
+            return credentials
+
+        self.connection = Connection(
+            url, allow, self.metrics, self._advised, advisories=True, credentials=login
+        )
 
     async def _advised(self, connection: Connection, advisory: Advisory | None) -> None:
         assert connection is self.connection
@@ -67,8 +77,8 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(url: str) -> AsyncIterator[Listener]:
-    made = Listener(url)
+async def listening(url: str, credentials: NatsCredentials = ANONYMOUS) -> AsyncIterator[Listener]:
+    made = Listener(url, credentials)
     task = asyncio.create_task(made.connection.run())
     try:
         await until(lambda: task.done() or bool(made.states))
@@ -232,7 +242,8 @@ async def test_a_server_that_goes_and_comes_back(nats_server: NatsServer) -> Non
 
 async def test_a_denied_subject(nats_servers: Callable[..., Awaitable[NatsServer]]) -> None:
     server = await nats_servers(config=DENY)
-    async with listening(f"nats://limited:pass@127.0.0.1:{server.port}") as listener:
+    limited = NatsCredentials(origin="test", user="limited", password="pass")  # noqa: S106
+    async with listening(server.url, limited) as listener:
         connection = listener.connection
         assert listener.state.reason is Reason.LISTENING
         assert "pass" not in listener.state.message
@@ -254,7 +265,7 @@ async def test_a_cancellation_that_comes_with_an_answer_is_not_lost(
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(10)
 
-    made = Listener(nats_server.url)
+    made = Listener(nats_server.url, ANONYMOUS)
     monkeypatch.setattr(Client, "flush", flush)
     task = asyncio.create_task(made.connection.run())
     await flushing.wait()

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -12,9 +13,11 @@ import pytest
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig, StreamConfig
 
+from natsscaler.access import USE_LABEL, Access, SecretKey
 from natsscaler.activity import Activity
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.errors import MonitoringError, ReplicasChanged
+from natsscaler.errors import KubernetesError, MonitoringError, ReplicasChanged, SecretNotFound
+from natsscaler.keyring import Keyring, Secret
 from natsscaler.metrics import Metrics
 from natsscaler.monitoring import Monitoring
 from natsscaler.network import AllowList
@@ -90,8 +93,8 @@ class Cluster:
 class CountedMonitoring:
     """Real reads, counted; the next ones wait while `gate` is cleared."""
 
-    def __init__(self, allow: AllowList) -> None:
-        self._monitoring = Monitoring(allow)
+    def __init__(self, allow: AllowList, keyring: Keyring) -> None:
+        self._monitoring = Monitoring(allow, keyring.monitoring)
         self.begun = 0
         self.on_begin: Callable[[], Awaitable[None]] | None = None
         """Called when a read begins."""
@@ -101,12 +104,12 @@ class CountedMonitoring:
         """Answers are held back while this is cleared."""
         self.gate.set()
 
-    async def read(self, url: str) -> Reading:
+    async def read(self, access: Access) -> Reading:
         self.begun += 1
         if self.on_begin:
             await self.on_begin()
         try:
-            reading = await self._monitoring.read(url)
+            reading = await self._monitoring.read(access)
         except MonitoringError:
             await self.gate.wait()
             raise
@@ -114,8 +117,8 @@ class CountedMonitoring:
         await self.gate.wait()
         return reading
 
-    def forget(self, url: str) -> None:
-        self._monitoring.forget(url)
+    async def forget(self, access: Access) -> None:
+        await self._monitoring.forget(access)
 
     async def close(self) -> None:
         await self._monitoring.close()
@@ -130,14 +133,38 @@ class World:
         self.metrics = Metrics()
         self.connections: list[Connection] = []
         self._allow = AllowList(in_cluster=False)
-        self.monitoring = CountedMonitoring(self._allow)
+        self.secrets: dict[SecretKey, Secret] = {}
+        self.secret_reads: list[SecretKey] = []
+        self.refusal: KubernetesError | None = None
+        """What the Kubernetes API says to a request for a Secret."""
+        self.keyring = Keyring(settings, self._read_secret)
+        self.monitoring = CountedMonitoring(self._allow, self.keyring)
         self._advisories = EventSource.ADVISORIES in settings.events
         self.reactor = Reactor(settings, self.monitoring, self.metrics, Activity(100), self._connect)
 
-    def _connect(self, url: str, advised: Any) -> Connection:
-        made = Connection(url, self._allow, self.metrics, advised, advisories=self._advisories)
+    def _connect(self, access: Access, advised: Any) -> Connection:
+        made = Connection(
+            access.url,
+            self._allow,
+            self.metrics,
+            advised,
+            advisories=self._advisories,
+            credentials=partial(self.keyring.nats, access),
+        )
         self.connections.append(made)
         return made
+
+    async def _read_secret(self, key: SecretKey) -> Secret:
+        self.secret_reads.append(key)
+        if self.refusal:
+            raise self.refusal
+        if key not in self.secrets:
+            raise SecretNotFound(f"there is no {key}")
+        return self.secrets[key]
+
+    def keep_secret(self, data: Mapping[str, bytes | str], name: str = "nats", use: str = "nats") -> None:
+        encoded = {k: v.encode() if isinstance(v, str) else v for k, v in data.items()}
+        self.secrets[SecretKey("default", name)] = Secret({USE_LABEL: use}, encoded)
 
     def rule(self, name: str = "rule", *, paused: bool = False, **spec: Any) -> Rule:
         """Make a rule: the contract's sample, on this server, with no deadline that a test could see."""
@@ -150,6 +177,11 @@ class World:
         rule = self.rule(name, paused=paused, **spec)
         self.reactor.upsert(rule, self.cluster.statuses.get(rule.key, RuleStatus()))
         return rule.key
+
+    def message(self, kind: str, name: str = "rule") -> str:
+        status = self.cluster.statuses.get(RuleKey("default", name))
+        found = status.condition(kind) if status else None
+        return found.message if found else ""
 
     def condition(self, kind: str, name: str = "rule") -> tuple[str, str]:
         status = self.cluster.statuses.get(RuleKey("default", name))
@@ -222,9 +254,9 @@ async def world(server: NatsServer, **settings: Any) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def user(url: str) -> AsyncIterator[Client]:
+async def user(url: str, **options: Any) -> AsyncIterator[Client]:
     """Somebody who uses NATS."""
-    client = await nats.connect(url)
+    client = await nats.connect(url, **options)
     try:
         yield client
     finally:

@@ -1,0 +1,19 @@
+"""Reads one Secret."""
+
+import base64
+
+from kubernetes.aio import client
+
+from natsscaler.access import SecretKey
+from natsscaler.errors import SecretNotFound
+from natsscaler.keyring import Secret
+from natsscaler.kube.api import NOT_FOUND, request
+
+
+async def read_secret(api: client.ApiClient, key: SecretKey) -> Secret:
+    """Read a Secret as it is now. Raises SecretNotFound or KubernetesError."""
+    missing = SecretNotFound(f"there is no {key}: create it, or mend the rule's secretRef")
+    async with request("get", "secrets", {NOT_FOUND: missing}):
+        found = await client.CoreV1Api(api).read_namespaced_secret(key.name, key.namespace)
+    data = {name: base64.b64decode(value) for name, value in (found.data or {}).items()}
+    return Secret((found.metadata and found.metadata.labels) or {}, data)

@@ -1,0 +1,41 @@
+"""Certificates of a test: one authority, a server known as `localhost` alone, a client, and a stranger's."""
+
+import pathlib
+import subprocess
+from typing import NamedTuple
+
+KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc")
+
+
+class Certificates(NamedTuple):
+    """A directory with ca.crt, and server, client and stranger, each .crt and .key."""
+
+    directory: pathlib.Path
+
+    def path(self, name: str) -> pathlib.Path:
+        return self.directory / name
+
+    def read(self, name: str) -> bytes:
+        return self.path(name).read_bytes()
+
+    def nats_tls(self, *, verify: bool = False) -> str:
+        """Write a server's configuration; `verify`: clients must show a certificate."""
+        files = f'cert_file: "{self.path("server.crt")}", key_file: "{self.path("server.key")}"'
+        return f'tls {{ {files}, ca_file: "{self.path("ca.crt")}", verify: {str(verify).lower()} }}\n'
+
+
+def make_certificates(directory: pathlib.Path) -> Certificates:
+    """Make them by openssl; those of server and client are the authority's, the stranger's is its own."""
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
+
+    for name in ("ca", "stranger"):
+        openssl("req", "-x509", *KEY, "-days", "2", "-subj", f"/CN={name}", "-keyout", f"{name}.key",
+                "-out", f"{name}.crt", "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
+    for name in ("server", "client"):
+        (directory / f"{name}.names").write_text("subjectAltName=DNS:localhost")
+        openssl("req", *KEY, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
+                "-days", "2", "-extfile", f"{name}.names", "-out", f"{name}.crt")  # fmt: skip
+    return Certificates(directory)
