@@ -66,6 +66,13 @@ MENDS: dict[Reason, str] = {
         "Wait for the election; if it lasts, see that the monitoring port of every node can be reached,"
         " as by a headless Service: {url}"
     ),
+    # Credentials.
+    Reason.SECRET_NOT_FOUND: (
+        "See which there are: kubectl get secrets -n {namespace} -l scaling.example.com/use=nats"
+    ),
+    Reason.SECRET_NOT_LABELLED: "Type that line, if the Secret is meant for whoever may create rules here",
+    Reason.SECRET_UNUSABLE: "Change that key of the Secret: it is read again by itself",
+    Reason.CREDENTIALS_REFUSED: "Change the Secret, or the server's users: both are tried again by themselves",
     # What is counted.
     Reason.ACCOUNT_NOT_FOUND: EDIT,
     Reason.AMBIGUOUS_ACCOUNT: EDIT,

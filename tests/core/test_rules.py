@@ -170,7 +170,10 @@ def test_a_rule_without_spec_is_refused() -> None:
         pytest.param({"events": "Doorbell"}, "spec.events", id="events-are-a-list"),
         pytest.param({"events": ["Doorbell", "Doorbell"]}, "spec.events", id="events-are-a-set"),
         pytest.param({"dryRun": "true"}, "spec.dryRun", id="dry-run-is-a-boolean"),
-        pytest.param({"nats": {}}, "url", id="nats-without-url"),
+        pytest.param({"nats": {"secretRef": {}}}, "name", id="secret-without-name"),
+        pytest.param(
+            {"monitoring": {"secretRef": {"name": "A"}}}, "spec.monitoring.secretRef", id="secret-name"
+        ),
         pytest.param({"nats": {"url": "http://nats:4222"}}, "spec.nats.url", id="nats-url-scheme"),
         pytest.param({"nats": {"url": "nats://u:p@nats:4222"}}, "spec.nats.url", id="nats-url-credentials"),
         pytest.param({"nats": {"url": "nats://nats:4222\n"}}, "spec.nats.url", id="nats-url-line-break"),
