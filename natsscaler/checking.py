@@ -13,7 +13,7 @@ from natsscaler.explanation import State, Step, mend
 from natsscaler.kube.looking import Looking
 from natsscaler.lastword import from_outside, led
 from natsscaler.options import Options
-from natsscaler.permissions import ACTING, LEADING
+from natsscaler.permissions import ACTING, LEADING, READING_SECRETS
 from natsscaler.rules import Rule
 
 AT_ONCE = 16
@@ -35,7 +35,7 @@ async def check(options: Options, looking: Looking, explainer: Explainer) -> dic
 
     rules = await asyncio.gather(*(one(body) for body in sorted(bodies, key=key_of)))
     return {
-        "Installation": [crd, await _permissions(options, looking), _operator(options, world)],
+        "Installation": [crd, await _permissions(options, looking, world.rules), _operator(options, world)],
         "NATS": await _servers(options, explainer, world.rules),
         "Rules": [*rules, _total(rules)],
     }
@@ -60,12 +60,14 @@ async def _crd(looking: Looking) -> Step:
     return Step("CRD", "It is of this version")
 
 
-async def _permissions(options: Options, looking: Looking) -> Step:
+async def _permissions(options: Options, looking: Looking, rules: Iterable[Rule]) -> Step:
     account = None if options.in_cluster else options.operator
     who = "The operator" if account is None else f"ServiceAccount {account}"
     where = f"in namespace {options.namespace}" if options.namespace else "in all namespaces"
     wanted = [(one, options.namespace or "") for one in ACTING]
     wanted += [(one, options.operator.namespace) for one in LEADING]
+    with_secrets = {rule.key.namespace for rule in rules if rule.nats("").secret or rule.monitoring.secret}
+    wanted += [(READING_SECRETS, namespace) for namespace in sorted(with_secrets)]
     try:
         granted = await asyncio.gather(*(looking.may(one, namespace, account) for one, namespace in wanted))
     except KubernetesError as error:

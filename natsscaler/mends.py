@@ -72,7 +72,7 @@ MENDS: dict[Reason, str] = {
     ),
     Reason.SECRET_NOT_LABELLED: "Type that line, if the Secret is meant for whoever may create rules here",
     Reason.SECRET_UNUSABLE: "Change that key of the Secret: it is read again by itself",
-    Reason.CREDENTIALS_REFUSED: "Change the Secret, or the server's users: both are tried again by themselves",
+    Reason.CREDENTIALS_REFUSED: "Change the Secret, or the users of the server: each is tried again",
     # What is counted.
     Reason.ACCOUNT_NOT_FOUND: EDIT,
     Reason.AMBIGUOUS_ACCOUNT: EDIT,

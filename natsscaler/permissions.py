@@ -13,7 +13,7 @@ class Permission(NamedTuple):
     group: str
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.resource}.{self.group}"
+        return f"{self.verb} {self.resource}.{self.group}".removesuffix(".")
 
 
 ACTING = (
@@ -27,8 +27,9 @@ ACTING = (
     Permission("list", "horizontalpodautoscalers", "autoscaling"),
     Permission("watch", "horizontalpodautoscalers", "autoscaling"),
     Permission("create", "events", "events.k8s.io"),
-    Permission("get", "secrets", ""),
 )
 """Needed in all namespaces, or in each one that is watched."""
+READING_SECRETS = Permission("get", "secrets", "")
+"""Needed in the namespaces of rules that name a Secret."""
 LEADING = tuple(Permission(verb, "leases", "coordination.k8s.io") for verb in ("get", "create", "update"))
 """Needed in the operator's own namespace, for leader election."""

@@ -201,7 +201,7 @@ class Rule(Struct, frozen=True, kw_only=True):
 
     @property
     def monitoring(self) -> Access:
-        """How to get at the monitoring endpoint, spelt in one way: in a path, unlike before it, case matters."""
+        """How to get at the monitoring endpoint; in a path, unlike before it, case matters."""
         parts = urlsplit(self.spec.nats_monitoring_url)
         url = parts._replace(netloc=parts.netloc.lower(), path=parts.path.rstrip("/")).geturl()
         return Access(url, self._secret(self.spec.monitoring))

@@ -4,7 +4,7 @@ import pathlib
 
 import yaml
 
-from natsscaler.permissions import ACTING, LEADING, Permission
+from natsscaler.permissions import ACTING, LEADING, READING_SECRETS, Permission
 
 RBAC = pathlib.Path(__file__).parents[2] / "config/rbac"
 
@@ -21,4 +21,5 @@ def granted(role: str) -> set[Permission]:
 
 def test_what_is_asked_for_is_what_is_granted() -> None:
     assert granted("manager_role.yaml") == set(ACTING)
+    assert granted("secret_reader_role.yaml") == {READING_SECRETS}
     assert granted("leader_election_role.yaml") == set(LEADING)
