@@ -188,3 +188,6 @@ async def test_what_became_of_the_rules_while_nobody_led_is_known_to_the_next_le
     await stage.becomes(("False", "InvalidRule"), partial(stage.condition, "Ready", "unusable"))
     await stage.becomes(("True", "ReadyForNewScale"), partial(stage.condition, "AbleToScale", "new"))
     assert (await stage.status("new"))["currentReplicas"] == 4
+    _, told = await heir.get(heir.metrics_port, "/metrics")
+    assert 'rule="new"' in told
+    assert 'rule="gone"' not in told
