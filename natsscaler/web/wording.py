@@ -54,8 +54,9 @@ OBSTACLES: Mapping[str, str] = {
     Reason.AMBIGUOUS_ACCOUNT: "Not scaling: several accounts match, name one",
     Reason.LEADER_UNCLEAR: "Not scaling: the consumer's leader in NATS is unclear",
 }
-"""What else keeps the backlog from being known is summed up as UNKNOWN."""
+"""All else is summed up: what keeps the backlog from being known, and the Deployment from being scaled."""
 NOT_YET = "The operator has not evaluated this rule yet"
+UNABLE = "Not scaling: the Deployment cannot be scaled"
 UNKNOWN = "Not scaling: the backlog is not known"
 DECISIONS: Mapping[str, tuple[State, str]] = {
     Reason.WITHIN_THRESHOLDS: (State.OK, "Steady: backlog within the thresholds"),
@@ -79,13 +80,13 @@ def headline(key: RuleKey, rule: Rule | None, status: RuleStatus) -> Headline:
         return Headline(
             state=why.state, title="Not scaling: the rule is invalid", text=why.text, mend=why.mend
         )
-    for kind in ("AbleToScale", "ScalingActive"):
+    for kind, otherwise in (("AbleToScale", UNABLE), ("ScalingActive", UNKNOWN)):
         found = status.condition(kind)
         if found and found.status == "False":
             switch = SWITCHES.get(found.reason)
             return Headline(
                 state=State.ATTENTION if switch else State.BLOCKED,
-                title=switch or OBSTACLES.get(found.reason, UNKNOWN),
+                title=switch or OBSTACLES.get(found.reason, otherwise),
                 text=found.message,
                 mend=_mend(found.reason, rule),
             )

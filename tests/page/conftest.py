@@ -31,13 +31,23 @@ class Visitor:
         """Requests may fail, as a test takes the operator away."""
 
     async def visit(
-        self, url: str, *, scheme: Scheme = "light", width: int = 1280, height: int = 800, **options: Any
+        self,
+        url: str,
+        *,
+        scheme: Scheme = "light",
+        width: int = 1280,
+        height: int = 800,
+        clock: bool = False,
+        **options: Any,
     ) -> Page:
+        """Open a page; `clock`: the test can let its time run."""
         context = await self._browser.new_context(
             color_scheme=scheme, viewport={"width": width, "height": height}, **options
         )
         page = await context.new_page()
         self._hosts.add(urlsplit(url).netloc)
+        if clock:
+            await page.clock.install()
         page.on("console", self._said)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", self._asked)

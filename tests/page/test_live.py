@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 from kubernetes.aio import config
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer
@@ -144,3 +144,28 @@ async def test_with_a_token_the_browser_asks_once_and_the_page_is_live(visitor: 
         await expect(page.locator("#connection")).to_contain_text("Live")
         assert token not in await page.content()
         await visitor.leave()
+
+
+async def test_a_tab_that_nobody_sees_lets_go_of_the_stream_and_catches_up_when_it_is_seen(
+    visitor: Visitor, gallery: Served
+) -> None:
+    gallery.gallery.show(rule("orders"), 20, 2)
+    page = await visitor.visit(gallery.url, clock=True)
+    await expect(row(page, "orders")).to_contain_text("20")
+    await see(page, seen=False)
+    await page.clock.run_for(40_000)
+    gallery.gallery.show(rule("orders"), 21, 2)
+    await expect(page.locator("#connection")).to_have_text("Stale")
+    await page.clock.run_for(40_000)
+    assert "21" not in await row(page, "orders").inner_text()
+    await see(page, seen=True)
+    await expect(row(page, "orders")).to_contain_text("21")
+
+
+async def see(page: Page, *, seen: bool) -> None:
+    """Let the page believe that its tab has come to the front, or gone to the back."""
+    await page.evaluate(
+        "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+        " document.dispatchEvent(new Event('visibilitychange')); }",
+        not seen,
+    )

@@ -88,6 +88,8 @@ async def test_a_backlog_that_is_not_known_is_a_gap_and_no_zero(visitor: Visitor
         "Backlog between 40 and 40, thresholds 10 and 50. Replicas between 3 and 3, bounds 1 and 10."
     )
     await expect(page.locator("#chart .unknown").first).to_be_attached()
+    await page.get_by_text("The same as a table").click()
+    await expect(page.locator("#points tbody tr").first).to_contain_text("not known")
 
 
 async def test_the_chart_can_be_read_by_pointing_by_range_and_as_a_table(

@@ -228,7 +228,9 @@ async def test_a_reader_that_comes_back_is_given_what_it_missed_and_nothing_twic
         assert (await up_to_date.next()).name == "beat"
 
 
-@pytest.mark.parametrize("last", ["0123456789ab-5-0", "nonsense", "-", "0123456789ab-x-y"])
+@pytest.mark.parametrize(
+    "last", ["0123456789ab-1-0", "0123456789ab-99-0", "nonsense", "-", "0123456789ab-x-y"]
+)
 async def test_a_reader_of_another_process_is_told_everything(running: Running, last: str) -> None:
     async with reading(running, "/api/events", last) as reader:
         assert (await reader.update())["everything"]

@@ -6,6 +6,8 @@ import { clock, el, say } from "./dom.js";
 const SILENT_MS = 5000;
 const GIVE_UP_MS = 10000;
 const RETRY_MS = 1000;
+// A browser has six connections to one operator, and a tab that nobody sees needs none.
+const HIDDEN_MS = 30000;
 
 const connection = document.getElementById("connection");
 const leader = document.getElementById("leader");
@@ -52,11 +54,20 @@ export function follow(url, update) {
       connection.className = "live";
     }
     stale.hidden = silent < SILENT_MS;
-    if (performance.now() - Math.max(heard, opened) > GIVE_UP_MS) {
+    if (!document.hidden && performance.now() - Math.max(heard, opened) > GIVE_UP_MS) {
       open();
     }
   }
 
+  let hiding = null;
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(hiding);
+    if (document.hidden) {
+      hiding = setTimeout(() => source.close(), HIDDEN_MS);
+    } else if (source.readyState === EventSource.CLOSED) {
+      open();
+    }
+  });
   open();
   setInterval(look, 500);
 }

@@ -9,6 +9,8 @@ const RANGES = [
   [3600, "hour"],
   [86400, "day"],
 ];
+// Seconds that a chart covers at least.
+const SHORTEST = 60;
 const SOURCES = {
   deadline: "Deadline: the poll interval, or the time of the next change",
   doorbell: "Doorbell: messages were published",
@@ -105,6 +107,11 @@ function wakeUp({ source, time: at }) {
   return [el("dt", {}, SOURCES[source] ?? source), el("dd", {}, time(at))];
 }
 
+// A past that is shorter than what is asked for fills the chart too.
+function begin() {
+  return Math.max(now - range, Math.min(history[0]?.[0] ?? now, now - SHORTEST));
+}
+
 function redraw() {
   if (!rule || chart.clientWidth === 0) {
     return;
@@ -117,7 +124,7 @@ function redraw() {
     points: history,
     actions: rule.actions,
     rule: rule.summary,
-    begin: now - range,
+    begin: begin(),
     end: now,
     width: chart.clientWidth,
   });
@@ -161,7 +168,7 @@ function table() {
 function read(event) {
   const picture = chart.querySelector("svg");
   if (picture && rule) {
-    const at = timeAt(picture, event.clientX, now - range, now);
+    const at = timeAt(picture, event.clientX, begin(), now);
     const found = valueAt(history, at);
     const when = clock(new Date(1000 * at).toISOString());
     readout.textContent = found ? `${when}: backlog ${count(found[1])}, replicas ${count(found[2])}` : `${when}: not known`;

@@ -1,0 +1,72 @@
+"""Whatever keeps a rule from scaling, the page says so first, with the reason and the mend."""
+
+import pytest
+from msgspec.structs import replace
+
+from natsscaler.conditions import compose, invalid
+from natsscaler.consumers import Unknown
+from natsscaler.errors import Finding, Reason
+from natsscaler.explanation import State
+from natsscaler.status import RuleStatus
+from natsscaler.web.wording import DECISIONS, headline, retell
+from tests.core.factories import seen
+from tests.core.test_activity import NOW, RULE, facts, named
+
+UNKNOWN = [
+    *(reason for reason in Reason if reason.name.startswith(("MONITORING_", "ACCOUNT_", "AMBIGUOUS_"))),
+    *(Reason.ADDRESS_NOT_ALLOWED, Reason.JETSTREAM_DISABLED, Reason.STREAM_NOT_FOUND),
+    *(Reason.CONSUMER_NOT_FOUND, Reason.CONSUMER_GONE, Reason.LEADER_UNCLEAR, Reason.NOT_YET_READ),
+]
+UNABLE = [
+    *(Reason.TARGET_NOT_FOUND, Reason.TARGET_OWNED_BY_ANOTHER, Reason.CROSS_NAMESPACE_NOT_ALLOWED),
+    *(Reason.NAMESPACE_NOT_WATCHED, Reason.CONFLICT, Reason.FORBIDDEN, Reason.DENIED),
+    *(Reason.KUBERNETES_UNAVAILABLE, Reason.LEADERSHIP_LOST),
+]
+WHY = "this and that"
+
+
+@pytest.mark.parametrize("reason", UNKNOWN)
+def test_a_backlog_that_is_not_known_is_to_be_mended(reason: Reason) -> None:
+    said = headline(RULE.key, RULE, compose(facts(seen(Unknown(reason, WHY), 3)), RuleStatus()))
+    assert said.state is State.BLOCKED
+    assert said.title.startswith("Not scaling: ")
+    assert WHY in said.text
+    assert said.mend
+
+
+@pytest.mark.parametrize("reason", UNABLE)
+def test_a_deployment_that_cannot_be_scaled_is_to_be_mended(reason: Reason) -> None:
+    found = facts(seen(801, 3), unable=Finding(reason, WHY))
+    said = headline(RULE.key, RULE, compose(found, RuleStatus()))
+    assert said.state is State.BLOCKED
+    assert said.title.startswith("Not scaling: ")
+    assert "backlog" not in said.title
+    assert (said.text, bool(said.mend)) == (WHY, True)
+
+
+def test_every_reason_of_a_decision_has_its_words() -> None:
+    decided = {
+        facts(seen(count, replicas), rule=rule).decision
+        for count in (0, 20, 801)
+        for replicas in (0, 1, 3, 10, 12)
+        for rule in (RULE, named("orders", messagesPerReplica=10, minReplicas=2))
+    }
+    reasons = {decision.reason for decision in decided if decision}
+    assert len(reasons) > 5
+    assert reasons - {Reason.SCALING_DISABLED} <= set(DECISIONS)
+
+
+def test_a_status_of_a_later_version_is_shown_as_it_is() -> None:
+    status = compose(facts(seen(Unknown(Reason.STREAM_NOT_FOUND, WHY), 3)), RuleStatus())
+    ready, able, active, *_ = status.conditions
+    later = RuleStatus(conditions=(ready, able, replace(active, reason="NewReason", message=WHY)))
+    said = headline(RULE.key, RULE, later)
+    assert (said.state, said.text, said.mend) == (State.BLOCKED, WHY, None)
+
+
+def test_a_rule_that_is_invalid_or_new_is_told_as_such() -> None:
+    broken = invalid(Finding(Reason.INVALID_RULE, WHY), 1, RuleStatus(), NOW)
+    assert WHY in retell(RULE.key, None, broken)[0].text
+    assert headline(RULE.key, None, broken).state is State.BLOCKED
+    (outcome,) = retell(RULE.key, RULE, RuleStatus())
+    assert (outcome.state, outcome.text) == (State.OK, "The operator has not evaluated this rule yet")
