@@ -62,7 +62,7 @@ class NatsCredentials:
     def hide(self, text: str) -> str:
         """Take out of a text, as a server may send it, whatever of these credentials is in it."""
         for secret in filter(None, (self.password, self.token, self.seed, self.jwt)):
-            text = text.replace(secret, "…")
+            text = re.sub(re.escape(secret), "…", text, flags=re.IGNORECASE)  # nats-py lowers the case
         return text
 
 

@@ -22,6 +22,8 @@ from natsscaler.network import AllowList
 
 CONNECT_SECONDS = 5
 CLOSE_SECONDS = 1
+INBOX_PREFIX = "_INBOX.natsscaler"
+"""Of the subjects that answers come on: one's own, so that nobody needs to be permitted those of others."""
 PING_SECONDS = 10
 NATS_ERRORS = (nats.errors.Error, OSError, TimeoutError)
 """What nats-py raises when the connection or the server fails."""
@@ -142,6 +144,7 @@ async def _dial(
                 client.connect(
                     url,
                     name="natsscaler",
+                    inbox_prefix=INBOX_PREFIX,
                     allow_reconnect=False,
                     max_reconnect_attempts=1,
                     reconnect_time_wait=0,

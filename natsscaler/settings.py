@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 
 from natsscaler.errors import SettingsError
@@ -136,6 +137,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
         in_cluster="KUBERNETES_SERVICE_HOST" in environment,
         **{name: value for name, value in values.items() if value is not None},
     )
+    _check_credentials(settings)
     duration, deadline = settings.leader_elect_lease_duration, settings.leader_elect_renew_deadline
     if not SHORTEST_DEADLINE <= deadline < duration <= LONGEST_LEASE:
         raise SettingsError(
@@ -143,6 +145,26 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
             f" than --leader-elect-lease-duration {duration}s, which must be at most {LONGEST_LEASE}s"
         )
     return settings
+
+
+def _check_credentials(settings: Settings) -> None:
+    """See that the operator's own credentials have a place to go, and one only."""
+    if settings.nats_credentials and not settings.nats_url:
+        raise SettingsError("--nats-credentials needs --nats-url: they are sent to no other server")
+    if settings.nats_credentials and "@" in (settings.nats_url or ""):
+        raise SettingsError("--nats-url holds a user, and --nats-credentials is given too: keep one of them")
+    if settings.monitoring_credentials and not settings.monitoring_credentials_hosts:
+        message = "needs --monitoring-credentials-hosts: who is not named there does not receive them"
+        raise SettingsError(f"--monitoring-credentials {message}")
+    for directory in (settings.nats_credentials, settings.monitoring_credentials):
+        if directory and not directory.is_dir():
+            raise SettingsError(f"{directory} is no directory: mount the Secret with the credentials there")
+    for pattern in settings.monitoring_credentials_hosts:
+        if "/" in pattern:
+            try:
+                ip_network(pattern, strict=False)
+            except ValueError as error:
+                raise SettingsError(f"--monitoring-credentials-hosts {pattern}: {error}") from error
 
 
 def _from_environment(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> list[str]:

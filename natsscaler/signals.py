@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,8 +18,9 @@ from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from natsscaler.advisories import SUBJECTS, Advisory, advisory_of
 from natsscaler.credentials import NatsCredentials, failure
-from natsscaler.dialing import CONNECT_SECONDS, NATS_ERRORS, dial, hang_up, obediently
+from natsscaler.dialing import CONNECT_SECONDS, INBOX_PREFIX, NATS_ERRORS, dial, hang_up, obediently
 from natsscaler.doorbell import Doorbell
 from natsscaler.errors import CredentialsError, Finding, NotAllowed, Reason, excerpt
 from natsscaler.jsz import ConsumerInfo
@@ -30,10 +30,8 @@ from natsscaler.network import AllowList
 
 log = logging.getLogger(__name__)
 
-ADVISORY = "$JS.EVENT.ADVISORY."
-STREAM_ACTIONS = ("CREATED", "UPDATED", "DELETED", "LEADER_ELECTED", "QUORUM_LOST")
-CONSUMER_ACTIONS = ("CREATED", "DELETED", "PAUSE", "LEADER_ELECTED", "QUORUM_LOST")
 USER_INFO = "$SYS.REQ.USER.INFO"
+INBOX = f"{INBOX_PREFIX}.>"
 CONSUMER_INFO = "$JS.API.CONSUMER.INFO."
 FLUSH_SECONDS = 2
 INFO_SECONDS = 1
@@ -44,14 +42,6 @@ for longer than the latter begins anew with the former."""
 
 REFUSED = re.compile("authorization|authentication")
 """How nats-server names what is wrong with a login (server/errors.go)."""
-
-
-class Advisory(NamedTuple):
-    """A JetStream event: which stream, which consumer ("" for the stream itself), what happened."""
-
-    action: str
-    stream: str
-    consumer: str
 
 
 class UserInfo(Struct):
@@ -229,18 +219,15 @@ class Connection:
         self._client = client
         self._metrics.connected.inc()
         if self._advisories:
-            for kind, actions in (("STREAM", STREAM_ACTIONS), ("CONSUMER", CONSUMER_ACTIONS)):
-                for action in actions:
-                    await client.subscribe(f"{ADVISORY}{kind}.{action}.>", cb=self._advisory)
+            for subject in SUBJECTS:
+                await client.subscribe(subject, cb=self._advisory)
         await self._identify(client)
         await self._flush(client)
         self._gossiped = tuple(uri.netloc for uri in client.discovered_servers)
-        denied = next(iter(sorted(self._denied)), None)
-        if denied:
-            self._state = Finding(
-                Reason.PERMISSION_DENIED,
-                f"the NATS user may not subscribe to or publish on {excerpt(denied)}",
-            )
+        lacking = [subject for subject in (*SUBJECTS, INBOX) if self.denied([subject])]
+        if lacking:
+            message = f"the NATS user may not subscribe to {', '.join(lacking)}: permit it"
+            self._state = Finding(Reason.PERMISSION_DENIED, message)
         elif not self.account:
             self._state = Finding(
                 Reason.PERMISSION_DENIED,
@@ -266,17 +253,12 @@ class Connection:
     async def _error(self, error: Exception) -> None:
         denied = re.search(r"permissions violation for \w+ to \"([^\"]+)\"", str(error).lower())
         if denied:
-            self._denied.add(denied[1])
+            inbox = denied[1].startswith(INBOX_PREFIX.lower())
+            self._denied.add(INBOX.lower() if inbox else denied[1])
             await self._advised(self, None)
 
     async def _advisory(self, message: Msg) -> None:
         await self._advised(self, advisory_of(message.subject))
-
-
-def advisory_of(subject: str) -> Advisory:
-    """Read an advisory from its subject (nats-server: server/jetstream_events.go), without its payload."""
-    kind, action, stream, *consumer = subject.removeprefix(ADVISORY).split(".")
-    return Advisory(f"{kind}.{action}", stream, ".".join(consumer) if kind == "CONSUMER" else "")
 
 
 def _shown(url: str) -> str:

@@ -168,13 +168,17 @@ class Recorder:
                 writer.write(b"PONG\r\n" if line.startswith(b"PING") else b"")
         writer.close()
 
+    @contextlib.asynccontextmanager
+    async def serve(self) -> AsyncIterator["Recorder"]:
+        server = await asyncio.start_server(self.take, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        async with server:
+            yield self
+
 
 @pytest.fixture
 async def recorder() -> AsyncIterator[Recorder]:
-    made = Recorder()
-    server = await asyncio.start_server(made.take, "127.0.0.1", 0)
-    made.port = server.sockets[0].getsockname()[1]
-    async with server:
+    async with Recorder().serve() as made:
         yield made
 
 

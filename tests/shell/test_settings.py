@@ -22,8 +22,8 @@ VALUES = {
     "--events": "Doorbell",
     "--read-budget": "0.2",
     "--nats-url": "nats://nats:4222",
-    "--nats-credentials": "/etc/natsscaler/nats",
-    "--monitoring-credentials": "/etc/natsscaler/monitoring",
+    "--nats-credentials": "/tmp",  # noqa: S108 - any directory
+    "--monitoring-credentials": "/tmp",  # noqa: S108
     "--monitoring-credentials-hosts": "nats.example.com,10.0.0.0/8",
     "--leader-elect": "true",
     "--leader-elect-lease-duration": "30s",
@@ -110,3 +110,19 @@ def test_elsewhere_the_namespace_must_be_named(
     with pytest.raises(SettingsError, match=r"--leader-elect-namespace"):
         parse(("--leader-elect",), {})
     assert parse((), {}).leader_elect_namespace == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--nats-credentials=."], "--nats-credentials needs --nats-url"),
+        (["--nats-credentials=.", "--nats-url=nats://u:p@nats"], "keep one of them"),
+        (["--nats-credentials=./no", "--nats-url=nats://nats"], "no is no directory: mount the Secret"),
+        (["--monitoring-credentials=."], "needs --monitoring-credentials-hosts"),
+        (["--monitoring-credentials-hosts=10.0.0.0/99"], "--monitoring-credentials-hosts 10.0.0.0/99: "),
+    ],
+)
+def test_the_operators_own_credentials_have_one_place_to_go(flags: list[str], told: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse(flags, {})
+    assert told in str(caught.value)

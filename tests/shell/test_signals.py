@@ -10,13 +10,14 @@ from nats.aio.client import Client
 from nats.errors import NoRespondersError
 from nats.js.api import ConsumerConfig
 
+from natsscaler.advisories import Advisory
 from natsscaler.credentials import NatsCredentials
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.doorbell import Doorbell
 from natsscaler.errors import Finding, Reason
 from natsscaler.metrics import Metrics
 from natsscaler.network import AllowList
-from natsscaler.signals import Advisory, Connection
+from natsscaler.signals import Connection
 
 pytestmark = pytest.mark.timeout(60)
 
