@@ -94,6 +94,10 @@ VARIANTS: dict[str, Object] = {
     "the default ServiceAccount": {"serviceAccount": {"create": False}},
     "without CRD and roles": {"crds": {"install": False}, "rbac": {"create": False}},
     "NATS by URL": {"nats": {"url": "nats://nats.nats:4222"}},
+    "own credentials": {
+        "nats": {"url": "tls://nats.nats:4222", "credentialsSecret": "nats"},
+        "monitoring": {"credentialsSecret": "monitoring", "credentialsHosts": ["nats.nats", "10.0.0.0/8"]},
+    },
 }
 each_variant = pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS.keys())
 
@@ -216,6 +220,12 @@ def test_a_typo_is_an_error_that_names_it(helm: Helm, level: str) -> None:
             "needs operator.metrics.enabled",
             id="a monitor of metrics that are off",
         ),
+        pytest.param({"nats": {"credentialsSecret": "nats"}}, "needs nats.url", id="credentials for nobody"),
+        pytest.param(
+            {"monitoring": {"credentialsSecret": "monitoring"}},
+            "needs monitoring.credentialsHosts",
+            id="credentials for no host",
+        ),
         pytest.param({"operator": {"readBudget": 0}}, "/operator/readBudget", id="no read budget"),
         pytest.param({"operator": {"logLevel": "loud"}}, "/operator/logLevel", id="log level"),
         pytest.param({"operator": {"events": ["Bell"]}}, "/operator/events/0", id="events"),
@@ -321,6 +331,28 @@ def test_what_is_switched_off_is_off(helm: Helm) -> None:
     assert [port["name"] for port in container(items)["ports"]] == ["probes"]
     kinds = {item["kind"] for item in items}
     assert not kinds & {"Service", "Role", "RoleBinding"}
+
+
+def test_credentials_are_mounted_where_the_flags_say(helm: Helm) -> None:
+    items = template(helm, VARIANTS["own credentials"])
+    manager, spec = container(items), only(items, "Deployment")["spec"]["template"]["spec"]
+    secrets = {volume["name"]: volume["secret"]["secretName"] for volume in spec["volumes"]}
+    mounted = {mount["mountPath"]: secrets[mount["name"]] for mount in manager["volumeMounts"]}
+    assert mounted == {"/etc/natsscaler/nats": "nats", "/etc/natsscaler/monitoring": "monitoring"}
+    assert {
+        "--nats-credentials=/etc/natsscaler/nats",
+        "--monitoring-credentials=/etc/natsscaler/monitoring",
+        "--monitoring-credentials-hosts=nats.nats",
+        "--monitoring-credentials-hosts=10.0.0.0/8",
+    } <= set(manager["args"])
+
+
+def test_without_permission_for_secrets_all_else_is_the_same(helm: Helm) -> None:
+    def roles(values: Object) -> set[str]:
+        return {item["metadata"]["name"] for item in template(helm, values) if "Role" in item["kind"]}
+
+    gone = roles({}) - roles({"rbac": {"secrets": False}})
+    assert gone == {f"{RELEASE}-secret-reader-role", f"{RELEASE}-secret-reader-rolebinding"}
 
 
 def test_the_nats_url_can_come_from_a_secret(helm: Helm) -> None:

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import pathlib
 import re
 import subprocess
 from collections.abc import Iterator
@@ -152,6 +154,32 @@ def test_alerts_look_at_metrics_that_exist() -> None:
     }
     assert used
     assert used <= exposed
+
+
+@pytest.mark.control_plane
+def test_components_mount_the_operators_own_credentials(
+    empty_cluster: RealCluster, tmp_path: pathlib.Path
+) -> None:
+    """In an overlay as the components' comments describe it."""
+    names = ("nats-credentials", "monitoring-credentials")
+    overlay = {
+        "resources": [os.path.relpath(CONFIG / "overlays/production", tmp_path)],
+        "components": [os.path.relpath(CONFIG / "components" / name, tmp_path) for name in names],
+    }
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(overlay))
+    (deployment,) = (item for item in rendered(tmp_path) if item["kind"] == "Deployment")
+    with installed(empty_cluster, "default"):
+        strict = ("apply", "--server-side", "--validate=strict", "--dry-run=server", "--force-conflicts")
+        empty_cluster.kubectl(*strict, "-f", "-", stdin=json.dumps(deployment))
+    spec = deployment["spec"]["template"]["spec"]
+    (manager,) = spec["containers"]
+    secrets = {volume["name"]: volume["secret"]["secretName"] for volume in spec["volumes"]}
+    mounted = {mount["mountPath"]: secrets[mount["name"]] for mount in manager["volumeMounts"]}
+    environment = {item["name"]: item.get("value") for item in manager["env"]}
+    assert mounted == {
+        environment["NATSSCALER_NATS_CREDENTIALS"]: "natsscaler-nats",
+        environment["NATSSCALER_MONITORING_CREDENTIALS"]: "natsscaler-monitoring",
+    }
 
 
 @pytest.mark.control_plane

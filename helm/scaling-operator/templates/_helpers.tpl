@@ -47,6 +47,16 @@ app.kubernetes.io/component: controller-manager
 {{- end }}
 {{- end }}
 
+{{- /* The Secrets with the operator's own credentials, by what they are for. */}}
+{{- define "scaling-operator.credentials" -}}
+{{- with .Values.nats.credentialsSecret }}
+nats: {{ . }}
+{{- end }}
+{{- with .Values.monitoring.credentialsSecret }}
+monitoring: {{ . }}
+{{- end }}
+{{- end }}
+
 {{- define "scaling-operator.args" -}}
 - run
 {{- with .Values.operator }}
@@ -74,6 +84,12 @@ app.kubernetes.io/component: controller-manager
 {{- include "scaling-operator.flag" (list "activity-port" $activity 8082) }}
 {{- include "scaling-operator.flag" (list "max-actions" .activityServer.maxActions 100) }}
 {{- end }}
+{{- range $what, $secret := include "scaling-operator.credentials" . | fromYaml }}
+- --{{ $what }}-credentials=/etc/natsscaler/{{ $what }}
+{{- end }}
+{{- range .Values.monitoring.credentialsHosts }}
+{{- include "scaling-operator.flag" (list "monitoring-credentials-hosts" . "") }}
+{{- end }}
 {{- end }}
 
 {{- /* Refuses values that are each valid, but not together. */}}
@@ -83,6 +99,12 @@ app.kubernetes.io/component: controller-manager
 {{- end }}
 {{- if and .Values.nats.url .Values.nats.existingSecret }}
 {{- fail "nats.url and nats.existingSecret are both set: choose one" }}
+{{- end }}
+{{- if and .Values.nats.credentialsSecret (not (or .Values.nats.url .Values.nats.existingSecret)) }}
+{{- fail "nats.credentialsSecret needs nats.url: the credentials are sent to no other server" }}
+{{- end }}
+{{- if and .Values.monitoring.credentialsSecret (not .Values.monitoring.credentialsHosts) }}
+{{- fail "monitoring.credentialsSecret needs monitoring.credentialsHosts: who gets the credentials" }}
 {{- end }}
 {{- if contains "@" .Values.nats.url }}
 {{- fail "nats.url holds a user: put it into a Secret, and name that in nats.existingSecret" }}
