@@ -103,19 +103,26 @@ def retell(key: RuleKey, rule: Rule | None, status: RuleStatus) -> tuple[Step, .
     if rule is None:
         return _invalid(key, status)
     steps = [
-        Step(one.type, one.message, State.ATTENTION, _mend(one.reason, rule))
+        Step(
+            one.type,
+            one.message,
+            State.ATTENTION if one.type == "EventDriven" or one.reason in SWITCHES else State.BLOCKED,
+            _mend(one.reason, rule),
+        )
         for one in bad_conditions(status)
     ]
-    last = status.last_decision
+    last, said = status.last_decision, headline(key, rule, status)
     if last is None:
-        return (*steps, Step("Outcome", NOT_YET))
+        return (*steps, Step("Outcome", said.text, said.state))
     ways = []
     if last.messages_until_change:
         ways.append(f"{last.messages_until_change} further messages would ask for more replicas")
     if last.next_change_time:
         ways.append(f"time alone may change it at {last.next_change_time}")
+    if last.backlog is None:
+        ways = ["a backlog that is known again"]
     following = Step("Next change", "; ".join(ways) or "no number of further messages would change it")
-    return (*steps, following, Step("Outcome", last.message, headline(key, rule, status).state))
+    return (*steps, following, Step("Outcome", last.message, said.state))
 
 
 def bad_conditions(status: RuleStatus) -> list[Condition]:

@@ -69,4 +69,4 @@ def test_a_rule_that_is_invalid_or_new_is_told_as_such() -> None:
     assert WHY in retell(RULE.key, None, broken)[0].text
     assert headline(RULE.key, None, broken).state is State.BLOCKED
     (outcome,) = retell(RULE.key, RULE, RuleStatus())
-    assert (outcome.state, outcome.text) == (State.OK, "The operator has not evaluated this rule yet")
+    assert (outcome.state, outcome.text) == (State.WAITING, "The operator has not evaluated this rule yet")
