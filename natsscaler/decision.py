@@ -49,13 +49,13 @@ class History(Struct, frozen=True):
     def acted(self, before: int, after: int, now: float) -> "History":
         """Return the history after the replicas changed, by whomever."""
         if after > before:
-            return msgspec.structs.replace(self, last_up=now)
-        return msgspec.structs.replace(self, last_down=now) if after < before else self
+            return _change(self, last_up=now)
+        return _change(self, last_down=now) if after < before else self
 
     def wanted(self, replicas: int, now: float, window: float) -> "History":
         """Return the history with one more want, and without those that no longer matter."""
         still = (want for want in self.wants if want.replicas > replicas and want.time + window > now)
-        return msgspec.structs.replace(self, wants=(*still, Want(now, replicas)))
+        return _change(self, wants=(*still, Want(now, replicas)))
 
 
 class Decision(Struct, frozen=True, kw_only=True):
