@@ -14,6 +14,9 @@ COMPOSE      ?= $(shell docker compose version >/dev/null 2>&1 && echo docker co
 .PHONY: help demo run install uninstall deploy undeploy test check format test-integration bench generate build \
 	docker-build test-docker test-containers up burst down lock control-plane clean
 
+# Each of two processes takes file by file, with servers and a control plane of its own. PARALLEL= for one.
+PARALLEL ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 KUBECTL ?= kubectl
 OVERLAY ?= config/default
 APPLY   := $(KUBECTL) apply --server-side --validate=strict
@@ -46,7 +49,7 @@ undeploy: ## take all of it away, and with the CRD all ScalingRules
 	$(KUBECTL) delete --ignore-not-found -k $(OVERLAY)
 
 test: check ## checks, then every test that can run here
-	$(BIN)/pytest $(PYTEST_FLAGS)
+	$(BIN)/pytest $(PARALLEL) $(PYTEST_FLAGS)
 
 check: $(VENV)/complete ## lint, formatting, types, import layers, generated files
 	$(BIN)/ruff check
@@ -65,7 +68,7 @@ control-plane: ## build the real control plane that the integration tests use, a
 
 test-integration: check ## the tests, those on a real control plane too
 	KUBEBUILDER_ASSETS=$${KUBEBUILDER_ASSETS:-$$(hack/control-plane/build)} HELM=$${HELM:-$$(hack/helm/build)} \
-		$(BIN)/pytest $(PYTEST_FLAGS)
+		$(BIN)/pytest $(PARALLEL) $(PYTEST_FLAGS)
 
 bench: $(VENV)/complete ## reaction times, event-driven against poll-only, side by side
 	$(BIN)/python -m tests.bench $(BENCH_FLAGS)

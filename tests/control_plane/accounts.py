@@ -67,7 +67,10 @@ class Account:
         self._objects = client.CustomObjectsApi(kube_api.client)
 
     async def start(self, *, everywhere: bool = True) -> asyncio.subprocess.Process:
-        elect = ("--leader-elect", "--leader-elect-namespace", self.stage.namespace)
+        elect = (
+            *("--leader-elect", "--leader-elect-namespace", self.stage.namespace),
+            *("--leader-elect-lease-duration", "5s", "--leader-elect-renew-deadline", "3s"),
+        )
         probes = ("--probe-port", str(self._probes))
         self._process = await self.stage.start(*probes, *elect, everywhere=everywhere)
         return self._process

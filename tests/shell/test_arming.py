@@ -165,7 +165,7 @@ async def test_what_is_stored_after_its_delivery_is_found_a_second_later(
     async with user(server.url) as client, world(server) as here:
         await create_stream(client)
         await create_consumer(client)
-        for replicas in range(2, 10):
+        for replicas in range(2, 6):
             here.apply(messagesPerReplica=60, scaleUpThreshold=59)
             await here.rests()
             await publish(client, 60 if replicas > 2 else 61)

@@ -217,7 +217,7 @@ async def test_an_atomic_batch_that_is_committed_after_it_rang_is_seen(
     async with user(nats_server.url) as client, world(nats_server) as here:
         await create_stream(client, allow_atomic=True)
         await create_consumer(client)
-        here.apply(pollIntervalSeconds=4 if late else NEVER)
+        here.apply(pollIntervalSeconds=2 if late else NEVER)
         await here.rests()
         await batch(client, range(1, 60))
         await until(lambda: here.wakeups("doorbell") == 1)
