@@ -8,32 +8,20 @@ import pathlib
 import re
 import urllib.error
 import urllib.request
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from kubernetes.aio import client
 
 from natsscaler.demo.nats_server import NatsServer
+from natsscaler.permissions import Permission
 from tests.clusters import RealCluster, free_port
 from tests.conftest import KubeApi
 from tests.control_plane.conftest import CONFIG, rendered
-from tests.main_job.stage import Stage
+from tests.main_job.stage import LONG, Stage
 
-LONG = 300
-"""A poll interval that no test waits for."""
 REFUSAL = re.compile("forbidden|may not")
 ROLES, BINDINGS = ("Role", "ClusterRole"), ("RoleBinding", "ClusterRoleBinding")
-
-
-class Permission(NamedTuple):
-    """One verb on one resource."""
-
-    group: str
-    resource: str
-    verb: str
-
-    def __str__(self) -> str:
-        return f"{self.verb} {self.resource}.{self.group}"
 
 
 def permissions() -> list[Permission]:
@@ -41,7 +29,7 @@ def permissions() -> list[Permission]:
     objects = [yaml.safe_load(path.read_text()) for path in CONFIG.glob("rbac/*_role*.yaml")]
     bound = {item["roleRef"]["name"] for item in objects if item["kind"] in BINDINGS}
     return [
-        Permission(group, resource, verb)
+        Permission(verb, resource, group)
         for item in objects
         if item["metadata"]["name"] in bound
         for rule in item["rules"]
@@ -140,7 +128,7 @@ def narrowed(item: dict[str, Any], without: tuple[Permission, ...]) -> dict[str,
     """Take permissions out of a role."""
     for rule in item.get("rules", ()):
         (group,), (resource,) = rule["apiGroups"], rule["resources"]
-        rule["verbs"] = [v for v in rule["verbs"] if Permission(group, resource, v) not in without]
+        rule["verbs"] = [v for v in rule["verbs"] if Permission(v, resource, group) not in without]
     if "rules" in item:
         item["rules"] = [rule for rule in item["rules"] if rule["verbs"]]
     return item

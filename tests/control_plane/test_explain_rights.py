@@ -14,18 +14,19 @@ from kubernetes.aio import config
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.inquiry import Answer, Terminal, inquire
 from natsscaler.options import Options
+from natsscaler.permissions import Permission
 from natsscaler.rules import Target
 from tests.clusters import RealCluster
 from tests.conftest import KubeApi
-from tests.control_plane.accounts import PERMISSIONS, Permission, grants, is_granted, login, narrowed
+from tests.control_plane.accounts import PERMISSIONS, grants, is_granted, login, narrowed
 from tests.main_job.stage import Stage
 
 pytestmark = pytest.mark.control_plane
 READING = ("get", "list", "watch")
-HPAS = Permission("autoscaling", "horizontalpodautoscalers", "list")
-DEPLOYMENTS = Permission("apps", "deployments", "list")
-RULES = Permission("scaling.example.com", "scalingrules", "list")
-SCALES = Permission("apps", "deployments/scale", "patch")
+HPAS = Permission("list", "horizontalpodautoscalers", "autoscaling")
+DEPLOYMENTS = Permission("list", "deployments", "apps")
+RULES = Permission("list", "scalingrules", "scaling.example.com")
+SCALES = Permission("patch", "deployments/scale", "apps")
 
 
 class Asker:

@@ -11,19 +11,19 @@ import yaml
 from kubernetes.aio import config
 
 from natsscaler.demo.nats_server import NatsServer
+from natsscaler.permissions import Permission
 from tests.clusters import RealCluster
 from tests.conftest import CRD_FILE, KubeApi
 from tests.control_plane.accounts import (
-    LONG,
     PERMISSIONS,
     Account,
-    Permission,
     grants,
     is_granted,
     login,
     narrowed,
 )
 from tests.control_plane.conftest import CONFIG, await_everything, everything
+from tests.main_job.stage import LONG
 
 ALL_VERBS = {"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}
 
@@ -205,25 +205,25 @@ async def no_credentials(operator: Account, permission: Permission) -> None:
 
 
 Damage = Callable[[Account, Permission], Awaitable[None]]
-RULES, DEPLOYMENTS = ("scaling.example.com", "scalingrules"), ("apps", "deployments")
-AUTOSCALERS = ("autoscaling", "horizontalpodautoscalers")
-LEASES = ("coordination.k8s.io", "leases")
-WATCH_DEPLOYMENTS = Permission(*DEPLOYMENTS, "watch")
+RULES, DEPLOYMENTS = ("scalingrules", "scaling.example.com"), ("deployments", "apps")
+AUTOSCALERS = ("horizontalpodautoscalers", "autoscaling")
+LEASES = ("leases", "coordination.k8s.io")
+WATCH_DEPLOYMENTS = Permission("watch", *DEPLOYMENTS)
 DAMAGES: dict[Permission, Damage] = {
-    Permission(*RULES, "list"): not_ready,
-    Permission(*RULES, "watch"): rule_not_seen,
-    Permission("scaling.example.com", "scalingrules/status", "patch"): no_status,
-    Permission(*DEPLOYMENTS, "list"): not_ready,
+    Permission("list", *RULES): not_ready,
+    Permission("watch", *RULES): rule_not_seen,
+    Permission("patch", "scalingrules/status", "scaling.example.com"): no_status,
+    Permission("list", *DEPLOYMENTS): not_ready,
     WATCH_DEPLOYMENTS: deployment_not_seen,
-    Permission("apps", "deployments/scale", "get"): conflict_not_resolved,
-    Permission("apps", "deployments/scale", "patch"): nothing_scaled,
-    Permission(*AUTOSCALERS, "list"): not_ready,
-    Permission(*AUTOSCALERS, "watch"): autoscaler_not_seen,
-    Permission("events.k8s.io", "events", "create"): no_event,
-    Permission("", "secrets", "get"): no_credentials,
-    Permission(*LEASES, "get"): never_leads,
-    Permission(*LEASES, "create"): never_leads,
-    Permission(*LEASES, "update"): leads_no_longer,
+    Permission("get", "deployments/scale", "apps"): conflict_not_resolved,
+    Permission("patch", "deployments/scale", "apps"): nothing_scaled,
+    Permission("list", *AUTOSCALERS): not_ready,
+    Permission("watch", *AUTOSCALERS): autoscaler_not_seen,
+    Permission("create", "events", "events.k8s.io"): no_event,
+    Permission("get", "secrets", ""): no_credentials,
+    Permission("get", *LEASES): never_leads,
+    Permission("create", *LEASES): never_leads,
+    Permission("update", *LEASES): leads_no_longer,
 }
 
 
@@ -296,7 +296,7 @@ async def test_people_may_do_to_rules_what_their_role_lets_them_do_to_the_rest(
     namespace = operator.stage.namespace
     bind = ("create", "rolebinding", "jane", f"--clusterrole={role}", "--user=jane", "-n", namespace)
     await asyncio.to_thread(cluster.kubectl, *bind)
-    rules = [Permission(*RULES, verb) for verb in sorted(ALL_VERBS)]
+    rules = [Permission(verb, *RULES) for verb in sorted(ALL_VERBS)]
     await operator.stage.becomes(may, functools.partial(verbs, operator, rules))
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import nats
@@ -22,6 +23,8 @@ from natsscaler.rules import GROUP, PLURAL, VERSION
 from tests.conftest import KubeApi
 
 SAMPLE = pathlib.Path(__file__).parents[2] / "config/samples/scaling_v1_scalingrule.yaml"
+LONG = 300
+"""A poll interval that no test waits for: what happens before it has passed was caused by an event."""
 START = "from natsscaler.cli import main; main()"
 OFF = ("--metrics-port", "0", "--probe-port", "0", "--activity-port", "0")
 
@@ -164,3 +167,13 @@ class Stage:
             if time.monotonic() > deadline:
                 pytest.fail(f"found {found!r} instead of {wanted!r}\n{self._log.read_text()[-4000:]}")
             await asyncio.sleep(0.02)
+
+
+async def listening(stage: Stage) -> None:
+    await stage.becomes(("True", "Listening"), partial(stage.condition, "EventDriven"))
+    await stage.becomes(("True", "Scaling"), partial(stage.condition, "Ready"))
+
+
+async def last_scaling(stage: Stage) -> tuple[int, int] | None:
+    last = (await stage.status()).get("lastScaling")
+    return (last["from"], last["to"]) if last else None

@@ -7,8 +7,7 @@ import aiohttp
 
 from tests.clusters import free_port
 from tests.main_job.crew import Crew
-from tests.main_job.stage import Stage
-from tests.main_job.test_main_job import LONG, last_scaling, listening
+from tests.main_job.stage import LONG, Stage, last_scaling, listening
 
 
 async def ask(port: int, path: str) -> Any:

@@ -8,8 +8,7 @@ import pytest
 
 from tests.conftest import KubeApi
 from tests.faulty_proxy import FaultyProxy, open_proxy, patches
-from tests.main_job.stage import Stage
-from tests.main_job.test_main_job import LONG, listening
+from tests.main_job.stage import LONG, Stage, listening
 
 ABLE = ("True", "ReadyForNewScale")
 

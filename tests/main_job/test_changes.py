@@ -5,8 +5,7 @@ from functools import partial
 
 import pytest
 
-from tests.main_job.stage import Stage
-from tests.main_job.test_main_job import LONG, listening
+from tests.main_job.stage import LONG, Stage, listening
 
 ABLE = ("True", "ReadyForNewScale")
 MISSING = ("False", "TargetNotFound")

@@ -11,8 +11,7 @@ import pytest
 
 from tests.faulty_proxy import patches
 from tests.main_job.crew import DEADLINE, LEASE, Crew
-from tests.main_job.stage import Stage
-from tests.main_job.test_main_job import LONG, last_scaling, listening
+from tests.main_job.stage import LONG, Stage, last_scaling, listening
 
 FAILOVER = 60.0
 """For a failover and what follows, on however slow a machine."""

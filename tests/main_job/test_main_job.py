@@ -2,15 +2,7 @@
 
 from functools import partial
 
-from tests.main_job.stage import Stage
-
-LONG = 300
-"""A poll interval that no test waits for: what happens before it has passed was caused by an event."""
-
-
-async def listening(stage: Stage) -> None:
-    await stage.becomes(("True", "Listening"), partial(stage.condition, "EventDriven"))
-    await stage.becomes(("True", "Scaling"), partial(stage.condition, "Ready"))
+from tests.main_job.stage import LONG, Stage, last_scaling, listening
 
 
 async def test_a_burst_scales_up_long_before_the_poll_interval_has_passed(stage: Stage) -> None:
@@ -21,11 +13,6 @@ async def test_a_burst_scales_up_long_before_the_poll_interval_has_passed(stage:
     await stage.publish(100)
     await stage.becomes(5, stage.replicas)
     await stage.becomes((1, 5), lambda: last_scaling(stage))
-
-
-async def last_scaling(stage: Stage) -> tuple[int, int] | None:
-    last = (await stage.status()).get("lastScaling")
-    return (last["from"], last["to"]) if last else None
 
 
 async def test_the_contracts_sample_takes_one_step_at_once(stage: Stage) -> None:

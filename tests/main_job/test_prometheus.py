@@ -13,8 +13,7 @@ import pytest
 import yaml
 
 from tests.clusters import free_port
-from tests.main_job.stage import Stage
-from tests.main_job.test_main_job import LONG, listening
+from tests.main_job.stage import LONG, Stage, listening
 from tests.prometheus import RULE_FILE, Prometheus, alert_rules, dashboard_queries
 
 ROOT = pathlib.Path(__file__).parents[2]

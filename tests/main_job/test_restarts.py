@@ -10,8 +10,7 @@ from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException, ConflictException
 
 from tests.conftest import CRD_FILE, KubeApi
-from tests.main_job.stage import Stage
-from tests.main_job.test_main_job import LONG, listening
+from tests.main_job.stage import LONG, Stage, listening
 
 
 async def test_an_exit_on_sigterm_is_clean(stage: Stage) -> None:

@@ -14,8 +14,7 @@ from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer
 from tests.clusters import free_port
 from tests.conftest import KubeApi
-from tests.main_job.stage import Stage
-from tests.main_job.test_main_job import LONG, last_scaling, listening
+from tests.main_job.stage import LONG, Stage, last_scaling, listening
 from tests.page.conftest import Visitor
 from tests.page.gallery import Gallery, Served, rule, serve
 from tests.page.relay import relay
