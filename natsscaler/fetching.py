@@ -91,11 +91,11 @@ class Fetcher:
         finally:
             await response.aclose()
         if response.status_code != httpx.codes.OK:
-            raise self._refusal(url.host, response.status_code, body)
+            raise self._refusal(f"{url.host}{url.path}".rstrip("/"), response.status_code, body)
         return body
 
-    def _refusal(self, host: str, status: int, body: bytearray) -> MonitoringError:
-        message, given = f"{host} answered HTTP status {status}", self.credentials.origin
+    def _refusal(self, who: str, status: int, body: bytearray) -> MonitoringError:
+        message, given = f"{who} answered HTTP status {status}", self.credentials.origin
         if given and status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             return MonitoringError(Reason.CREDENTIALS_REFUSED, f"{message}: mend {given}")
         if given:  # who was given credentials may send them back

@@ -135,6 +135,11 @@ async def test_wrong_answers(reader: Monitoring, answer: Handler, reason: Reason
         assert (await failure(reader, url)).reason is reason
 
 
+async def test_a_path_too_many_is_told(reader: Monitoring, nats_server: NatsServer) -> None:
+    told = await failure(reader, f"{nats_server.monitoring_url}/jsz")
+    assert str(told).startswith("127.0.0.1/jsz answered HTTP status 404")
+
+
 async def test_an_answer_that_breaks_off(reader: Monitoring) -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "1000"})
