@@ -18,8 +18,8 @@ from natsscaler.settings import Settings
 from natsscaler.status import rfc3339
 from natsscaler.web.access import guard
 from natsscaler.web.answers import ActivityAnswer, ErrorAnswer, HealthAnswer, RuleAnswer, RulesAnswer
-from natsscaler.web.stream import Streams
-from natsscaler.web.views import Leader, detail, summary
+from natsscaler.web.stream import Streams, summaries
+from natsscaler.web.views import Leader, detail
 
 SHUTDOWN_SECONDS = 1.0
 COMPRESSED_APART_BYTES = 64 * 1024
@@ -42,8 +42,6 @@ TYPES = {
     "json": "application/json",
     "svg": "image/svg+xml",
 }
-AT_ONCE = 50
-"""Rules that are summed up before others get their turn."""
 
 
 class Health(Protocol):
@@ -129,11 +127,7 @@ class Web:
         return _json(HealthAnswer(timestamp=self._now()))
 
     async def _rules(self, _request: web.Request) -> web.Response:
-        rules = []
-        for index, seen in enumerate(self._activity.rules):
-            if index % AT_ONCE == 0:
-                await asyncio.sleep(0)
-            rules.append(summary(seen))
+        rules = await summaries(self._activity.rules)
         return _json(RulesAnswer(timestamp=self._now(), rules=rules, count=len(rules), leader=self._leader()))
 
     async def _rule(self, request: web.Request) -> web.Response:
