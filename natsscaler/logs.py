@@ -3,6 +3,8 @@
 import logging.config
 import sys
 
+from pythonjsonlogger.core import RESERVED_ATTRS
+
 
 def configure_logging(level: str) -> None:
     """Log to stderr: lines for people on a terminal, JSON otherwise."""
@@ -16,6 +18,7 @@ def configure_logging(level: str) -> None:
                 "json": {
                     "()": "pythonjsonlogger.json.JsonFormatter",
                     "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+                    "reserved_attrs": [*RESERVED_ATTRS, "settings", "k8s_skip"],  # kopf's own, not for logs
                     "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
                 },
             },

@@ -87,9 +87,9 @@ class Stage:
         await asyncio.gather(*(stream.publish(subject, b"order") for _ in range(messages)))
         await connection.close()
 
-    async def create_secret(self, data: dict[str, str], name: str = "nats") -> None:
-        """Create a Secret that natsscaler may use."""
-        metadata = {"name": name, "labels": {USE_LABEL: USE}}
+    async def create_secret(self, data: dict[str, str], name: str = "nats", use: str = USE) -> None:
+        """Create a Secret, unless told one that natsscaler may use."""
+        metadata = {"name": name, "labels": {USE_LABEL: use}}
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
         secret: Any = {"metadata": metadata, "data": encoded}
         await self._core.create_namespaced_secret(self.namespace, secret)
