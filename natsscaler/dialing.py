@@ -83,9 +83,9 @@ async def dial(
         name = (parts.hostname or host) if _is_address(host) else host
         for address in addresses:
             shown = f"[{address}]" if ":" in address else address
-            guard = _Guard(credentials, encrypted=parts.scheme == "tls")
+            guard = _Guard(credentials, encrypted=parts.scheme in ("tls", "wss"))
             try:
-                return await _dial(f"nats://{shown}:{port}", name, guard, on_error)
+                return await _dial(f"{parts.scheme}://{shown}:{port}", name, guard, on_error)
             except NATS_ERRORS as error:
                 failure = error
     raise failure
