@@ -24,7 +24,8 @@ CONNECT_SECONDS = 5
 CLOSE_SECONDS = 1
 INBOX_PREFIX = "_INBOX.natsscaler"
 """Of the subjects that answers come on: one's own, so that nobody needs to be permitted those of others."""
-PING_SECONDS = 10
+PING_SECONDS = 2
+"""Between signs of life; after three without an answer the connection is given up."""
 NATS_ERRORS = (nats.errors.Error, OSError, TimeoutError)
 """What nats-py raises when the connection or the server fails."""
 

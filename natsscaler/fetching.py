@@ -1,12 +1,14 @@
 """Gets one document of the monitoring endpoint from one address, bounded in time and size.
 
 The name was resolved and checked by the allow-list; what is connected to is the address, and the name goes
-along for virtual hosts and TLS only. Redirects are not followed, and no proxy of the environment is used.
+along for virtual hosts and TLS only. Redirects are not followed, and no proxy is used but one that the
+settings name; it is told the address too, but for https, where it is told the name and resolves that itself.
 """
 
 import asyncio
 import ssl
-from typing import TypeVar
+from functools import cache
+from typing import NamedTuple, TypeVar
 
 import httpx
 import msgspec
@@ -14,28 +16,40 @@ import msgspec
 from natsscaler.credentials import MonitoringCredentials, failure
 from natsscaler.errors import MonitoringError, Reason, excerpt
 
-TIMEOUT_SECONDS = 5.0
-"""For one request, from connecting to the last byte."""
-MAX_BYTES = 64 * 2**20
-"""Of one answer."""
-
 T = TypeVar("T")
 
 
+class Fetching(NamedTuple):
+    """What a request may take, and the way it goes."""
+
+    seconds: float = 5.0
+    """For one request, from connecting to the last byte."""
+    max_bytes: int = 64 * 2**20
+    """Of one answer."""
+    proxy: str | None = None
+    """URL of an HTTP proxy; None: none, whatever the environment says."""
+
+
 NOBODY = MonitoringCredentials()
+DEFAULTS = Fetching()
 
 
 class Fetcher:
-    """An HTTP client that always uses the same credentials."""
+    """An HTTP client for one host name, that always uses the same credentials.
 
-    def __init__(self, credentials: MonitoringCredentials = NOBODY) -> None:
+    Its connections are kept, by address; under another name they must not be used, as it was never checked.
+    """
+
+    def __init__(self, credentials: MonitoringCredentials = NOBODY, how: Fetching = DEFAULTS) -> None:
         self.credentials = credentials
+        self._how = how
         self._client = httpx.AsyncClient(
             headers=credentials.headers,
-            verify=credentials.tls.context or ssl.create_default_context(),
+            verify=credentials.tls.context or _public_authorities(),
+            proxy=how.proxy,
             trust_env=False,
             follow_redirects=False,
-            timeout=TIMEOUT_SECONDS,
+            timeout=how.seconds,
         )
         self._requests = 0
         self._closing = False
@@ -51,10 +65,10 @@ class Fetcher:
         shown = f"{url.copy_with(path='')}".rstrip("/")
         self._requests += 1
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
+            async with asyncio.timeout(self._how.seconds):
                 body = await self._fetch(url, address, path, anew=anew)
         except (TimeoutError, httpx.TimeoutException) as error:
-            message = f"{shown} did not answer within {TIMEOUT_SECONDS:.0f} s"
+            message = f"{shown} did not answer within {self._how.seconds:g} s"
             raise MonitoringError(Reason.MONITORING_TIMEOUT, message) from error
         except (OSError, httpx.HTTPError) as error:
             message = f"{shown} cannot be reached: {excerpt(failure(error))}"
@@ -70,9 +84,10 @@ class Fetcher:
             raise MonitoringError(Reason.MONITORING_UNREADABLE, message) from error
 
     async def _fetch(self, url: httpx.URL, address: str, path: str, *, anew: bool) -> bytearray:
+        told = url.host if self._how.proxy and url.scheme == "https" else address
         request = self._client.build_request(
             "GET",
-            f"{str(url.copy_with(host=address)).rstrip('/')}{path}",
+            f"{str(url.copy_with(host=told)).rstrip('/')}{path}",
             headers={
                 "Host": url.netloc.decode(),
                 "Accept-Encoding": "identity",
@@ -85,8 +100,8 @@ class Fetcher:
             body = bytearray()
             async for chunk in response.aiter_raw():
                 body += chunk
-                if len(body) > MAX_BYTES:
-                    message = f"{url.host} gave more than {MAX_BYTES // 2**20} MiB"
+                if len(body) > self._how.max_bytes:
+                    message = f"{url.host} gave more than {self._how.max_bytes // 2**20} MiB"
                     raise MonitoringError(Reason.MONITORING_TOO_LARGE, message)
         finally:
             await response.aclose()
@@ -104,3 +119,8 @@ class Fetcher:
         if status == httpx.codes.UNAUTHORIZED:
             said += "; spec.monitoring.secretRef can name credentials"
         return MonitoringError(Reason.MONITORING_HTTP_STATUS, f"{message}: {said}")
+
+
+@cache
+def _public_authorities() -> ssl.SSLContext:
+    return ssl.create_default_context()

@@ -22,7 +22,7 @@ import httpx
 from natsscaler.access import Access
 from natsscaler.credentials import MonitoringCredentials
 from natsscaler.errors import CredentialsError, MonitoringError, NotAllowed, Reason, excerpt
-from natsscaler.fetching import Fetcher
+from natsscaler.fetching import DEFAULTS, Fetcher, Fetching
 from natsscaler.jsz import Varz
 from natsscaler.keyring import MAX_AGE_SECONDS
 from natsscaler.network import AllowList
@@ -49,22 +49,26 @@ async def no_credentials(_access: Access, _max_age: float) -> MonitoringCredenti
 class Monitoring:
     """Reads monitoring endpoints."""
 
-    def __init__(self, allow: AllowList, credentials: FindCredentials = no_credentials) -> None:
+    def __init__(
+        self,
+        allow: AllowList,
+        credentials: FindCredentials = no_credentials,
+        fetching: Fetching = DEFAULTS,
+    ) -> None:
         self._allow = allow
         self._find_credentials = credentials
-        self._fetcher = Fetcher()
+        self._fetching = fetching
         self._endpoints: dict[Access, Endpoint] = {}
 
     async def close(self) -> None:
         """Close all connections."""
         for access in list(self._endpoints):
             await self.forget(access)
-        await self._fetcher.close()
 
     async def forget(self, access: Access) -> None:
         """Drop what is remembered of an endpoint that no rule names any more."""
         endpoint = self._endpoints.pop(access, None)
-        if endpoint and endpoint.fetcher is not self._fetcher:
+        if endpoint:
             await endpoint.fetcher.close()
 
     async def read(self, access: Access) -> Reading:
@@ -72,11 +76,11 @@ class Monitoring:
         endpoint = self._endpoints.get(access)
         if endpoint is None:
             try:
-                endpoint = Endpoint(httpx.URL(access.url), self._allow, self._fetcher)
+                url = httpx.URL(access.url)
             except httpx.InvalidURL as error:
                 message = f"{excerpt(access.url)} is no URL: {excerpt(str(error))}"
                 raise MonitoringError(Reason.MONITORING_UNREACHABLE, message) from error
-            self._endpoints[access] = endpoint
+            endpoint = self._endpoints[access] = Endpoint(url, self._allow, Fetcher(how=self._fetching))
         await self._log_in(endpoint, access)
         endpoint.failed = True
         reading = await endpoint.read()
@@ -92,9 +96,8 @@ class Monitoring:
             raise MonitoringError(error.reason, error.message) from error
         old = endpoint.fetcher
         if old.credentials != credentials:
-            endpoint.fetcher = Fetcher(credentials) if credentials.origin else self._fetcher
-            if old is not self._fetcher:
-                await old.close()
+            endpoint.fetcher = Fetcher(credentials, self._fetching)
+            await old.close()
 
 
 class Endpoint:
@@ -107,6 +110,8 @@ class Endpoint:
         self._nodes = NodeReader(url, fetcher)
         self.failed = False
         """The last read did, perhaps for want of other credentials."""
+        self._own: tuple[str, ...] = ()
+        """Addresses that the URL's host had at the last read."""
         self._where: dict[str, str] = {}
         """Addresses of the nodes that answered, by name."""
         self._skipped: dict[str, float] = {}
@@ -129,11 +134,12 @@ class Endpoint:
         """Ask every node. Raises MonitoringError if none answers."""
         own = await self._resolve(self._url.host)
         answers = Answers(self._cluster)
-        known = [address for address in dict.fromkeys(self._where.values()) if not self._skips(address)]
-        await self._ask(known, answers)
-        for address in own:
-            if not answers.nodes and address not in answers.tried:
-                await self._ask([address], answers)
+        new = [address for address in own if address not in self._own]
+        self._own = own
+        known = [address for address in self._where.values() if not self._skips(address)]
+        await self._ask(known + new, answers)
+        if not answers.nodes:
+            await self._ask([address for address in own if address not in answers.tried], answers)
         self._cluster = answers.cluster if answers.nodes else None
         if not answers.nodes:
             raise answers.failure or MonitoringError(
@@ -141,7 +147,7 @@ class Endpoint:
             )
         if answers.lacking():
             await self._ask(await self._others(own, answers), answers)
-        await self._sample(own[0], answers)
+        await self._sample(answers)
         first = next(iter(answers.nodes.values()))
         return Reading(
             view=View(list(answers.nodes.values())),
@@ -169,21 +175,23 @@ class Endpoint:
         promising = [address for address in found if not self._skips(address)]
         return [address for address in dict.fromkeys(needed + promising) if address not in answers.tried]
 
-    async def _sample(self, address: str, answers: Answers) -> None:
-        """Ask one address again and again, as long as that brings nodes that are lacking."""
+    async def _sample(self, answers: Answers) -> None:
+        """Ask one address again and again, as long as that may bring nodes that are lacking."""
         now = time.monotonic()
-        if not answers.lacking() or not (self._balanced or self._sample_at <= now):
+        address = next((address for address in self._own if not self._skips(address)), None)
+        if address is None or not answers.lacking() or not (self._balanced or self._sample_at <= now):
             return
         self._sample_at = now + SAMPLE_SECONDS
         for _ in range(2 * len(answers.expected)):
             before = len(answers.nodes)
             await self._ask([address], answers, anew=True)
             self._balanced |= len(answers.nodes) > before
-            if not answers.lacking():
+            if not answers.lacking() or self._skips(address):
                 break
 
     async def _ask(self, addresses: Sequence[str], answers: Answers, *, anew: bool = False) -> None:
         """Ask all of these at once; who lags behind the first answer for too long is left out for a while."""
+        addresses = list(dict.fromkeys(addresses))
         answers.tried.update(addresses)
         async with asyncio.TaskGroup() as group:
             asked = {

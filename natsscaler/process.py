@@ -21,6 +21,7 @@ from kubernetes.aio import client
 from natsscaler import __version__
 from natsscaler.access import Access
 from natsscaler.activity import Activity
+from natsscaler.fetching import Fetching
 from natsscaler.handlers import Handlers
 from natsscaler.health import Health
 from natsscaler.keyring import Keyring
@@ -93,7 +94,10 @@ class Operator:
             )
 
         self._settings, self._elector, self._metrics = settings, elector, metrics
-        self._monitoring = Monitoring(allow, keyring.monitoring)
+        fetching = Fetching(
+            settings.monitoring_timeout, settings.monitoring_max_mib * 2**20, settings.monitoring_proxy
+        )
+        self._monitoring = Monitoring(allow, keyring.monitoring, fetching)
         self._reactor = Reactor(settings, self._monitoring, metrics, activity, connection)
         self._kube = Kube(api, settings.namespaces, self._reactor.ring_target, identity)
         self._handlers = Handlers(self._reactor, api)

@@ -16,6 +16,8 @@ from natsscaler.rules import EventSource
 
 PREFIX = "NATSSCALER_"
 MAX_ACTIONS = 10_000
+LONGEST_TIMEOUT = 30
+MAX_MIB = 1024
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 """Where a pod finds the name of its namespace."""
 LONGEST_LEASE, SHORTEST_DEADLINE = 3600, 2
@@ -48,6 +50,12 @@ class Settings:
     """What may wake rules before their deadline; a rule's spec.events can only narrow it."""
     read_budget: float = 0.05
     """Share of the time that a NATS server may be kept busy by reads, above 0 and up to 1."""
+    monitoring_timeout: int = 5
+    """Seconds for one answer of a monitoring endpoint, from connecting to the last byte, 1 to 30."""
+    monitoring_max_mib: int = 64
+    """MiB that one such answer may have, 1 to 1,024."""
+    monitoring_proxy: str | None = None
+    """HTTP proxy that monitoring endpoints are reached by; None: none, whatever the environment says."""
     nats_url: str | None = None
     """NATS server for events of rules without spec.nats.url; None: derived from natsMonitoringURL."""
     nats_credentials: Path | None = None
@@ -100,6 +108,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     add("--allow-hosts", action="append", help="host pattern or CIDR that rules may lead to; repeatable")
     add("--events", help="what wakes rules early: Advisories,Doorbell (default: both; none: poll only)")
     add("--read-budget", type=_share, help="share of time a NATS server may be busy with reads (0.05)")
+    add("--monitoring-timeout", type=_timeout, help="for one answer of a monitoring endpoint (default 5s)")
+    add("--monitoring-max-mib", type=_mebibytes, help="that one such answer may have (default 64)")
+    add("--monitoring-proxy", type=_proxy, help="HTTP proxy to reach monitoring endpoints by (default: none)")
     add("--nats-url", help="NATS server for events (default: derived from natsMonitoringURL) [NATS_URL]")
     add("--nats-credentials", type=Path, help="directory with credentials for --nats-url, as of a Secret")
     add("--monitoring-credentials", type=Path, help="directory with credentials for monitoring endpoints")
@@ -223,6 +234,26 @@ def _token(path: Path) -> str:
     if not token:
         raise SettingsError(f"--activity-token-file {path}: the file is empty, so anybody could log in")
     return token
+
+
+def _timeout(text: str) -> int:
+    seconds = _seconds(text)
+    if not 1 <= seconds <= LONGEST_TIMEOUT:
+        raise argparse.ArgumentTypeError(f"{text} is out of bounds: 1s to {LONGEST_TIMEOUT}s")
+    return seconds
+
+
+def _mebibytes(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MAX_MIB:
+        raise argparse.ArgumentTypeError(f"{number} is out of bounds: 1 to {MAX_MIB}")
+    return number
+
+
+def _proxy(text: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s]+/?", text):
+        raise argparse.ArgumentTypeError("it must be a URL as http://proxy:3128")
+    return text
 
 
 def _own_namespace() -> str:

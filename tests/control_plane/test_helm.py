@@ -59,6 +59,7 @@ EVERYTHING: Object = {
         "allowHosts": ["*.nats.svc", "10.0.0.0/8"],
         "events": ["Doorbell"],
         "readBudget": 0.1,
+        "monitoring": {"timeout": "3s", "maxMib": 32, "proxy": "http://proxy:3128"},
         "leaderElection": {"leaseDuration": "30s", "renewDeadline": "20s"},
         "metrics": {"port": 9090},
         "healthProbe": {"port": 9091},
@@ -290,6 +291,9 @@ def test_values_say_the_defaults_of_the_program(helm: Helm) -> None:
     assert operator["logLevel"] == defaults.log_level
     assert set(operator["events"]) == defaults.events
     assert operator["readBudget"] == defaults.read_budget
+    assert operator["monitoring"]["timeout"] == f"{defaults.monitoring_timeout}s"
+    assert operator["monitoring"]["maxMib"] == defaults.monitoring_max_mib
+    assert (operator["monitoring"]["proxy"] or None) == defaults.monitoring_proxy
     assert operator["allowCrossNamespace"] == defaults.allow_cross_namespace
     assert operator["metrics"]["port"] == defaults.metrics_port
     assert operator["healthProbe"]["port"] == defaults.probe_port
@@ -316,6 +320,9 @@ def test_every_value_of_the_operator_reaches_it(helm: Helm) -> None:
         allow_hosts=("*.nats.svc", "10.0.0.0/8"),
         events=frozenset({EventSource.DOORBELL}),
         read_budget=0.1,
+        monitoring_timeout=3,
+        monitoring_max_mib=32,
+        monitoring_proxy="http://proxy:3128",
         nats_url="nats://nats.nats:4222",
         log_level="debug",
         leader_elect_lease_duration=30,

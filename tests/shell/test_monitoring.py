@@ -11,11 +11,11 @@ import nats
 import pytest
 from aiohttp import web
 
-from natsscaler import fetching
 from natsscaler.access import Access
 from natsscaler.demo.nats_server import NatsServer, free_ports
 from natsscaler.errors import MonitoringError, Reason
-from natsscaler.monitoring import Monitoring
+from natsscaler.fetching import Fetching
+from natsscaler.monitoring import Monitoring, no_credentials
 from natsscaler.network import AllowList
 from natsscaler.view import Reading
 
@@ -74,6 +74,13 @@ def documents(*given: dict[str, Any]) -> Handler:
 @pytest.fixture
 async def reader() -> AsyncIterator[Monitoring]:
     made = Monitoring(AllowList(in_cluster=False))
+    yield made
+    await made.close()
+
+
+@asynccontextmanager
+async def limited(how: Fetching) -> AsyncIterator[Monitoring]:
+    made = Monitoring(AllowList(in_cluster=False), no_credentials, how)
     yield made
     await made.close()
 
@@ -192,9 +199,7 @@ async def test_missing_accounts_are_incomplete(reader: Monitoring, second: dict[
 
 
 @pytest.mark.parametrize("begins", [True, False])
-async def test_a_server_that_hangs(reader: Monitoring, monkeypatch: pytest.MonkeyPatch, begins: bool) -> None:
-    monkeypatch.setattr(fetching, "TIMEOUT_SECONDS", 0.3)
-
+async def test_a_server_that_hangs(begins: bool) -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         if begins:
@@ -203,13 +208,15 @@ async def test_a_server_that_hangs(reader: Monitoring, monkeypatch: pytest.Monke
         await asyncio.Event().wait()
         return response
 
-    async with serve(answer) as url:
-        assert (await failure(reader, url)).reason is Reason.MONITORING_TIMEOUT
+    async with serve(answer) as url, limited(Fetching(seconds=0.3)) as reader:
+        error = await failure(reader, url)
+    assert error.reason is Reason.MONITORING_TIMEOUT
+    assert "0.3 s" in error.message
 
 
-async def test_too_large(reader: Monitoring, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "MAX_BYTES", 2**20)
-    async with serve(always(json.dumps(jsz(padding=2**20 * "x")))) as url:
+async def test_too_large() -> None:
+    answer = always(json.dumps(jsz(padding=2**20 * "x")))
+    async with serve(answer) as url, limited(Fetching(max_bytes=2**20)) as reader:
         error = await failure(reader, url)
     assert error.reason is Reason.MONITORING_TOO_LARGE
     assert "1 MiB" in error.message
@@ -234,3 +241,29 @@ async def test_loopback_in_a_cluster() -> None:
 @pytest.mark.parametrize("host", [70 * "a", "nats..svc"])
 async def test_names_that_cannot_be(reader: Monitoring, host: str) -> None:
     assert (await failure(reader, f"http://{host}:8222")).reason is Reason.MONITORING_UNREACHABLE
+
+
+@pytest.mark.parametrize("asked", [True, False])
+async def test_a_proxy_is_used_only_if_the_settings_name_it(
+    monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    """The proxy is told the address that was checked, not the name."""
+    seen: list[str] = []
+
+    async def forward(request: web.Request) -> web.StreamResponse:
+        seen.append(str(request.url))
+        return web.json_response(VARZ if request.path == "/varz" else jsz("by the proxy"))
+
+    proxy = web.AppRunner(app := web.Application(), shutdown_timeout=0.1)
+    app.router.add_route("*", "/{path:.*}", forward)
+    await proxy.setup()
+    await web.TCPSite(proxy, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{proxy.addresses[0][1]}"
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, url)
+    how = Fetching(proxy=url if asked else None)
+    async with serve(documents(jsz("direct"))) as there, limited(how) as reader:
+        found = await reader.read(Access(there.replace("127.0.0.1", "localhost")))
+    await proxy.cleanup()
+    assert names(found) == (["by the proxy"] if asked else ["direct"])
+    assert [one.partition("/jsz")[0] for one in seen if "/jsz" in one] == ([there] if asked else [])

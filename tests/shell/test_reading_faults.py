@@ -9,7 +9,6 @@ import httpx
 import pytest
 from aiohttp import web
 
-from natsscaler import fetching
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.errors import Reason
 from tests.shell.world import TARGET, create_consumer, create_stream, publish, until, user, work_off, world
@@ -102,11 +101,13 @@ FAULTS = [
 
 @pytest.mark.parametrize(("fault", "reason"), FAULTS)
 async def test_replicas_are_held_while_the_backlog_cannot_be_read(
-    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch, fault: Answer, reason: Reason
+    nats_server: NatsServer, fault: Answer, reason: Reason
 ) -> None:
-    monkeypatch.setattr(fetching, "TIMEOUT_SECONDS", 1.0)
-    monkeypatch.setattr(fetching, "MAX_BYTES", 2**21)
-    async with front(nats_server) as behind, world(nats_server) as here, user(nats_server.url) as client:
+    async with (
+        front(nats_server) as behind,
+        world(nats_server, monitoring_timeout=1, monitoring_max_mib=2) as here,
+        user(nats_server.url) as client,
+    ):
         await create_stream(client)
         await create_consumer(client)
         await publish(client, 80)

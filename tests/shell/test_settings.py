@@ -21,6 +21,9 @@ VALUES = {
     "--allow-hosts": "*.nats,10.0.0.0/8",
     "--events": "Doorbell",
     "--read-budget": "0.2",
+    "--monitoring-timeout": "3s",
+    "--monitoring-max-mib": "32",
+    "--monitoring-proxy": "http://proxy:3128",
     "--nats-url": "nats://nats:4222",
     "--nats-credentials": "/tmp",  # noqa: S108 - any directory
     "--monitoring-credentials": "/tmp",  # noqa: S108
@@ -126,3 +129,27 @@ def test_the_operators_own_credentials_have_one_place_to_go(flags: list[str], to
     with pytest.raises(SettingsError) as caught:
         parse(flags, {})
     assert told in str(caught.value)
+
+
+def test_the_limits_of_monitoring_can_be_set() -> None:
+    assert (parse((), {}).monitoring_timeout, parse((), {}).monitoring_max_mib) == (5, 64)
+    flags = ("--monitoring-timeout=2s", "--monitoring-max-mib=8", "--monitoring-proxy=http://proxy:3128")
+    settings = parse(flags, {"HTTP_PROXY": "http://other:3128"})
+    assert (settings.monitoring_timeout, settings.monitoring_max_mib) == (2, 8)
+    assert settings.monitoring_proxy == "http://proxy:3128"
+    assert parse((), {"HTTP_PROXY": "http://other:3128"}).monitoring_proxy is None
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--monitoring-timeout=0s",
+        "--monitoring-timeout=31s",
+        "--monitoring-max-mib=0",
+        "--monitoring-max-mib=1025",
+        "--monitoring-proxy=proxy:3128",
+    ],
+)
+def test_limits_that_cannot_be_are_refused_with_the_name_of_the_flag(flag: str) -> None:
+    with pytest.raises(SettingsError, match=flag.partition("=")[0]):
+        parse((flag,), {})

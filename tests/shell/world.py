@@ -17,6 +17,7 @@ from natsscaler.access import USE_LABEL, Access, SecretKey
 from natsscaler.activity import Activity
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.errors import KubernetesError, MonitoringError, ReplicasChanged, SecretNotFound
+from natsscaler.fetching import Fetching
 from natsscaler.keyring import Keyring, Secret
 from natsscaler.metrics import Metrics
 from natsscaler.monitoring import Monitoring
@@ -93,8 +94,9 @@ class Cluster:
 class CountedMonitoring:
     """Real reads, counted; the next ones wait while `gate` is cleared."""
 
-    def __init__(self, allow: AllowList, keyring: Keyring) -> None:
-        self._monitoring = Monitoring(allow, keyring.monitoring)
+    def __init__(self, allow: AllowList, keyring: Keyring, settings: Settings) -> None:
+        fetching = Fetching(settings.monitoring_timeout, settings.monitoring_max_mib * 2**20)
+        self._monitoring = Monitoring(allow, keyring.monitoring, fetching)
         self.begun = 0
         self.on_begin: Callable[[], Awaitable[None]] | None = None
         """Called when a read begins."""
@@ -138,7 +140,7 @@ class World:
         self.refusal: KubernetesError | None = None
         """What the Kubernetes API says to a request for a Secret."""
         self.keyring = Keyring(settings, self._read_secret)
-        self.monitoring = CountedMonitoring(self._allow, self.keyring)
+        self.monitoring = CountedMonitoring(self._allow, self.keyring, settings)
         self._advisories = EventSource.ADVISORIES in settings.events
         self.reactor = Reactor(settings, self.monitoring, self.metrics, Activity(100), self._connect)
 

@@ -77,6 +77,9 @@ monitoring: {{ . }}
 {{- $events := .events | sortAlpha | uniq | join "," | default "none" }}
 {{- include "scaling-operator.flag" (list "events" $events "Advisories,Doorbell") }}
 {{- include "scaling-operator.flag" (list "read-budget" .readBudget 0.05) }}
+{{- include "scaling-operator.flag" (list "monitoring-timeout" .monitoring.timeout "5s") }}
+{{- include "scaling-operator.flag" (list "monitoring-max-mib" .monitoring.maxMib 64) }}
+{{- include "scaling-operator.flag" (list "monitoring-proxy" .monitoring.proxy "") }}
 {{- $metrics := .metrics.enabled | ternary .metrics.port 0 }}
 {{- include "scaling-operator.flag" (list "metrics-port" $metrics 8080) }}
 {{- include "scaling-operator.flag" (list "probe-port" .healthProbe.port 8081) }}
