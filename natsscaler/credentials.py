@@ -5,11 +5,9 @@ holds is part of no message and no repr.
 """
 
 import base64
-import os
 import re
 import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from ipaddress import ip_address, ip_network
@@ -17,6 +15,7 @@ from ipaddress import ip_address, ip_network
 import nkeys  # type: ignore[import-untyped]
 
 from natsscaler.errors import CredentialsError, Reason
+from natsscaler.tls import NO_TLS, Tls
 
 TLS_KEYS = ("ca.crt", "tls.crt", "tls.key")
 NATS_KEYS = ("username", "password", "token", "nkey", "creds", *TLS_KEYS)
@@ -25,19 +24,8 @@ HEADER_PREFIX = "header."
 """A key `header.NAME` gives the monitoring endpoint's requests a header of that name."""
 OWN_HEADERS = frozenset({"host", "connection", "content-length", "transfer-encoding", "accept-encoding"})
 """Headers that a request sets itself."""
-NOT_ACCEPTED = "its certificate is not accepted"
 JWT = re.compile(r"-{3,}BEGIN NATS USER JWT-{3,}\s+([\w.=-]+)\s+-{3,}END")
 SEED = re.compile(r"-{3,}BEGIN USER NKEY SEED-{3,}\s+([A-Z2-7]+)\s+-{3,}END")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tls:
-    """PEM texts; empty: none. Equal ones make equal contexts."""
-
-    ca: str = field(default="", repr=False)
-    certificate: str = field(default="", repr=False)
-    key: str = field(default="", repr=False)
-    context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +34,7 @@ class NatsCredentials:
 
     origin: str = ""
     """Where they are kept, as told to the user; empty: there are none."""
-    tls: Tls = Tls()
+    tls: Tls = NO_TLS
     user: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
@@ -72,7 +60,7 @@ class MonitoringCredentials:
 
     origin: str = ""
     """Where they are kept, as told to the user; empty: there are none."""
-    tls: Tls = Tls()
+    tls: Tls = NO_TLS
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     hosts: tuple[str, ...] = ("*",)
     """Host patterns and CIDRs of those who may receive them."""
@@ -137,17 +125,6 @@ def monitoring_credentials(
     )
 
 
-def failure(error: Exception) -> str:
-    """Say how a connection failed, in the words of what caused it; the text may be long."""
-    cause: BaseException | None = error
-    while cause and not str(cause):
-        cause = cause.__cause__ or cause.__context__
-    text = str(cause or "").replace(
-        "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", NOT_ACCEPTED
-    )
-    return text or type(error).__name__
-
-
 def _texts(origin: str, data: Mapping[str, bytes], known: tuple[str, ...]) -> dict[str, str]:
     """Decode the keys that are not empty; line breaks at the end, as files have, are no part of a value."""
     texts = {}
@@ -188,35 +165,19 @@ def _header(origin: str, key: str, value: str) -> str:
 
 def _tls(origin: str, texts: Mapping[str, str]) -> Tls:
     ca, certificate, key = (texts.get(name, "") for name in TLS_KEYS)
-    if not (ca or certificate):
-        return Tls()
-    context = _trusting(origin, "ca.crt", ca)
-    if certificate:
-        _trusting(origin, "tls.crt", certificate)  # only to tell which of the two is no PEM
+    found = Tls(ca=ca, certificate=certificate, key=key)
+    for name, pem in (("ca.crt", ca), ("tls.crt", certificate)):
         try:
-            with _file(certificate) as certificate_file, _file(key) as key_file:
-                context.load_cert_chain(certificate_file, key_file, password=lambda: "")
-        except ssl.SSLError:
-            mend = "must be the private key of tls.crt, as PEM and without a passphrase"
-            raise _unusable(origin, "tls.key", mend) from None
-    return Tls(ca=ca, certificate=certificate, key=key, context=context)
-
-
-def _trusting(origin: str, key: str, pem: str) -> ssl.SSLContext:
-    """Make a context that trusts these certificates alone, or without any the system's."""
+            if pem:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
+        except (ssl.SSLError, TypeError):
+            raise _unusable(origin, name, "must hold certificates as PEM") from None
     try:
-        return ssl.create_default_context(cadata=pem or None)
-    except (ssl.SSLError, TypeError):
-        raise _unusable(origin, key, "must hold certificates as PEM") from None
-
-
-@contextmanager
-def _file(text: str) -> Iterator[str]:
-    """Give the name of a file in memory: OpenSSL reads keys from files alone, and no disk is written."""
-    with os.fdopen(os.memfd_create("pem", os.MFD_CLOEXEC), "wb") as file:
-        file.write(text.encode())
-        file.flush()
-        yield f"/proc/self/fd/{file.fileno()}"
+        found.context()
+    except ssl.SSLError:
+        mend = "must be the private key of tls.crt, as PEM and without a passphrase"
+        raise _unusable(origin, "tls.key", mend) from None
+    return found
 
 
 def _unusable(origin: str, key: str, mend: str) -> CredentialsError:

@@ -99,7 +99,7 @@ class _Guard:
     """
 
     def __init__(self, credentials: NatsCredentials, *, encrypted: bool) -> None:
-        self.context = credentials.tls.context or (ssl.create_default_context() if encrypted else None)
+        self.context = credentials.tls.context() or (ssl.create_default_context() if encrypted else None)
         self._credentials = credentials
         self._handshakes = self._count()
 

@@ -13,8 +13,9 @@ from typing import NamedTuple, TypeVar
 import httpx
 import msgspec
 
-from natsscaler.credentials import MonitoringCredentials, failure
+from natsscaler.credentials import MonitoringCredentials
 from natsscaler.errors import MonitoringError, Reason, excerpt
+from natsscaler.tls import failure
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ class Fetcher:
         self._how = how
         self._client = httpx.AsyncClient(
             headers=credentials.headers,
-            verify=credentials.tls.context or _public_authorities(),
+            verify=credentials.tls.context() or _public_authorities(),
             proxy=how.proxy,
             trust_env=False,
             follow_redirects=False,

@@ -19,7 +19,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from natsscaler.advisories import SUBJECTS, Advisory, advisory_of
-from natsscaler.credentials import NatsCredentials, failure
+from natsscaler.credentials import NatsCredentials
 from natsscaler.dialing import CONNECT_SECONDS, INBOX_PREFIX, NATS_ERRORS, dial, hang_up, obediently
 from natsscaler.doorbell import Doorbell
 from natsscaler.errors import CredentialsError, Finding, NotAllowed, Reason, excerpt
@@ -27,6 +27,7 @@ from natsscaler.jsz import ConsumerInfo
 from natsscaler.keyring import MAX_AGE_SECONDS
 from natsscaler.metrics import Metrics
 from natsscaler.network import AllowList
+from natsscaler.tls import failure
 
 log = logging.getLogger(__name__)
 

@@ -137,13 +137,16 @@ def tells(error: CredentialsError, told: str) -> None:
 def test_certificates(certificates: Certificates) -> None:
     ca, certificate, key = map(certificates.read, ("ca.crt", "client.crt", "client.key"))
     found = nats(ca_crt=ca, tls_crt=certificate, tls_key=key)
-    assert found.tls.context
-    assert found.tls.context.verify_mode is ssl.CERT_REQUIRED
-    assert found.tls.context.check_hostname
-    assert len(found.tls.context.get_ca_certs()) == 1, "its own authority and no other"
+    context = found.tls.context()
+    assert context
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert len(context.get_ca_certs()) == 1, "its own authority and no other"
     assert found == nats(ca_crt=ca, tls_crt=certificate, tls_key=key)
     assert found != nats(tls_crt=certificate, tls_key=key)
-    assert nats(token=MARK, ca_crt="").tls.context is None, "issuers without an authority leave ca.crt empty"
+    assert nats(token=MARK, ca_crt="").tls.context() is None, (
+        "issuers without an authority leave ca.crt empty"
+    )
 
 
 def test_mistakes_in_certificates(certificates: Certificates) -> None:

@@ -1,0 +1,54 @@
+"""Certificates and keys as PEM texts, and how a connection failed that they did not help.
+
+No key is ever written to a disk, which in the image cannot be written anyway.
+"""
+
+import os
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+NOT_ACCEPTED = "its certificate is not accepted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tls:
+    """PEM texts; empty: none."""
+
+    ca: str = field(default="", repr=False)
+    certificate: str = field(default="", repr=False)
+    key: str = field(default="", repr=False)
+
+    def context(self) -> ssl.SSLContext | None:
+        """Make a context that trusts `ca` alone, or without it whom the system does; None: all are empty."""
+        if not (self.ca or self.certificate):
+            return None
+        made = ssl.create_default_context(cadata=self.ca or None)
+        if self.certificate:
+            with _file(self.certificate) as certificate, _file(self.key) as key:
+                made.load_cert_chain(certificate, key, password=lambda: "")
+        return made
+
+
+NO_TLS = Tls()
+
+
+def failure(error: Exception) -> str:
+    """Say how a connection failed, in the words of what caused it; the text may be long."""
+    cause: BaseException | None = error
+    while cause and not str(cause):
+        cause = cause.__cause__ or cause.__context__
+    text = str(cause or "").replace(
+        "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", NOT_ACCEPTED
+    )
+    return text or type(error).__name__
+
+
+@contextmanager
+def _file(text: str) -> Iterator[str]:
+    """Give the name of a file in memory: OpenSSL reads keys from files alone."""
+    with os.fdopen(os.memfd_create("pem", os.MFD_CLOEXEC), "wb") as file:
+        file.write(text.encode())
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}"
