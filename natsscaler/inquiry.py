@@ -1,7 +1,6 @@
 """One run of `natsscaler explain` or `check`: builds the parts, looks, and returns what to print."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 import httpx
@@ -15,7 +14,6 @@ from natsscaler.keyring import Keyring
 from natsscaler.kube import connect
 from natsscaler.kube.api import namespace_of
 from natsscaler.kube.looking import Looking
-from natsscaler.kube.secrets import read_secret
 from natsscaler.network import AllowList
 from natsscaler.options import Options, split
 from natsscaler.rendering import Sections, document, text, worst
@@ -49,8 +47,8 @@ async def inquire(options: Options, terminal: Terminal) -> Answer:
         server = httpx.URL(api.configuration.host)
         port = server.port or (443 if server.scheme == "https" else 80)
         allow = AllowList(options.allow_hosts, in_cluster=options.in_cluster, api_server=(server.host, port))
-        keyring = Keyring(Settings(nats_url=options.nats_url), partial(read_secret, api))
         looking = Looking(api)
+        keyring = Keyring(Settings(nats_url=options.nats_url), looking.secret)
         explainer = Explainer(options, looking, allow, keyring)
         try:
             sections: Sections

@@ -11,9 +11,12 @@ import msgspec
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
+from natsscaler.access import SecretKey
 from natsscaler.errors import KubernetesError, Reason, excerpt
+from natsscaler.keyring import Secret
 from natsscaler.kube.api import FORBIDDEN, HTTP_OK, LIST_SECONDS, NOT_FOUND, refusal, request
 from natsscaler.kube.objects import Autoscaler, Deployment, Page, Position, Status
+from natsscaler.kube.secrets import read_secret
 from natsscaler.kube.watch import PAGE_SIZE, ListCall
 from natsscaler.lastword import Lease
 from natsscaler.permissions import Permission
@@ -30,6 +33,7 @@ class Looking:
         self._leases = client.CoordinationV1Api(api)
         self._extensions = client.ApiextensionsV1Api(api)
         self._authorization = client.AuthorizationV1Api(api)
+        self._api = api
 
     async def rules(self, namespace: str = "") -> list[Mapping[str, Any]]:
         """List ScalingRules, as they are."""
@@ -85,6 +89,15 @@ class Looking:
                 raise _refused("get", "customresourcedefinitions", "", response.status, body)
             found: Mapping[str, Any] = msgspec.json.decode(body)
         return found
+
+    async def secret(self, key: SecretKey) -> Secret:
+        """Read a Secret that a rule names."""
+        try:
+            return await read_secret(self._api, key)
+        except KubernetesError as error:
+            if error.reason is not Reason.FORBIDDEN:
+                raise
+            raise KubernetesError(error.reason, f"you may not get {key}, which this takes") from error
 
     async def may(self, permission: Permission, namespace: str, account: Target | None) -> bool:
         """Ask whether a ServiceAccount, or without one the caller, is permitted something."""

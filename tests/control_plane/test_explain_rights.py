@@ -26,6 +26,7 @@ READING = ("get", "list", "watch")
 HPAS = Permission("list", "horizontalpodautoscalers", "autoscaling")
 DEPLOYMENTS = Permission("list", "deployments", "apps")
 RULES = Permission("list", "scalingrules", "scaling.example.com")
+SECRETS = Permission("get", "secrets", "")
 SCALES = Permission("patch", "deployments/scale", "apps")
 
 
@@ -135,6 +136,18 @@ async def test_what_cannot_be_seen_is_said(appoint: Appoint) -> None:
     state, text = (await asker.reads("my-app-scaling"))["Not seen"]
     assert state == "attention"
     assert f"you may not list horizontalpodautoscalers in namespace {asker.stage.namespace}" in text
+
+
+async def test_the_right_to_get_secrets_is_asked_for_where_rules_name_them(appoint: Appoint) -> None:
+    asker = await appoint(SECRETS)
+    assert (await asker.reads(""))["Permissions"][0] == "ok"
+    reference = {"secretRef": {"name": "nats"}}
+    await asker.stage.apply_sample("secured", monitoring=reference, dryRun=True)
+    told = (await asker.asks("secured")).told
+    assert f"you may not get Secret {asker.stage.namespace}/nats" in told
+    state, text = (await asker.reads(""))["Permissions"]
+    assert state == "blocked"
+    assert "get secrets" in text
 
 
 @pytest.mark.parametrize("permission", [DEPLOYMENTS, RULES], ids=str)

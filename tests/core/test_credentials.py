@@ -4,10 +4,14 @@ import base64
 import ssl
 import subprocess
 
+import h11
 import nkeys  # type: ignore[import-untyped]
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from natsscaler.credentials import (
+    NATS_KEYS,
     MonitoringCredentials,
     NatsCredentials,
     monitoring_credentials,
@@ -209,3 +213,27 @@ def test_who_may_receive_the_operators_own_credentials(host: str, permitted: boo
     assert mine.permit(host) == permitted
     assert not MonitoringCredentials(hosts=()).permit(host)
     assert MonitoringCredentials().permit(host)
+
+
+values = st.one_of(
+    st.binary(max_size=80),
+    st.text(max_size=80).map(str.encode),
+    st.text(alphabet="SUABCDEFGHIJKLMNOPQRTVWXYZ234567", min_size=50, max_size=64).map(str.encode),
+    st.sampled_from([USER, ACCOUNT, OperatorMode().creds().encode(), b"-----BEGIN CERTIFICATE-----\nAA==\n"]),
+)
+keys = st.sampled_from([*NATS_KEYS, "header.X", "header.Host", "header.", "other"])
+
+
+@given(data=st.dictionaries(keys, values, max_size=5))
+@settings(deadline=None)
+def test_whatever_is_in_a_secret_it_is_taken_or_its_key_is_told(data: dict[str, bytes]) -> None:
+    for read in (nats_credentials, monitoring_credentials):
+        found, told = None, ORIGIN
+        try:
+            found = read(ORIGIN, data)
+        except CredentialsError as error:
+            told = error.message
+        assert ORIGIN in told
+        assert told.isprintable()
+        for name, value in getattr(found, "headers", ()):
+            assert h11.Request(method="GET", target="/", headers=[("Host", "nats"), (name, value)])
