@@ -87,7 +87,7 @@ docker-build: ## build the operator's image (IMG=natsscaler:TAG), and the local 
 
 test-docker: ## the tests of `make test` in a container: needs docker, but no Python
 	docker build --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) --file tests/Dockerfile --tag natsscaler-tests .
-	docker run --rm --init natsscaler-tests python -m pytest $(PYTEST_FLAGS)
+	docker run --rm --init natsscaler-tests python -m pytest $(PARALLEL) $(PYTEST_FLAGS)
 
 test-containers: $(VENV)/complete ## build and run the image and the local stack; needs docker
 	hack/containers/engine $(PYTHON_IMAGE) nats:2.12-alpine prom/prometheus:v3.5.0
