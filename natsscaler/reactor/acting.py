@@ -97,8 +97,10 @@ class Actor:
     async def _scale(self, state: RuleState, rung_at: float) -> None:
         target = state.rule.target
         try:
-            for _ in range(ATTEMPTS):
+            for attempt in range(ATTEMPTS):
                 if not (acts(state) and state.seen and state.decision):
+                    if attempt:  # others scaled it, which no watch will tell any more
+                        state.ring("deployment", self._shared.clock())
                     return
                 before, after = state.seen.replicas, state.decision.desired
                 try:

@@ -6,7 +6,7 @@ import pytest
 from nats.aio.client import Client
 
 from natsscaler.access import Access
-from natsscaler.rules import RuleKey
+from natsscaler.rules import RuleKey, Target
 from tests.shell.world import (
     TARGET,
     World,
@@ -141,3 +141,34 @@ async def test_a_path_keeps_its_case(here: World, orders: Client) -> None:
     await here.becomes("ScalingActive", "False", "MonitoringUnreachable")
     assert asked[0] == "http://localhost:1/NATS/Monitoring"
     assert orders.is_connected
+
+
+def scaled_unseen(here: World, replicas: int) -> None:
+    """Have somebody scale the Deployment, which only a conflict tells of."""
+    seen = dict(here.cluster.table)
+    here.cluster.table[TARGET] = replicas
+
+    async def fresh_replicas(target: Target) -> int:
+        seen.update(here.cluster.table)
+        return seen[target]
+
+    here.cluster.replicas = seen.get  # type: ignore[method-assign, assignment]
+    here.cluster.fresh_replicas = fresh_replicas  # type: ignore[method-assign]
+
+
+async def test_a_step_that_waits_after_a_conflict_is_taken_in_time(here: World, orders: Client) -> None:
+    await publish(orders, 100)
+    scaled_unseen(here, 2)  # a step up of this moment
+    here.apply(messagesPerReplica=20, events=[])
+    await until(lambda: here.cluster.table[TARGET] == 5)
+
+
+async def test_a_conflict_that_leaves_nothing_to_do_leaves_no_rule_deaf(here: World, orders: Client) -> None:
+    here.cluster.table[OTHER] = 1
+    here.apply("other", deploymentName="other", scaleUpThreshold=1000)
+    await here.listens(SUBJECT)  # so no connection that is made wakes the rule once more
+    await publish(orders, 100)
+    scaled_unseen(here, 5)
+    here.apply(messagesPerReplica=20)
+    await here.listens(SUBJECT, SUBJECT)
+    assert here.cluster.table[TARGET] == 5
