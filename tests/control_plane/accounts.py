@@ -50,7 +50,7 @@ class Account:
         self.stage = Stage(kube_api, nats_server, directory)
         self._log = directory / "operator.log"
         self._log.touch()
-        self._probes = free_port()
+        self._probes, self._metrics = free_port(), free_port()
         self._process: asyncio.subprocess.Process | None = None
         self._objects = client.CustomObjectsApi(kube_api.client)
 
@@ -59,9 +59,14 @@ class Account:
             *("--leader-elect", "--leader-elect-namespace", self.stage.namespace),
             *("--leader-elect-lease-duration", "5s", "--leader-elect-renew-deadline", "3s"),
         )
-        probes = ("--probe-port", str(self._probes))
-        self._process = await self.stage.start(*probes, *elect, everywhere=everywhere)
+        ports = ("--probe-port", str(self._probes), "--metrics-port", str(self._metrics))
+        self._process = await self.stage.start(*ports, *elect, everywhere=everywhere)
         return self._process
+
+    async def acts(self) -> None:
+        """Wait until it is ready and leads: what changes after this it can only learn by its watches."""
+        await self.stage.becomes("ok", self.ready)
+        await self.stage.becomes(True, self._leads)
 
     async def exit_status(self) -> int | None:
         return self._process.returncode if self._process else None
@@ -97,6 +102,10 @@ class Account:
 
     async def refused(self, what: str, times: int = 1) -> None:
         await self.stage.becomes(True, functools.partial(self.is_refused, what, times))
+
+    async def _leads(self) -> bool:
+        metrics = await asyncio.to_thread(self._get, f"http://127.0.0.1:{self._metrics}/metrics")
+        return "\nnatsscaler_leader 1" in metrics
 
     def _get(self, url: str) -> str:
         try:

@@ -80,7 +80,7 @@ async def install(
 async def test_the_main_job_works_with_all_permissions(install: Install) -> None:
     operator = await install()
     await operator.start()
-    await operator.stage.becomes("ok", operator.ready)
+    await operator.acts()
     await operator.burst()
     await operator.stage.becomes(5, operator.stage.replicas)
     await operator.stage.becomes(True, lambda: includes(operator, "ScaledUp"))
@@ -110,7 +110,7 @@ async def test_a_secret_is_read(install: Install, directory: str) -> None:
 async def test_the_main_job_works_with_roles_in_one_namespace(install: Install) -> None:
     operator = await install(directory="overlays/namespaced")
     await operator.start(everywhere=False)
-    await operator.stage.becomes("ok", operator.ready)
+    await operator.acts()
     await operator.burst()
     await operator.stage.becomes(5, operator.stage.replicas)
     await operator.stage.becomes(True, lambda: includes(operator, "ScaledUp"))
@@ -125,7 +125,7 @@ async def not_ready(operator: Account, permission: Permission) -> None:
 
 async def rule_not_seen(operator: Account, permission: Permission) -> None:
     """A rule that is created later stays without status."""
-    await operator.stage.becomes("ok", operator.ready)
+    await operator.acts()
     await operator.burst()
     await operator.refused(permission.resource, 1 + await operator.refusals(permission.resource))
     assert await operator.stage.status() == {}
@@ -133,14 +133,14 @@ async def rule_not_seen(operator: Account, permission: Permission) -> None:
 
 async def deployment_not_seen(operator: Account, _: Permission) -> None:
     """A Deployment that is created later does not exist for the operator."""
-    await operator.stage.becomes("ok", operator.ready)
+    await operator.acts()
     await operator.burst()
     await operator.stage.becomes(("False", "TargetNotFound"), operator.able)
 
 
 async def autoscaler_not_seen(operator: Account, _: Permission) -> None:
     """An autoscaler that is created later is not respected."""
-    await operator.stage.becomes("ok", operator.ready)
+    await operator.acts()
     await operator.stage.create_autoscaler()
     await operator.burst()
     await operator.stage.becomes(5, operator.stage.replicas)
@@ -156,7 +156,7 @@ async def nothing_scaled(operator: Account, _: Permission) -> None:
 async def conflict_not_resolved(operator: Account, permission: Permission) -> None:
     """Replicas that somebody else has changed unseen are never known again."""
     await operator.stage.create_deployment()
-    await operator.stage.becomes("ok", operator.ready)
+    await operator.acts()
     await operator.stage.scale(2)
     await operator.stage.apply_sample(pollIntervalSeconds=LONG, messagesPerReplica=20)
     await operator.stage.publish(100)
@@ -246,7 +246,7 @@ async def test_a_change_that_was_not_seen_is_asked_for(install: Install) -> None
     operator = await install(WATCH_DEPLOYMENTS)
     await operator.stage.create_deployment()
     await operator.start()
-    await operator.stage.becomes("ok", operator.ready)
+    await operator.acts()
     await operator.stage.scale(2)
     await operator.stage.apply_sample(pollIntervalSeconds=LONG, messagesPerReplica=20)
     await operator.stage.publish(100)
@@ -264,7 +264,7 @@ async def test_a_crd_that_is_created_later_is_noticed_without_a_permission(
     await operator.stage.becomes(True, functools.partial(operator.logged, "install its crd"))
     assert "ScalingRules have not been listed yet" in await operator.ready()
     await asyncio.to_thread(cluster.kubectl, "apply", "--server-side", "-k", crd)
-    await operator.stage.becomes("ok", operator.ready)
+    await operator.acts()
     await operator.burst()
     await operator.stage.becomes(5, operator.stage.replicas)
     assert not await operator.refusals("")
