@@ -61,6 +61,38 @@ class NatsCluster:
     async def kill(self) -> None:
         await asyncio.gather(*(node.kill() for node in self.nodes))
 
+    async def mend(self) -> None:
+        """Have all nodes run, without streams, and return once they take some again."""
+        await asyncio.gather(*(node.start() for node in self.nodes if not node.running))
+        for node in self.nodes:
+            node.resume()
+        async with self.connect() as js:
+            await eventually(lambda: _works(js), READY_SECONDS)
+            for stream in await js.streams_info():
+                await js.delete_stream(stream.config.name or "")
+
+    async def current(self, stream: str) -> bool:
+        """Tell whether all replicas of a stream are there and have caught up."""
+        async with self.connect() as js:
+            try:
+                raft = (await js.stream_info(stream)).cluster
+            except NatsError:
+                return False
+            others = (raft and raft.replicas) or []
+            return bool(raft and raft.leader) and all(one.current and not one.offline for one in others)
+
+    async def move(self, stream: str, consumer: str = "") -> None:
+        """Have the leader of a stream or consumer step down, and return once another one leads."""
+        former = await self.leader(stream, consumer)
+        kind, name = ("CONSUMER", f"{stream}.{consumer}") if consumer else ("STREAM", stream)
+        async with self.connect() as js:
+            await js._nc.request(f"$JS.API.{kind}.LEADER.STEPDOWN.{name}", b"", timeout=5)
+
+        async def moved() -> bool:
+            return await self.leader(stream, consumer) not in ("", former)
+
+        await eventually(moved, READY_SECONDS)
+
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[JetStreamContext]:
         client: Client = await nats.connect(

@@ -88,6 +88,10 @@ class NatsServer:
             raise NatsServerError(f"{self.name} is not running")
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
     async def start(self) -> None:
         """Start and wait until it is ready; raises NatsServerError after 10 s."""
         self._directory.mkdir(parents=True, exist_ok=True)
