@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from nats.aio.client import Client
 
 from natsscaler.demo.nats_server import NatsServer
+from tests.nats_cluster import NatsCluster
 from tests.shell.world import World, create_consumer, create_stream, user, world
 
 
@@ -22,3 +24,12 @@ async def orders(nats_server: NatsServer) -> AsyncIterator[Client]:
         await create_stream(client)
         await create_consumer(client)
         yield client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def nats_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NatsCluster]:
+    """Three nodes for all tests of a file; each test has them mended first."""
+    made = NatsCluster(tmp_path_factory.mktemp("cluster"))
+    await made.start()
+    yield made
+    await made.kill()

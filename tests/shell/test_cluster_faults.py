@@ -8,7 +8,6 @@ The cluster is reached by one name with an address per node, as by a headless se
 import asyncio
 import logging
 import math
-import pathlib
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -33,26 +32,18 @@ PER_REPLICA = 20
 FAULT_SECONDS = 60.0
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NatsCluster]:
-    made = NatsCluster(pathlib.Path(tmp_path_factory.mktemp("cluster")))
-    await made.start()
-    yield made
-    await made.kill()
-
-
 @pytest_asyncio.fixture(loop_scope="module")
-async def cluster(shared: NatsCluster, monkeypatch: pytest.MonkeyPatch) -> NatsCluster:
+async def cluster(nats_cluster: NatsCluster, monkeypatch: pytest.MonkeyPatch) -> NatsCluster:
     """Three healthy nodes without streams, behind one name."""
-    await shared.mend()
+    await nats_cluster.mend()
     resolve: Callable[..., Any] = socket.getaddrinfo
 
     def with_name(host: str, port: int, *rest: Any, **more: Any) -> Any:
-        hosts = [node.host for node in shared.nodes] if host == NAME else [host]
+        hosts = [node.host for node in nats_cluster.nodes] if host == NAME else [host]
         return [found for one in hosts for found in resolve(one, port, *rest, **more)]
 
     monkeypatch.setattr(socket, "getaddrinfo", with_name)
-    return shared
+    return nats_cluster
 
 
 class Truth:

@@ -1,12 +1,12 @@
 """Rules on a real cluster: scaled on the leader's word alone, whoever leads and however it is reached."""
 
 import asyncio
-import pathlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from natsscaler.backlog import Via
 from natsscaler.demo.nats_server import NatsServer
@@ -15,19 +15,17 @@ from natsscaler.status import LastDecision
 from tests.nats_cluster import NatsCluster
 from tests.shell.world import TARGET, World, publish, until, user, work_off, world
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 NAMES: dict[str, Any] = {"stream": "ORDERS", "consumer": "worker"}
 
 
-@pytest.fixture
-async def cluster(tmp_path: pathlib.Path) -> AsyncIterator[NatsCluster]:
-    made = NatsCluster(tmp_path)
-    await made.start()
-    async with made.connect() as js:
+@pytest_asyncio.fixture(loop_scope="module")
+async def cluster(nats_cluster: NatsCluster) -> NatsCluster:
+    await nats_cluster.mend()
+    async with nats_cluster.connect() as js:
         await js.add_stream(name="ORDERS", subjects=["orders.>"], num_replicas=3)
         await js.add_consumer("ORDERS", durable_name="worker", filter_subject="orders.processing")
-    yield made
-    await made.kill()
+    return nats_cluster
 
 
 @asynccontextmanager

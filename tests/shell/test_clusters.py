@@ -1,10 +1,11 @@
 """Reads of real clusters: only a consumer's leader is believed, whichever nodes answer."""
 
-import asyncio
 import pathlib
 from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import pytest
+import pytest_asyncio
 
 from natsscaler.access import Access
 from natsscaler.backlog import Backlog, measure
@@ -17,27 +18,32 @@ from natsscaler.rules import Rule
 from tests.core.factories import rule
 from tests.nats_cluster import NatsCluster, eventually
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 NAMED = rule(subject="orders.a", stream="ORDERS", consumer="worker")
+STREAMS = {"ORDERS": ("file", 3), "BILLS": ("file", 1), "VISITS": ("memory", 3), "CLICKS": ("memory", 1)}
 
 
-@pytest.fixture
-async def cluster(tmp_path: pathlib.Path) -> AsyncIterator[NatsCluster]:
-    made = NatsCluster(tmp_path)
-    await made.start()
-    async with made.connect() as js:
-        await js.add_stream(name="ORDERS", subjects=["orders.>"], num_replicas=3)
-        await js.add_consumer("ORDERS", durable_name="worker", filter_subject="orders.a")
-        await js.add_stream(name="BILLS", subjects=["bills.>"], num_replicas=1)
-        await js.add_consumer("BILLS", durable_name="clerk", filter_subject="bills.a")
-        for _ in range(7):
-            await js.publish("orders.a", b"")
-            await js.publish("bills.a", b"")
-    yield made
-    await made.kill()
+@pytest_asyncio.fixture(loop_scope="module")
+async def cluster(nats_cluster: NatsCluster) -> NatsCluster:
+    """Three healthy nodes with a stream of each kind, and 7 messages for its worker."""
+    await nats_cluster.mend()
+    await fill(nats_cluster)
+    return nats_cluster
 
 
-@pytest.fixture
+async def fill(cluster: NatsCluster) -> None:
+    async with cluster.connect() as js:
+        for stream, (storage, replicas) in STREAMS.items():
+            subject = stream.lower()
+            await js.add_stream(
+                name=stream, subjects=[f"{subject}.>"], num_replicas=replicas, storage=cast("Any", storage)
+            )
+            await js.add_consumer(stream, durable_name="worker", filter_subject=f"{subject}.a")
+            for _ in range(7):
+                await js.publish(f"{subject}.a", b"")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def reader() -> AsyncIterator[Monitoring]:
     made = Monitoring(AllowList(in_cluster=False))
     yield made
@@ -60,15 +66,47 @@ def is_right(found: Backlog) -> bool:
     return found.messages == 7
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
-@pytest.mark.parametrize("subject", ["orders.a", "bills.a"])
 async def test_the_leader_is_believed_whichever_node_is_named(
-    cluster: NatsCluster, reader: Monitoring, number: int, subject: str
+    cluster: NatsCluster, reader: Monitoring
 ) -> None:
-    stream, consumer = ("ORDERS", "worker") if subject == "orders.a" else ("BILLS", "clerk")
-    leader = await cluster.settle(stream, consumer)
-    found = await known(reader, cluster.nodes[number].monitoring_url, rule(subject=subject))
-    assert (found.messages, found.leaders) == (7, (leader,))
+    await every_node_leads_to_the_truth(cluster, reader)
+
+
+async def test_nodes_that_advertise_nothing_are_found_by_their_routes(
+    tmp_path: pathlib.Path, reader: Monitoring
+) -> None:
+    silent = NatsCluster(tmp_path, more=", no_advertise: true")
+    await silent.start()
+    try:
+        await fill(silent)
+        await every_node_leads_to_the_truth(silent, reader)
+    finally:
+        await silent.kill()
+
+
+async def test_nodes_are_found_at_addresses_of_both_families(
+    tmp_path: pathlib.Path, reader: Monitoring
+) -> None:
+    both = NatsCluster(tmp_path, hosts=("::1", "127.0.0.14", "127.0.0.15"))
+    await both.start()
+    try:
+        await fill(both)
+        await every_node_leads_to_the_truth(both, reader)
+    finally:
+        await both.kill()
+
+
+async def every_node_leads_to_the_truth(cluster: NatsCluster, reader: Monitoring) -> None:
+    for stream in STREAMS:
+        leader = await cluster.settle(stream, "worker")
+        of = rule(subject=f"{stream.lower()}.a")
+        for node in cluster.nodes:
+
+            async def right(url: str = node.monitoring_url, of: Rule = of) -> bool:
+                return is_right(await known(reader, url, of))
+
+            await eventually(right, 10)
+            assert (await known(reader, node.monitoring_url, of)).leaders == (leader,)
 
 
 async def test_a_stepped_down_leader_is_not_believed_any_more(
@@ -126,25 +164,3 @@ async def test_a_stopped_node_delays_others_only_once(cluster: NatsCluster, read
         assert asked == [stopped.host]
     finally:
         stopped.resume()
-
-
-async def test_a_lost_quorum_is_unknown(cluster: NatsCluster, reader: Monitoring) -> None:
-    leader = await cluster.settle("ORDERS", "worker")
-    url = cluster.node(leader).monitoring_url
-    await known(reader, url, NAMED)
-    others = [node for node in cluster.nodes if node.name != leader]
-    for node in others:
-        await node.kill()
-
-    async def unclear() -> bool:
-        found = await look(reader, url, NAMED)
-        return isinstance(found, Unknown) and found.reason is Reason.LEADER_UNCLEAR
-
-    await eventually(unclear, 40)
-    await asyncio.gather(*(node.start() for node in others))
-
-    async def back() -> bool:
-        found = await look(reader, url, NAMED)
-        return isinstance(found, Backlog) and found.messages == 7
-
-    await eventually(back, 60)
