@@ -46,6 +46,8 @@ class Backlog(Struct, frozen=True, kw_only=True):
     """Messages that workers were given and have not acknowledged yet."""
     mode: BacklogMode
     source: Source
+    account_key: str
+    """What no other account has: its name, but its public key with JWTs, where the name is a mere tag."""
     feeds: tuple[str, ...]
     """Subjects whose messages raise this backlog; sorted."""
     leaders: tuple[str, ...] = ()
@@ -160,6 +162,7 @@ def _count_consumers(
         unacknowledged=sum(consumer.num_ack_pending for consumer in active),
         mode=rule.spec.backlog,
         source=source,
+        account_key=chosen[0].account.key,
         feeds=tuple(sorted({subject for candidate in chosen for subject in candidate.feeds})),
         leaders=_leaders(view, counts),
         led_seconds=min(map(_led_seconds, counts)),
@@ -180,6 +183,7 @@ def _count_streams(rule: Rule, view: View, selection: Selection, source: Source)
         unacknowledged=0,
         mode=rule.spec.backlog,
         source=source,
+        account_key=selection.streams[0][0].key,
         feeds=tuple(sorted({subject for stream in streams for subject in published_subjects(stream)})),
         leaders=_leaders(view, streams),
         led_seconds=min(map(_led_seconds, streams)),

@@ -41,13 +41,16 @@ class Key:
 
 
 class OperatorMode:
-    """One operator with a system account and the account ORDERS."""
+    """One operator with a system account and accounts with JetStream."""
 
-    def __init__(self) -> None:
+    def __init__(self, *names: str) -> None:
         operator, system = Key(nkeys.PREFIX_BYTE_OPERATOR), Key(nkeys.PREFIX_BYTE_ACCOUNT)
-        self._account = Key(nkeys.PREFIX_BYTE_ACCOUNT)
+        self.accounts = {name: Key(nkeys.PREFIX_BYTE_ACCOUNT) for name in names or ("ORDERS",)}
         limits = dict.fromkeys(LIMITS, -1) | {"wildcards": True}
-        orders = operator.sign("account", self._account, "ORDERS", limits=limits)
+        signed = [
+            f"{key.public}: {operator.sign('account', key, name, limits=limits)}"
+            for name, key in self.accounts.items()
+        ]
         nobody = operator.sign(
             "account", system, "SYS", limits={**limits, "mem_storage": 0, "disk_storage": 0}
         )
@@ -55,15 +58,15 @@ class OperatorMode:
             operator: {operator.sign("operator", operator, "operator", system_account=system.public)}
             resolver: MEMORY
             system_account: {system.public}
-            resolver_preload: {{ {self._account.public}: {orders}, {system.public}: {nobody} }}
+            resolver_preload: {{ {", ".join(signed)}, {system.public}: {nobody} }}
         """
 
-    def creds(self, *, lifetime: float | None = None) -> str:
+    def creds(self, account: str = "ORDERS", *, lifetime: float | None = None) -> str:
         """Make the credentials file of a user; `lifetime`: seconds from now, in which it expires."""
         user = Key(nkeys.PREFIX_BYTE_USER)
         expires = {"exp": int(time.time() + lifetime)} if lifetime else {}
         limits = {"subs": -1, "data": -1, "payload": -1}
-        jwt = self._account.sign("user", user, "natsscaler", pub={}, sub={}, **limits, **expires)
+        jwt = self.accounts[account].sign("user", user, "natsscaler", pub={}, sub={}, **limits, **expires)
         return (
             f"-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n"
             f"-----BEGIN USER NKEY SEED-----\n{user.seed.decode()}\n------END USER NKEY SEED------\n"

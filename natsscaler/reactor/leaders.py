@@ -30,7 +30,7 @@ async def ask_leaders(states: Iterable[RuleState], reading: Reading) -> dict[Rul
         if state.connection
         and state.connection.cluster == reading.server.cluster.name
         and (candidates := in_doubt(state.rule, reading.view))
-        and all(candidate.account.name == state.connection.account for candidate in candidates)
+        and all(candidate.account.key == state.connection.account for candidate in candidates)
     }
     limit = asyncio.Semaphore(AT_ONCE)
     asked: dict[tuple[ConnectionPort, str], asyncio.Task[ConsumerInfo | None]] = {}

@@ -147,7 +147,7 @@ def _deaf(backlog: Backlog, connection: ConnectionPort) -> Finding | None:
     """Say why no message of this backlog could be heard on the connection, if so."""
     source, wide = backlog.source, next(filter(too_wide, backlog.feeds), None)
     denied = connection.denied(backlog.feeds)
-    if source.account != connection.account:
+    if backlog.account_key != connection.account:
         return Finding(
             Reason.OTHER_ACCOUNT,
             f"the stream is in account {source.account}, events come from {connection.account}",

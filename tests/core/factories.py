@@ -156,6 +156,7 @@ def backlog(
         unacknowledged=unacknowledged,
         mode=mode,
         source=source,
+        account_key=source.account,
         feeds=("orders.processing",),
         paused=paused,
     )
