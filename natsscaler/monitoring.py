@@ -29,6 +29,8 @@ from natsscaler.network import AllowList
 from natsscaler.nodes import Answers, NodeReader
 from natsscaler.view import Node, Reading, View
 
+READ_SECONDS = 60.0
+"""For all requests of one read, however many accounts, nodes and connections of a balancer there are."""
 STRAGGLER_SECONDS = 1.0
 """How long other nodes are waited for once the first one has answered."""
 SKIP_SECONDS = 10.0
@@ -83,7 +85,12 @@ class Monitoring:
             endpoint = self._endpoints[access] = Endpoint(url, self._allow, Fetcher(how=self._fetching))
         await self._log_in(endpoint, access)
         endpoint.failed = True
-        reading = await endpoint.read()
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                reading = await endpoint.read()
+        except TimeoutError as error:
+            message = f"{excerpt(access.url)} did not give all that it has within {READ_SECONDS:g} s"
+            raise MonitoringError(Reason.MONITORING_TIMEOUT, message) from error
         endpoint.failed = False
         return reading
 

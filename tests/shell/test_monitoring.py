@@ -11,6 +11,7 @@ import nats
 import pytest
 from aiohttp import web
 
+from natsscaler import monitoring
 from natsscaler.access import Access
 from natsscaler.demo.nats_server import NatsServer, free_ports
 from natsscaler.errors import MonitoringError, Reason
@@ -267,3 +268,16 @@ async def test_a_proxy_is_used_only_if_the_settings_name_it(
     await proxy.cleanup()
     assert names(found) == (["by the proxy"] if asked else ["direct"])
     assert [one.partition("/jsz")[0] for one in seen if "/jsz" in one] == ([there] if asked else [])
+
+
+async def test_a_server_that_always_has_one_more_account(
+    reader: Monitoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitoring, "READ_SECONDS", 0.3)
+    numbers = itertools.count()
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.json_response(jsz(f"A{next(numbers)}", total=10**9))
+
+    async with serve(answer) as url:
+        assert (await failure(reader, url)).reason is Reason.MONITORING_TIMEOUT

@@ -134,7 +134,7 @@ class World:
         self.cluster = Cluster()
         self.metrics = Metrics()
         self.connections: list[Connection] = []
-        self._allow = AllowList(in_cluster=False)
+        self._allow = AllowList(settings.allow_hosts, in_cluster=settings.in_cluster)
         self.secrets: dict[SecretKey, Secret] = {}
         self.secret_reads: list[SecretKey] = []
         self.refusal: KubernetesError | None = None
