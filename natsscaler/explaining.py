@@ -146,7 +146,7 @@ class Explainer:
                 from_outside(one, url, operator, command) if one.title == "NATS" else one for one in steps
             ]
         steps += [Step("Not seen", text, State.ATTENTION) for text in world.unseen]
-        said = at_work(rule, status, world.lease, here=outcome.state, operator=operator, now=facts.now)
+        said = at_work(rule, status, world.lease, here=_trouble(facts), operator=operator, now=facts.now)
         if said.state is State.BLOCKED and outcome.state is not State.BLOCKED:
             text = f"This is what would happen, but the operator does not act: {outcome.text}"
             outcome = replace(outcome, text=text, state=State.BLOCKED)
@@ -222,6 +222,16 @@ class Explainer:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+def _trouble(facts: Facts) -> Reason | None:
+    """Say what is wrong with the rule as seen from here, if something is."""
+    if facts.unable or facts.seen is None:
+        return facts.unable and facts.unable.reason
+    backlog = facts.seen.backlog
+    if isinstance(backlog, Unknown):
+        return backlog.reason
+    return Reason.CONSUMER_PAUSED if backlog.paused else None
 
 
 def _unable(rule: Rule, status: RuleStatus, world: World) -> Finding | None:

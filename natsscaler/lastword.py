@@ -52,9 +52,9 @@ def remembered(status: RuleStatus, decision: Decision, now: float) -> float | No
 
 
 def at_work(
-    rule: Rule, status: RuleStatus, lease: Lease | None, *, here: State, operator: Target, now: float
+    rule: Rule, status: RuleStatus, lease: Lease | None, *, here: Reason | None, operator: Target, now: float
 ) -> Step:
-    """Tell what the operator says of a rule, and whether it acts; `here`: how the rule looks from here."""
+    """Tell what the operator says of a rule, and whether it acts; `here`: what is wrong from here."""
     ready, last, known = status.condition("Ready"), status.last_decision, status.observed_generation
     problem = led(lease, now)
     if ready is None or known is None:
@@ -65,10 +65,14 @@ def at_work(
         mend = f"See that it runs, and watches {rule.key.namespace}: kubectl get pods -n {operator.namespace}"
         return Step("Operator", problem, State.BLOCKED, mend)
     if ready.status == "False":
-        differs = "" if here is State.BLOCKED else ". From here that is not so: see what lies between the two"
-        text = f"It has said since {ready.last_transition_time}: {ready.reason}: {ready.message}{differs}"
+        said = f"{ready.reason}: {ready.message}"
+        if here and here == ready.reason:
+            said = f"the same, {here}"
+        elif here is None:
+            said += ". From here that is not so: see what lies between the two"
         logs = f"kubectl logs -n {operator.namespace} deployment/{operator.name}"
-        return Step("Operator", text, State.BLOCKED, logs)
+        text = f"It has said since {ready.last_transition_time}: {said}"
+        return Step("Operator", text, State.BLOCKED, None if here == ready.reason else logs)
     since = f"It has been well since {ready.last_transition_time}"
     return Step("Operator", f"{since}. Its last report, of {last.time}: {last.message}" if last else since)
 
@@ -88,9 +92,10 @@ def from_outside(step: Step, url: str, operator: Target, command: str) -> Step:
     namespace = rest.partition(".")[0] or operator.namespace
     inside = f"kubectl exec -n {operator.namespace} deployment/{operator.name} -- natsscaler {command}"
     forward = f"kubectl port-forward -n {namespace} service/{service} 8222"
-    explain = "natsscaler explain --monitoring-url http://127.0.0.1:8222"
+    explain = command if command.startswith("explain ") else "explain NAMESPACE/NAME"
+    here = f"natsscaler {explain} --monitoring-url http://127.0.0.1:8222"
     return replace(
         step,
         text=f"{step.text}. A cluster's own names and addresses are known inside of it alone",
-        mend=f"Ask from inside: {inside}. Or: {forward}, and: {explain}",
+        mend=f"Ask from inside: {inside}. Or: {forward}, and: {here}",
     )

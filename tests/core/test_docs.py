@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from natsscaler.decision import History, decide
 from natsscaler.errors import Finding, Reason
 from natsscaler.metrics import Metrics
+from natsscaler.options import Options
 from natsscaler.rules import KIND, RuleKey, parse
 from natsscaler.settings import Settings
 from tests.core import factories
@@ -98,7 +99,8 @@ def test_rules_can_be_pasted(page: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_flags_exist(page: pathlib.Path) -> None:
-    flags = OTHER_FLAGS | {f"--{name.replace('_', '-')}" for name in Settings.__dataclass_fields__}
+    names = (*Settings.__dataclass_fields__, *Options.__dataclass_fields__)
+    flags = OTHER_FLAGS | {f"--{name.replace('_', '-')}" for name in names}
     for line in page.read_text().splitlines():
         for flag in re.findall(r"`(--[a-z-]+)(?: [^`]*)?`", line):
             assert flag in flags, f"{page.name} names {flag}"

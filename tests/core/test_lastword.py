@@ -25,7 +25,7 @@ def said(made: Rule, messages: object = 30, *, next_change: float | None = None)
     return compose(Facts(made, observation, decision, None, LISTENING, False, next_change, NOW), RuleStatus())
 
 
-def word(status: RuleStatus, *, here: State = State.OK, lease: Lease | None = None) -> Step:
+def word(status: RuleStatus, *, here: Reason | None = None, lease: Lease | None = None) -> Step:
     return at_work(rule(), status, lease, here=here, operator=OPERATOR, now=NOW)
 
 
@@ -53,8 +53,13 @@ def test_what_keeps_the_operator_from_acting(status: RuleStatus, text: str) -> N
     assert "scaling-operator-system" in (step.mend or "")
 
 
-def test_a_fault_that_is_seen_from_here_too_is_no_difference() -> None:
-    assert "From here" not in word(said(rule(), UNKNOWN), here=State.BLOCKED).text
+def test_a_fault_that_is_seen_from_here_too_is_not_told_twice() -> None:
+    step = word(said(rule(), UNKNOWN), here=Reason.MONITORING_TIMEOUT)
+    assert step.text == "It has said since 2026-01-01T00:00:00Z: the same, MonitoringTimeout"
+    assert step.state is State.BLOCKED
+    other = word(said(rule(), UNKNOWN), here=Reason.STREAM_NOT_FOUND)
+    assert "MonitoringTimeout: The backlog" in other.text
+    assert "From here" not in other.text
 
 
 def test_an_operator_that_is_well_is_quoted() -> None:
@@ -119,3 +124,4 @@ def test_from_outside_the_way_in_is_told(url: str, service: str) -> None:
     step = from_outside(Step("NATS", "it cannot be reached"), url, OPERATOR, "explain shop/orders")
     assert f"kubectl port-forward {service} 8222" in (step.mend or "")
     assert "-- natsscaler explain shop/orders" in (step.mend or "")
+    assert (step.mend or "").endswith("natsscaler explain shop/orders --monitoring-url http://127.0.0.1:8222")
