@@ -10,9 +10,11 @@ import pytest_asyncio
 
 from natsscaler.backlog import Via
 from natsscaler.demo.nats_server import NatsServer
+from natsscaler.explanation import State
 from natsscaler.rules import RuleKey
 from natsscaler.status import LastDecision
 from tests.nats_cluster import NatsCluster
+from tests.shell.asking import ask
 from tests.shell.world import TARGET, World, publish, until, user, work_off, world
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -100,6 +102,9 @@ async def test_behind_a_balancer_that_leads_to_a_follower_the_leader_is_asked_ov
         decision = last_decision(here)
         assert decision
         assert (decision.source, decision.leaders, decision.backlog) == (Via.CONSUMER_INFO, (leader,), 51)
+        steps = await ask(natsMonitoringURL=url, nats={"url": follower.url})
+        assert steps["NATS"].text == f"{leader} answered over NATS, as {url} does not lead there"
+        assert steps["Backlog"].text.startswith("51 messages")
 
 
 async def test_without_nats_a_follower_alone_leaves_the_backlog_unknown(cluster: NatsCluster) -> None:
@@ -115,6 +120,9 @@ async def test_without_nats_a_follower_alone_leaves_the_backlog_unknown(cluster:
         here.apply(natsMonitoringURL=url, **NAMES)
         await here.becomes("Ready", "False", "LeaderUnclear")
         assert here.cluster.table[TARGET] == 3
+        step = (await ask(natsMonitoringURL=url, **NAMES))["NATS"]
+        assert (step.state, f"its leader is {leader}" in step.text) == (State.BLOCKED, True)
+        assert "the monitoring port of every node" in (step.mend or "")
 
 
 async def test_a_leader_killed_in_a_burst_is_followed_by_its_successor(cluster: NatsCluster) -> None:

@@ -1,0 +1,33 @@
+"""What a person is told of each fault of a monitoring endpoint: what is wrong, and what to do about it."""
+
+import pytest
+
+from natsscaler.demo.nats_server import NatsServer
+from natsscaler.errors import Reason
+from natsscaler.explanation import State, mend
+from natsscaler.rules import parse
+from tests.core.factories import body
+from tests.shell.asking import ask
+from tests.shell.test_reading_faults import FAULTS, Answer, front
+from tests.shell.world import create_consumer, create_stream, publish, user
+
+pytestmark = pytest.mark.timeout(60)
+ELSEWHERE = {Reason.MONITORING_STALE, Reason.MONITORING_TOO_LARGE, Reason.MONITORING_TIMEOUT}
+"""Reasons that take two reads, or the operator's own limits, to be seen soon."""
+
+
+@pytest.mark.parametrize(("fault", "reason"), [one for one in FAULTS if one.values[1] not in ELSEWHERE])
+async def test_a_fault_is_told_with_its_mend(nats_server: NatsServer, fault: Answer, reason: Reason) -> None:
+    async with front(nats_server) as behind, user(nats_server.url) as client:
+        await create_stream(client)
+        await create_consumer(client)
+        await publish(client, 80)
+        steps = await ask(natsMonitoringURL=behind.url)
+        assert (steps["NATS"].state, steps["Backlog"].text.split(":")[0]) == (State.OK, "80 messages")
+        behind.fault = fault
+        steps = await ask(natsMonitoringURL=behind.url)
+        assert steps["NATS"].state is State.BLOCKED
+        assert steps["NATS"].mend == mend(reason, parse(body(natsMonitoringURL=behind.url)))
+        assert steps["Outcome"].text.startswith(
+            "default/my-app keeps 4 replicas, as the backlog is not known"
+        )
