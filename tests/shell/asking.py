@@ -15,9 +15,9 @@ from natsscaler.settings import Settings
 from tests.core.factories import body
 
 
-async def ask(**spec: Any) -> dict[str, Step]:
+async def ask(status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Step]:
     """Explain the sample rule, with these fields changed, of a Deployment with 4 replicas; by title."""
-    rule, allow = body(**spec), AllowList(in_cluster=False)
+    rule, allow = {**body(**spec), "status": status or {}}, AllowList(in_cluster=False)
     async with client.ApiClient(client.Configuration()) as api:
         looking = Looking(api)
         explainer = Explainer(Options(), looking, allow, Keyring(Settings(), looking.secret))

@@ -31,3 +31,34 @@ async def test_a_fault_is_told_with_its_mend(nats_server: NatsServer, fault: Ans
         assert steps["Outcome"].text.startswith(
             "default/my-app keeps 4 replicas, as the backlog is not known"
         )
+
+
+@pytest.mark.parametrize(
+    ("able", "text"),
+    [
+        pytest.param(None, "spec.namespace shop is not the rule's own namespace default", id="not-said"),
+        pytest.param(
+            ("False", Reason.CROSS_NAMESPACE_NOT_ALLOWED),
+            "spec.namespace shop is not the rule's own namespace default",
+            id="not-allowed",
+        ),
+        pytest.param(("False", Reason.NAMESPACE_NOT_WATCHED), "as the operator said", id="not-watched"),
+        pytest.param(("True", Reason.READY_FOR_NEW_SCALE), "Deployment shop/my-app asks for 4", id="allowed"),
+    ],
+)
+async def test_what_the_operators_flags_allow_it_has_said_itself(
+    able: tuple[str, Reason] | None, text: str
+) -> None:
+    conditions = [
+        {
+            "type": "AbleToScale",
+            "status": status,
+            "reason": reason,
+            "message": "as the operator said",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+        for status, reason in ([able] if able else [])
+    ]
+    address = "http://127.0.0.1:1"  # nobody answers there
+    steps = await ask({"conditions": conditions}, namespace="shop", natsMonitoringURL=address)
+    assert steps["Deployment"].text.startswith(text)
