@@ -28,6 +28,8 @@ PING_SECONDS = 2
 """Between signs of life; after three without an answer the connection is given up."""
 NATS_ERRORS = (nats.errors.Error, OSError, TimeoutError)
 """What nats-py raises when the connection or the server fails."""
+SILENT = (nats.errors.NoServersError, ConnectionError, TimeoutError)
+"""What it raises when nobody answers; other addresses of the same host may have said more."""
 
 
 T = TypeVar("T")
@@ -69,10 +71,10 @@ async def dial(
 ) -> Dialled:
     """Connect to the first address that answers, of the URL's host or else of other servers (host:port).
 
-    Raises NotAllowed or one of NATS_ERRORS: what the last address failed by.
+    Raises NotAllowed or one of NATS_ERRORS: what the last address that answered at all failed by.
     """
     parts = urlsplit(url)
-    failure: Exception = OSError("no address")
+    failure: Exception | None = None
     for server in (parts.netloc.rpartition("@")[2], *others):
         place = urlsplit(f"//{server}")
         host, port = place.hostname or "", place.port or 4222
@@ -88,8 +90,9 @@ async def dial(
             try:
                 return await _dial(f"{parts.scheme}://{shown}:{port}", name, guard, on_error)
             except NATS_ERRORS as error:
-                failure = error
-    raise failure
+                if failure is None or not isinstance(error, SILENT):
+                    failure = error
+    raise failure or OSError("no address")
 
 
 class _Guard:

@@ -37,6 +37,8 @@ SKIP_SECONDS = 10.0
 """How long an address that did not answer is left out, unless the leader of something was there."""
 SAMPLE_SECONDS = 60.0
 """Between attempts to find more nodes behind one address, as behind a load balancer."""
+SILENT = (Reason.MONITORING_UNREACHABLE, Reason.MONITORING_TIMEOUT)
+"""What an address that did not answer says; another one of the same host may have said more."""
 
 
 FindCredentials = Callable[[Access, float], Awaitable[MonitoringCredentials]]
@@ -220,7 +222,8 @@ class Endpoint:
 
     def _take(self, answer: Node | MonitoringError, address: str, answers: Answers) -> None:
         if isinstance(answer, MonitoringError):
-            answers.failure = answers.failure or answer
+            if answers.failure is None or answers.failure.reason in SILENT:
+                answers.failure = answer
             self._skipped[address] = time.monotonic() + SKIP_SECONDS
             return
         self._skipped.pop(address, None)

@@ -148,6 +148,18 @@ async def test_a_path_too_many_is_told(reader: Monitoring, nats_server: NatsServ
     assert str(told).startswith("127.0.0.1/jsz answered HTTP status 404")
 
 
+@pytest.mark.parametrize("addresses", [("127.0.0.1", "127.0.0.2"), ("127.0.0.2", "127.0.0.1")], ids=str)
+async def test_an_address_that_refuses_says_more_than_one_that_is_dead(
+    reader: Monitoring, monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, ...]
+) -> None:
+    async def resolve(*_: object) -> tuple[str, ...]:
+        return addresses
+
+    monkeypatch.setattr(AllowList, "resolve", resolve)
+    async with serve(always("", status=401)) as url:
+        assert (await failure(reader, url)).reason is Reason.MONITORING_HTTP_STATUS
+
+
 async def test_an_answer_that_breaks_off(reader: Monitoring) -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "1000"})
