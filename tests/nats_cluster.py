@@ -17,7 +17,7 @@ HOSTS = ("127.0.0.11", "127.0.0.12", "127.0.0.13")
 CLUSTER = """
 cluster {{ name: "{cluster}", listen: "{host}:{port}", routes: [{routes}] {more} }}
 """
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
 
 
 class NatsCluster:
@@ -67,9 +67,7 @@ class NatsCluster:
         for node in self.nodes:
             node.resume()
         async with self.connect() as js:
-            await eventually(lambda: _works(js), READY_SECONDS)
-            for stream in await js.streams_info():
-                await js.delete_stream(stream.config.name or "")
+            await eventually(lambda: _emptied(js), READY_SECONDS)
 
     async def current(self, stream: str) -> bool:
         """Tell whether all replicas of a stream are there and have caught up."""
@@ -134,6 +132,15 @@ async def _works(js: JetStreamContext) -> bool:
     except NatsError:
         return False
     return True
+
+
+async def _emptied(js: JetStreamContext) -> bool:
+    try:
+        for stream in await js.streams_info():
+            await js.delete_stream(stream.config.name or "")
+    except NatsError:
+        return False
+    return await _works(js)
 
 
 def _bracketed(host: str) -> str:
