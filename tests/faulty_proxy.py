@@ -72,6 +72,8 @@ class FaultyProxy:
         """Method, path and query of every request."""
         self.on_answer: Callable[[web.Request, int], None] = lambda *_: None
         """Told the status of every answer that is passed on, but of watches."""
+        self.delay = 0.0
+        """Seconds that each request takes longer."""
         self.port = 0
 
     @property
@@ -122,6 +124,7 @@ class FaultyProxy:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path_qs}")
+        await asyncio.sleep(self.delay)
         fault = next((fault for fault in self._faults if fault.matches(request)), None)
         if fault:
             fault.seen += 1

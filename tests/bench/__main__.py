@@ -1,4 +1,4 @@
-"""Reaction times and costs. Without a name, everything is measured, in this order."""
+"""Reaction times and costs. Without a name, everything but the soak is measured, in this order."""
 
 import argparse
 import asyncio
@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tests.bench.fleet_load import bursts_among_quiet, bursts_on_a_busy_subject,
 from tests.bench.measure import Steady, reaction_times, steady_load
 from tests.bench.page import page_cost
 from tests.bench.side import BURST_RULE, open_side
+from tests.bench.soak import Soaked, soak
 
 STEADY_RULE = BURST_RULE | {"messagesPerReplica": 1000, "scaleUpThreshold": 1000, "scaleDownThreshold": 100}
 BUSY_RULE = BURST_RULE | {"messagesPerReplica": 200, "scaleUpThreshold": 200, "scaleDownThreshold": 100}
@@ -142,25 +144,54 @@ MEASUREMENTS = {
 }
 
 
-async def run(names: Sequence[str], bursts: int) -> None:
+def soak_lines(found: Soaked) -> str:
+    kinds, before, after = len(found.faults), found.before, found.after
+    lines = [
+        f"seed {found.seed}, {found.minutes:g} min: {found.faults.total()} faults of {kinds} kinds",
+        f"{found.ups} steps up, {found.downs} down, {len(found.wrong)} of them wrong",
+        f"the model was compared with NATS {found.checked} times and differed {found.differed} times",
+        f"memory after the warm-up: {found.slope / 2**10:+.0f} KiB per minute",
+        f"before: {before and before.told()}; after: {after and after.told()}",
+        f"all right after the last fault: {found.calm_seconds and round(found.calm_seconds, 1)} s",
+    ]
+    if after and before and after.exceeds(before):
+        lines.append(f"more tasks: {dict(after.tasks - before.tasks)}")
+    return "\n".join([*lines, *found.wrong, *found.restless])
+
+
+async def endure(directory: Path, bursts: int, *, minutes: float, seed: int) -> None:
+    """Random faults, with every scale-down judged; status 1 if one was wrong or something leaked."""
+    del bursts
+    found, log = await soak(directory, minutes, seed)
+    say(soak_lines(found))
+    if found.failed:
+        say("the end of the operator's log:", log)
+        raise SystemExit(1)
+
+
+async def run(names: Sequence[str], bursts: int, *, minutes: float, seed: int) -> None:
+    measurements = MEASUREMENTS | {"soak": partial(endure, minutes=minutes, seed=seed)}
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     say(f"Python {platform.python_version()}, {versions}; {os.cpu_count()} cores")
     for name in names or MEASUREMENTS:
         with tempfile.TemporaryDirectory(prefix="natsscaler-bench-") as directory:
-            await MEASUREMENTS[name](Path(directory), bursts)
+            await measurements[name](Path(directory), bursts)
         say("")
 
 
 def main() -> None:
+    names = (*MEASUREMENTS, "soak")
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASUREMENTS)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}")
     parser.add_argument("--bursts", type=int, default=30, help="how many of each kind (default 30)")
+    parser.add_argument("--minutes", type=float, default=30.0, help="how long the soak takes (default 30)")
+    parser.add_argument("--seed", type=int, default=1, help="what the soak's faults follow from (default 1)")
     options = parser.parse_args()
     if options.bursts < 1:
         parser.error("--bursts must be 1 or more")
-    if unknown := set(options.names) - set(MEASUREMENTS):
+    if unknown := set(options.names) - set(names):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
-    asyncio.run(run(options.names, options.bursts))
+    asyncio.run(run(options.names, options.bursts, minutes=options.minutes, seed=options.seed))
 
 
 if __name__ == "__main__":

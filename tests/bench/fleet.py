@@ -109,7 +109,7 @@ class Fleet:
         store.put(DEPLOYMENTS.bucket, {**current, "spec": {**current["spec"], "replicas": 1}})
 
     async def usage(self) -> Usage:
-        stat = _stat(self.pid)
+        stat = process_stat(self.pid)
         async with httpx.AsyncClient(trust_env=False) as http:
             text = (await http.get(self._metrics_url)).raise_for_status().text
         counted = [line for line in text.splitlines() if line.startswith(READS)]
@@ -149,7 +149,7 @@ async def open_fleet(rules: int, directory: Path, spec: dict[str, Any]) -> Async
                 task.cancel()
 
 
-def _stat(pid: int) -> list[str]:
+def process_stat(pid: int) -> list[str]:
     """Return the fields of `/proc/PID/stat` after the command's name: proc(5) counts them from 3."""
     return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
 

@@ -7,13 +7,17 @@ from natsscaler.errors import Reason
 from natsscaler.explanation import State, mend
 from natsscaler.rules import parse
 from tests.core.factories import body
+from tests.faulty_monitoring import Answer, front
 from tests.shell.asking import ask
-from tests.shell.test_reading_faults import FAULTS, Answer, front
+from tests.shell.test_reading_faults import FAULTS
 from tests.shell.world import create_consumer, create_stream, publish, user
 
 pytestmark = pytest.mark.timeout(60)
-ELSEWHERE = {Reason.MONITORING_STALE, Reason.MONITORING_TOO_LARGE, Reason.MONITORING_TIMEOUT}
-"""Reasons that take two reads, or the operator's own limits, to be seen soon."""
+ELSEWHERE = {
+    *(Reason.MONITORING_STALE, Reason.MONITORING_TOO_LARGE, Reason.MONITORING_TIMEOUT),
+    Reason.MONITORING_UNREACHABLE,
+}
+"""Reasons that take two reads, or the operator's own limits, to be seen; and one with its own mend."""
 
 
 @pytest.mark.parametrize(("fault", "reason"), [one for one in FAULTS if one.values[1] not in ELSEWHERE])

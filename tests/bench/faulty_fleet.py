@@ -1,0 +1,177 @@
+"""A fleet around which everything can fail: NATS, its monitoring, the Kubernetes API, clock and host."""
+
+import asyncio
+import copy
+import json
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+from kubernetes.aio import client
+
+from natsscaler.crd import crd
+from natsscaler.demo.api_resources import DEPLOYMENTS
+from natsscaler.demo.api_server import EmbeddedKubernetes
+from natsscaler.demo.manifests import NAMESPACE, deployment, rule
+from natsscaler.demo.nats_server import NatsServer
+from natsscaler.demo.operator import supervise
+from natsscaler.kube import connect
+from natsscaler.rules import GROUP, PLURAL
+from tests.bench.fleet import process_stat
+from tests.conftest import KubeApi
+from tests.faulty_monitoring import Front, front
+from tests.faulty_proxy import FaultyProxy, open_proxy
+
+START_SECONDS = 30.0
+BUDGET = 0.5
+"""Ten times the default, so that slow reads do not keep the operator from deciding, wrongly or not."""
+FRONTS = 5
+"""Monitoring URLs that the rules are spread over, so that a fault of one concerns a part of them."""
+
+
+class FaultyFleet:
+    """`open_faulty_fleet` makes it; faults are done to its parts."""
+
+    def __init__(
+        self, server: NatsServer, fronts: Sequence[Front], kubernetes: EmbeddedKubernetes, proxy: FaultyProxy
+    ) -> None:
+        self.server = server
+        self.fronts = fronts
+        self.kubernetes = kubernetes
+        self.proxy = proxy
+        self.scaled: Callable[[int, int, int], None] = lambda *_: None
+        """Told the number of a rule, and the replicas before and after, when they change."""
+        self.log = Path()
+        self._process: asyncio.subprocess.Process
+        self._step, self._census = Path(), Path()
+
+    def step_clock(self, seconds: float) -> None:
+        """Let the operator's wall clock be this much fast."""
+        self._step.write_text(str(seconds))
+
+    def freeze(self) -> None:
+        """Stop the operator's process in its tracks."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def replicas(self, number: int) -> int:
+        found = self.kubernetes.store.get(DEPLOYMENTS.bucket, NAMESPACE, f"app-{number}")
+        return int(found["spec"]["replicas"]) if found else 0
+
+    def conditions(self, number: int) -> dict[str, tuple[str, str]]:
+        """Return status and reason of a rule's conditions."""
+        found = self.kubernetes.store.get((GROUP, PLURAL), NAMESPACE, f"app-{number}") or {}
+        listed = found.get("status", {}).get("conditions", ())
+        return {one["type"]: (one["status"], one["reason"]) for one in listed}
+
+    @property
+    def resident_bytes(self) -> int:
+        return int(process_stat(self._process.pid)[21]) * os.sysconf("SC_PAGE_SIZE")
+
+    @property
+    def descriptors(self) -> int:
+        """How many files and sockets the operator has open."""
+        return len(os.listdir(f"/proc/{self._process.pid}/fd"))  # noqa: PTH208 - they come and go
+
+    @property
+    def tasks(self) -> Counter[str]:
+        """Count the operator's unfinished tasks by what they run."""
+        return Counter(json.loads(self._census.read_text()))
+
+    async def connections(self) -> int:
+        """Ask the server how many connections natsscaler has there."""
+        async with httpx.AsyncClient(base_url=self.server.monitoring_url, trust_env=False) as http:
+            listed = (await http.get("/connz")).json()["connections"]
+        return sum(one.get("name") == "natsscaler" for one in listed)
+
+    async def follow(self) -> None:
+        """Tell, until cancelled, of every change of replicas."""
+        store = self.kubernetes.store
+        revision = store.revision
+        while True:
+            news = store.next_change()
+            for change in store.since(DEPLOYMENTS.bucket, revision):
+                before = change.before["spec"]["replicas"] if change.before else 0
+                after = change.after["spec"]["replicas"]
+                if before != after:
+                    self.scaled(int(change.after["metadata"]["name"].removeprefix("app-")), before, after)
+            revision = store.revision
+            await news.wait()
+
+    async def _end(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def start(self, directory: Path, kubeconfig: Path, stack: AsyncExitStack) -> None:
+        """Start the operator."""
+        self.log, self._step, self._census = (directory / name for name in ("operator.log", "step", "tasks"))
+        self.step_clock(0)
+        off = (f"--{name}-port=0" for name in ("activity", "metrics", "probe"))
+        command = ["-m", "tests.bench.watched", str(self._step), str(self._census), "run"]
+        flags = [f"--kubeconfig={kubeconfig}", f"--namespace={NAMESPACE}", f"--read-budget={BUDGET}", *off]
+        with self.log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, *command, *flags), stderr=log, start_new_session=True
+            )
+        stack.push_async_callback(self._end)
+        await until(self._census.exists, START_SECONDS)
+        self.supervision = supervise(self._process, self.log)
+
+
+@asynccontextmanager
+async def open_faulty_fleet(directory: Path, specs: Sequence[dict[str, Any]]) -> AsyncIterator[FaultyFleet]:
+    """Start everything with a rule of each spec, on the subject `soak.NUMBER`, for `app-NUMBER`."""
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(NatsServer(directory, name="faulty"))
+        fronts = [await stack.enter_async_context(front(server)) for _ in range(FRONTS)]
+        objects = [made for pair in _objects(specs, server, fronts) for made in pair]
+        definition = msgspec.json.decode(msgspec.json.encode(crd()))
+        kubernetes = EmbeddedKubernetes(crds=[definition], objects=objects)
+        await stack.enter_async_context(kubernetes)
+        kubernetes.write_kubeconfig(directory / "direct-kubeconfig", namespace=NAMESPACE)
+        api: client.ApiClient = await stack.enter_async_context(
+            await connect(directory / "direct-kubeconfig", in_cluster=False)
+        )
+        direct = KubeApi(directory / "direct-kubeconfig", NAMESPACE, api, kubernetes)
+        proxy = await stack.enter_async_context(open_proxy(direct))
+        fleet = FaultyFleet(server, fronts, kubernetes, proxy)
+        await fleet.start(directory, proxy.write_kubeconfig(directory / "kubeconfig"), stack)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(fleet.supervision), group.create_task(fleet.follow())]
+            yield fleet
+            for task in tasks:
+                task.cancel()
+
+
+def _objects(
+    specs: Sequence[dict[str, Any]], server: NatsServer, fronts: Sequence[Front]
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    made = []
+    for number, spec in enumerate(specs):
+        app, scaling = copy.deepcopy(deployment()), rule(server.url, fronts[number % len(fronts)].url)
+        app["metadata"]["name"] = scaling["metadata"]["name"] = f"app-{number}"
+        scaling["spec"] |= {"deploymentName": f"app-{number}", "subject": f"soak.{number}"}
+        del scaling["spec"]["messagesPerReplica"]
+        scaling["spec"] |= spec
+        made.append((app, scaling))
+    return made
+
+
+async def until(condition: Callable[[], bool], seconds: float) -> float:
+    """Wait until this is true; return how many seconds that took. Raises TimeoutError."""
+    began = time.monotonic()
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - the store is asked
+            await asyncio.sleep(0.02)
+    return time.monotonic() - began

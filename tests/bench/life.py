@@ -1,0 +1,175 @@
+"""What happens to one rule's stream in a soak: bursts and work, and whatever people do to streams."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import NamedTuple
+
+from nats.errors import Error as NatsError
+from nats.js.api import ConsumerConfig, RetentionPolicy, StreamConfig
+from nats.js.client import JetStreamContext
+from nats.js.errors import NotFoundError
+
+from natsscaler.demo.workload import CONSUMER
+from tests.bench.truth import UNKNOWABLE, Truth
+
+FAILURES = (NatsError, OSError, TimeoutError)
+LEVELS = (0, 0, 3, 25, 60, 95, 140)
+"""Backlogs that a rule's load goes to."""
+BATCH = 50
+REST_SECONDS = (0.5, 6.0)
+LONG_GONE = "2100-01-01T00:00:00Z"
+PAYLOAD = b"soak"
+
+
+class Outcome(NamedTuple):
+    """How the truth compared with what NATS said."""
+
+    checked: int
+    differed: int
+
+
+class Life:
+    """One rule's stream, with a model of its backlog that is checked whenever nothing is in doubt."""
+
+    def __init__(self, number: int, stream: JetStreamContext, random: Random) -> None:
+        self.truth = Truth(time.monotonic())
+        self.checks = Outcome(0, 0)
+        self._stream, self._random = stream, random
+        self._name, self._subject = f"SOAK_{number}", f"soak.{number}"
+        self._other = f"{self._subject}.other"
+
+    async def begin(self) -> None:
+        """Create the stream and its consumer."""
+        config = StreamConfig(
+            name=self._name, subjects=[self._subject, self._other], retention=RetentionPolicy.WORK_QUEUE
+        )
+        await self._stream.add_stream(config)
+        await self._create_consumer()
+
+    async def live(self, end: float) -> None:
+        """Let things happen until `end` (monotonic seconds); what NATS does not answer to is mended."""
+        chances: dict[Callable[[], Awaitable[None]], int] = {
+            self._load: 60,
+            self._purge: 3,
+            self._recreate_stream: 3,
+            self._recreate_consumer: 3,
+            self._pause: 3,
+            self._edit_filter: 3,
+            self._raise_advisories: 2,
+        }
+        while time.monotonic() < end:
+            await asyncio.sleep(self._random.uniform(*REST_SECONDS))
+            (happening,) = self._random.choices(list(chances), list(chances.values()))
+            try:
+                await happening()
+            except FAILURES:
+                await self.mend()
+
+    async def mend(self) -> None:
+        """Bring stream and consumer back, as soon as NATS answers, and learn the backlog anew."""
+        while True:
+            with contextlib.suppress(*FAILURES):
+                with contextlib.suppress(NotFoundError):
+                    await self._stream.stream_info(self._name)
+                await self.begin()
+                await self._stream.resume_consumer(self._name, CONSUMER)
+                self._at_least(await self._stored())
+                return
+            await asyncio.sleep(0.5)
+
+    async def end(self) -> None:
+        """Leave no message."""
+        await self._purge()
+
+    async def check(self) -> None:
+        """Compare the model with what NATS says; call it only when nothing is under way."""
+        stored = await self._stored()
+        self.checks = Outcome(self.checks.checked + 1, self.checks.differed + (stored != self.truth.now))
+        self._at_least(stored)
+
+    async def _load(self) -> None:
+        missing = self._random.choice(LEVELS) - await self._stored()
+        if missing > 0:
+            await self._publish(missing)
+        elif missing < 0:
+            await self._work_off(-missing)
+        await self.check()
+
+    async def _publish(self, messages: int) -> None:
+        before = int(self.truth.now)
+        for first in range(0, messages, BATCH):
+            count = min(BATCH, messages - first)
+            sent = (self._stream.publish(self._subject, PAYLOAD) for _ in range(count))
+            await asyncio.gather(*sent)
+            self._at_least(before + first + count)
+
+    async def _work_off(self, messages: int) -> None:
+        self._at_least(self.truth.now - messages)
+        worker = await self._stream.pull_subscribe_bind(CONSUMER, stream=self._name)
+        try:
+            while messages > 0:
+                taken = await worker.fetch(min(messages, BATCH), timeout=2)
+                await asyncio.gather(*(message.ack_sync(timeout=2) for message in taken))
+                messages -= len(taken)
+        finally:
+            with contextlib.suppress(*FAILURES):
+                await worker.unsubscribe()
+
+    async def _purge(self) -> None:
+        self._at_least(0)
+        await self._stream.purge_stream(self._name)
+
+    async def _recreate_stream(self) -> None:
+        try:
+            await self._stream.delete_stream(self._name)
+        except FAILURES:
+            self._at_least(0)
+            raise
+        self._at_least(UNKNOWABLE)
+        await self._linger()
+        self._at_least(0)
+        await self.begin()
+
+    async def _recreate_consumer(self) -> None:
+        await self._stream.delete_consumer(self._name, CONSUMER)
+        await self._linger()
+        await self._create_consumer()
+
+    async def _pause(self) -> None:
+        before = self.truth.now
+        await self._stream.pause_consumer(self._name, CONSUMER, LONG_GONE)
+        self._at_least(UNKNOWABLE)
+        await self._linger()
+        self._at_least(before)
+        await self._stream.resume_consumer(self._name, CONSUMER)
+
+    async def _edit_filter(self) -> None:
+        await self._create_consumer(self._subject, self._other)
+        await self._linger()
+        await self._create_consumer()
+
+    async def _raise_advisories(self) -> None:
+        """Create and delete consumers, of which each time an advisory tells."""
+        for _ in range(30):
+            config = ConsumerConfig(name="passing", filter_subject=self._other, inactive_threshold=60)
+            await self._stream.add_consumer(self._name, config)
+            await self._stream.delete_consumer(self._name, "passing")
+
+    async def _create_consumer(self, *subjects: str) -> None:
+        config = ConsumerConfig(
+            durable_name=CONSUMER, filter_subjects=list(subjects or (self._subject,)), ack_wait=600
+        )
+        await self._stream.add_consumer(self._name, config)
+
+    async def _stored(self) -> int:
+        """Ask for the backlog: in a work queue all that is stored."""
+        return (await self._stream.stream_info(self._name)).state.messages
+
+    async def _linger(self) -> None:
+        await asyncio.sleep(self._random.uniform(0.1, 8))
+
+    def _at_least(self, messages: float) -> None:
+        self.truth.becomes(messages, time.monotonic())
