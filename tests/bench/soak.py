@@ -89,7 +89,7 @@ class Soaked:
 
     @property
     def failed(self) -> bool:
-        return bool(self.wrong or self.differed or self.restless or self.leaked)
+        return bool(self.wrong or self.restless or self.leaked)
 
     @property
     def slope(self) -> float:
