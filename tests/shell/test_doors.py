@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 from aiohttp import web
 
@@ -93,6 +94,12 @@ async def pointing_there(directory: pathlib.Path) -> AsyncIterator[tuple[NatsSer
         NatsServer(directory, config=node, name="n1", ports=(ports[0], ports[1])) as server,
         NatsServer(directory, config=peer, name="n2", ports=(ports[2], ports[3])),
     ):
+        async with httpx.AsyncClient(base_url=server.monitoring_url, trust_env=False) as client:
+
+            async def told() -> bool:
+                return f"{THERE}:{port}" in (await client.get("/varz")).json().get("connect_urls", ())
+
+            await until(told)
         yield server, port
 
 
