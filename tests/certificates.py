@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc")
 
+NAMES = "subjectAltName=DNS:localhost\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+"""Of a certificate; Python 3.13 asks for the identifiers."""
+
 
 class Certificates(NamedTuple):
     """A directory with ca.crt, and server, client and stranger, each .crt and .key."""
@@ -34,7 +37,7 @@ def make_certificates(directory: pathlib.Path) -> Certificates:
         openssl("req", "-x509", *KEY, "-days", "2", "-subj", f"/CN={name}", "-keyout", f"{name}.key",
                 "-out", f"{name}.crt", "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
     for name in ("server", "client"):
-        (directory / f"{name}.names").write_text("subjectAltName=DNS:localhost")
+        (directory / f"{name}.names").write_text(NAMES)
         openssl("req", *KEY, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
         openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
                 "-days", "2", "-extfile", f"{name}.names", "-out", f"{name}.crt")  # fmt: skip
