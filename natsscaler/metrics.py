@@ -21,7 +21,7 @@ from natsscaler import __version__, series
 from natsscaler.rules import RuleKey
 from natsscaler.series import PREFIX, RuleSeries
 
-WAKEUPS = ("rule", "deployment", "connection", "advisory", "doorbell", "scaled", "deadline")
+WAKEUPS = ("rule", "deployment", "connection", "advisory", "doorbell", "scaled", "late", "deadline")
 """What wakes a rule: an edit, its Deployment, NATS come or gone, an event, messages, its own action, time."""
 REACTION_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 READ_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)

@@ -31,6 +31,8 @@ ATTEMPTS = 3
 """How often a patch is tried while others change the replicas too."""
 RETRY_SECONDS = 5.0
 """After a write that the Kubernetes API did not take."""
+STALE_SECONDS = 5.0
+"""A decision that has waited for longer is made anew: what it was made on may not be true any more."""
 
 
 def acts(state: RuleState) -> bool:
@@ -70,14 +72,18 @@ class Actor:
         self._show(state)
         if acts(state) or self._worth_writing(state):
             state.busy = True
-            self._shared.spawn(self._carry_out(state, rung_at), f"carry out {state.rule.key}")
+            work = self._carry_out(state, rung_at, self._shared.clock())
+            self._shared.spawn(work, f"carry out {state.rule.key}")
 
-    async def _carry_out(self, state: RuleState, rung_at: float) -> None:
+    async def _carry_out(self, state: RuleState, rung_at: float, decided_at: float) -> None:
         try:
             async with self._shared.writes:
                 if state.gone or not self._shared.opened.is_set():
                     return
-                state.writing_since = self._shared.clock()
+                now = state.writing_since = self._shared.clock()
+                if acts(state) and now - decided_at > STALE_SECONDS:
+                    state.ring("late", now)
+                    return
                 written = state.status
                 await self._scale(state, rung_at)
                 if not state.gone and (state.status is not written or self._worth_writing(state)):

@@ -1,11 +1,14 @@
 """Events that come at an awkward moment: while a read is under way, an address fails, or a rule goes."""
 
 import asyncio
+import time
 
 import pytest
 from nats.aio.client import Client
 
 from natsscaler.access import Access
+from natsscaler.reactor.acting import STALE_SECONDS, acts
+from natsscaler.reactor.shared import WRITERS
 from natsscaler.rules import RuleKey, Target
 from tests.shell.world import (
     TARGET,
@@ -172,3 +175,23 @@ async def test_a_conflict_that_leaves_nothing_to_do_leaves_no_rule_deaf(here: Wo
     here.apply(messagesPerReplica=20)
     await here.listens(SUBJECT, SUBJECT)
     assert here.cluster.table[TARGET] == 5
+
+
+async def test_a_decision_that_has_waited_for_its_turn_is_made_anew(here: World, orders: Client) -> None:
+    """While the Kubernetes API hangs, what a step down was decided on may have become untrue."""
+    here.cluster.table[TARGET] = 3
+    shared = here.reactor._shared
+    assert shared
+    for _ in range(WRITERS):
+        await shared.writes.acquire()
+    here.apply()
+    state = here.reactor._states[RuleKey("default", "rule")]
+    await until(lambda: state.busy and acts(state))
+    await publish(orders, 20)  # within the thresholds
+    shared.clock = lambda: time.monotonic() + STALE_SECONDS + 1
+    for _ in range(WRITERS):
+        shared.writes.release()
+    await here.becomes("Ready", "True", "Scaling")
+    await until(lambda: not state.busy and not acts(state))
+    assert here.cluster.table[TARGET] == 3
+    assert here.wakeups("late") == 1

@@ -14,6 +14,7 @@ const SHORTEST = 60;
 const SOURCES = {
   deadline: "Deadline: the poll interval, or the time of the next change",
   doorbell: "Doorbell: messages were published",
+  late: "A decision that could not be carried out in time",
   advisory: "Advisory: JetStream told of a stream or consumer",
   connection: "Connection to NATS: came or went",
   deployment: "Deployment: changed, or its HorizontalPodAutoscaler",
