@@ -1,8 +1,10 @@
 """What tests and the demo rely on in their servers, beyond what the real ones do."""
 
 import asyncio
+import gc
 import json
 import pathlib
+import socket
 from collections.abc import AsyncIterator
 
 import httpx
@@ -22,6 +24,17 @@ DEPLOYMENT = {
     "spec": {"replicas": 2},
 }
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+
+
+@pytest.mark.parametrize("ticks", range(6))
+async def test_a_connection_that_comes_while_an_api_stops_is_closed(ticks: int) -> None:
+    server = EmbeddedKubernetes()
+    await server.start()
+    with socket.create_connection(("127.0.0.1", server.port)):
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        await server.stop()
+    gc.collect()
 
 
 @pytest.fixture
