@@ -20,7 +20,15 @@ from nats.aio.msg import Msg
 
 from natsscaler.advisories import SUBJECTS, Advisory, advisory_of
 from natsscaler.credentials import NatsCredentials
-from natsscaler.dialing import CONNECT_SECONDS, INBOX_PREFIX, NATS_ERRORS, dial, hang_up, obediently
+from natsscaler.dialing import (
+    CONNECT_SECONDS,
+    INBOX_PREFIX,
+    NATS_ERRORS,
+    PING_SECONDS,
+    dial,
+    hang_up,
+    obediently,
+)
 from natsscaler.doorbell import Doorbell
 from natsscaler.errors import CredentialsError, Finding, NotAllowed, Reason, excerpt
 from natsscaler.jsz import ConsumerInfo
@@ -180,16 +188,21 @@ class Connection:
     async def _end(self) -> str:
         """Wait until the connection has ended, or its credentials have; return why.
 
-        Raises CredentialsError where they are no longer to be used.
+        Raises CredentialsError where they are no longer to be used. Nats-py does not tell of every end, as of
+        a reset that comes while something waits to be written: so it is asked, too.
         """
+        checked_at = time.monotonic()
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(MAX_AGE_SECONDS if self._credentials.origin else None):
+                async with asyncio.timeout(PING_SECONDS):
                     await self._closed.wait()
+            if self._client is None or self._client.is_closed or self._closed.is_set():
                 said = str(self._client and self._client.last_error)
                 return said if REFUSED.search(said.lower()) else "the connection was lost"
-            if await self._find_credentials(MAX_AGE_SECONDS) != self._credentials:
-                return f"{self._credentials.origin} has changed"
+            if self._credentials.origin and time.monotonic() - checked_at >= MAX_AGE_SECONDS:
+                checked_at = time.monotonic()
+                if await self._find_credentials(MAX_AGE_SECONDS) != self._credentials:
+                    return f"{self._credentials.origin} has changed"
 
     def _lost(self, why: str) -> None:
         why = excerpt(self._credentials.hide(why))
@@ -252,6 +265,9 @@ class Connection:
             self.server_id, self.cluster = info.server.id, info.server.cluster
 
     async def _error(self, error: Exception) -> None:
+        if isinstance(error, nats.errors.SlowConsumerError):  # a message was dropped, about whatever rule
+            self._closed.set()
+            return
         denied = re.search(r"permissions violation for \w+ to \"([^\"]+)\"", str(error).lower())
         if denied:
             inbox = denied[1].startswith(INBOX_PREFIX.lower())
