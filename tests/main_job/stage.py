@@ -41,6 +41,7 @@ class Stage:
         self._hpas = client.AutoscalingV2Api(kube_api.client)
         self._rules = client.CustomObjectsApi(kube_api.client)
         self._log = directory / "operator.log"
+        self._clock = directory / "clock"
         self._operators: list[asyncio.subprocess.Process] = []
 
     async def start(
@@ -49,7 +50,11 @@ class Stage:
         """Start an operator; `skew`: seconds that its wall clock is fast."""
         kubeconfig = kubeconfig or self._kubeconfig
         namespace = () if everywhere else ("--namespace", self.namespace)
-        set_clock = f"import time; true = time.time; time.time = lambda: true() + {skew}; "
+        self.step_clock(0)
+        set_clock = (
+            "import time, pathlib; true = time.time; "
+            f"time.time = lambda: true() + {skew} + int(pathlib.Path({str(self._clock)!r}).read_text()); "
+        )
         with self._log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-c", set_clock + START, "run", "--kubeconfig", str(kubeconfig)),
@@ -60,12 +65,22 @@ class Stage:
         self._operators.append(process)
         return process
 
+    def step_clock(self, seconds: int) -> None:
+        """Let the operators' wall clocks be this much fast from now on, beside their skew."""
+        draft = self._clock.with_suffix(".draft")
+        draft.write_text(str(seconds))
+        draft.replace(self._clock)
+
     async def stop(self) -> None:
         for process in self._operators:
             if process.returncode is None:
                 process.send_signal(signal.SIGCONT)
                 process.terminate()
                 await asyncio.wait_for(process.wait(), 20)
+
+    async def exit_status(self) -> int:
+        """Wait until the operator that was started last has ended."""
+        return await asyncio.wait_for(self._operators[-1].wait(), 30)
 
     async def create_stream(self) -> None:
         connection = await nats.connect(self.nats.url)
@@ -85,6 +100,11 @@ class Stage:
         connection = await nats.connect(self.nats.url)
         stream = connection.jetstream()
         await asyncio.gather(*(stream.publish(subject, b"order") for _ in range(messages)))
+        await connection.close()
+
+    async def purge(self) -> None:
+        connection = await nats.connect(self.nats.url)
+        await connection.jetstream().purge_stream("ORDERS")
         await connection.close()
 
     async def create_secret(self, data: dict[str, str], name: str = "nats", use: str = USE) -> None:

@@ -1,14 +1,16 @@
 """Requests that the Kubernetes API refuses, loses or does not answer: nothing is scaled twice or wrongly."""
 
+import asyncio
 import pathlib
 from collections.abc import AsyncIterator
 from functools import partial
 
 import pytest
+from aiohttp import web
 
 from tests.conftest import KubeApi
 from tests.faulty_proxy import FaultyProxy, open_proxy, patches
-from tests.main_job.stage import LONG, Stage, listening
+from tests.main_job.stage import LONG, Stage, last_scaling, listening
 
 ABLE = ("True", "ReadyForNewScale")
 
@@ -38,6 +40,65 @@ async def test_a_patch_that_is_never_answered_is_told_and_tried_again(
     assert await stage.replicas() == 1
     await stage.becomes(2, stage.replicas)
     await stage.becomes(ABLE, partial(stage.condition, "AbleToScale"))
+
+
+async def test_a_slow_api_server_makes_it_later_and_nothing_else(stage: Stage, proxy: FaultyProxy) -> None:
+    proxy.delay = 2
+    await stage.publish(100)
+    await stage.becomes((1, 2), partial(last_scaling, stage))
+    assert await stage.replicas() == 2
+    assert scalings(proxy) == 1
+    assert await stage.condition("AbleToScale") == ABLE
+
+
+@pytest.mark.parametrize(("status", "done"), [(500, False), (504, True)], ids=["refused", "done"])
+async def test_a_patch_that_is_answered_by_an_error_of_the_server_is_told_and_tried_again(
+    stage: Stage, proxy: FaultyProxy, status: int, *, done: bool
+) -> None:
+    """A gateway may say 504 to what the API server has done."""
+    proxy.fault(patches("/scale"), status, forwarded=done)
+    await stage.publish(100)
+    await stage.becomes(("False", "KubernetesUnavailable"), partial(stage.condition, "AbleToScale"))
+    assert await stage.replicas() == (2 if done else 1)
+    await stage.becomes(ABLE, partial(stage.condition, "AbleToScale"))
+    assert await stage.replicas() == 2
+    assert scalings(proxy) == (1 if done else 2)
+
+
+async def test_lists_and_watches_that_are_answered_by_errors_are_tried_again(
+    stage: Stage, proxy: FaultyProxy
+) -> None:
+    failing = proxy.fault(reads, 503, times=None)
+    for plural in ("scalingrules", "deployments"):
+        proxy.spoil(plural, "expired")  # so that both have to be listed anew
+    await stage.scale(3)
+    await stage.edit({"spec": {"minReplicas": 6}})
+    await stage.becomes(True, lambda: asyncio.sleep(0, failing.seen >= 4))
+    await stage.publish(100)
+    await stage.becomes(3, lambda: seen_replicas(stage))  # what was seen before is not written over it
+    assert await stage.replicas() == 3
+    proxy.mend()
+    await stage.becomes(6, stage.replicas)
+    await listening(stage)
+
+
+def reads(request: web.Request) -> bool:
+    return request.path.endswith(("/scalingrules", "/deployments"))
+
+
+async def test_garbage_in_the_watch_of_rules_costs_a_restart_and_no_replicas(
+    stage: Stage, proxy: FaultyProxy, tmp_path: pathlib.Path
+) -> None:
+    await stage.publish(100)
+    await stage.becomes((1, 2), partial(last_scaling, stage))
+    proxy.spoil("scalingrules", "garbage")
+    await stage.edit({"spec": {"scaleUpThreshold": 200}})
+    assert await stage.exit_status() == 1
+    assert await stage.replicas() == 2
+    await stage.edit({"spec": {"minReplicas": 3}})
+    await stage.start(kubeconfig=tmp_path / "through-the-proxy")
+    await stage.becomes(3, stage.replicas)
+    await listening(stage)
 
 
 async def test_a_patch_whose_answer_is_lost_is_not_done_twice(stage: Stage, proxy: FaultyProxy) -> None:

@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import time
 from functools import partial
 from typing import Any
 
+import pytest
 import yaml
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException, ConflictException
 
 from tests.conftest import CRD_FILE, KubeApi
-from tests.main_job.stage import LONG, Stage, listening
+from tests.main_job.stage import LONG, Stage, last_scaling, listening
 
 
 async def test_an_exit_on_sigterm_is_clean(stage: Stage) -> None:
@@ -94,6 +96,32 @@ async def create_crd(kube_api: KubeApi) -> None:
                 await crds(kube_api).create_custom_resource_definition(yaml.safe_load(CRD_FILE.read_text()))
                 return
             await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("step", [3600, -3600], ids=["forward", "back"])
+async def test_a_wall_clock_that_is_stepped_by_an_hour_makes_no_step_early_or_late(
+    stage: Stage, step: int
+) -> None:
+    """A purge is seen by a deadline alone, and the step down waits for the stabilization window."""
+    window = 3
+    await stage.create_deployment()
+    await stage.apply_sample(
+        pollIntervalSeconds=1,
+        messagesPerReplica=20,
+        behavior={"scaleDown": {"stabilizationWindowSeconds": window}},
+    )
+    await stage.start()
+    await listening(stage)
+    await stage.publish(100)
+    await stage.becomes(5, stage.replicas)
+    stage.step_clock(step)
+    published_at = time.monotonic()
+    await stage.publish(20)
+    await stage.becomes(6, stage.replicas)
+    await stage.purge()
+    await stage.becomes(1, stage.replicas)
+    assert time.monotonic() - published_at >= window
+    await stage.becomes((6, 1), partial(last_scaling, stage))
 
 
 async def test_rules_go_with_their_namespace_and_others_go_on(stage: Stage, kube_api: KubeApi) -> None:
