@@ -56,10 +56,25 @@ async def obediently(call: Awaitable[T]) -> T:
 
 
 async def hang_up(client: Client) -> None:
-    """Close a connection; after a failed TLS handshake nats-py would wait for its end for ever."""
+    """Close a connection, within CLOSE_SECONDS and also if cancelled meanwhile.
+
+    nats-py's own closing leaves the socket open and tasks behind if it is cut short, and has no end where the
+    peer takes nothing more or a TLS handshake has failed.
+    """
+    closing = asyncio.create_task(asyncio.wait_for(client.close(), CLOSE_SECONDS), name="hang up on NATS")
+    cancelled = None
+    while not closing.done():
+        try:
+            await asyncio.wait({closing})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    writer = getattr(client._transport, "_io_writer", None)  # noqa: SLF001 - nothing public aborts
+    if writer:
+        writer.transport.abort()
+    if cancelled:
+        raise cancelled
     with suppress(*NATS_ERRORS):
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await obediently(client.close())
+        closing.result()
 
 
 async def dial(

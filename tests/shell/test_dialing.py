@@ -1,0 +1,64 @@
+"""Opening and closing a connection to NATS: a socket that is left open is one of the server's too."""
+
+import asyncio
+
+import httpx
+import pytest
+from nats.aio.client import Client
+
+from natsscaler.credentials import NatsCredentials
+from natsscaler.demo.nats_server import NatsServer
+from natsscaler.dialing import dial, hang_up
+from natsscaler.network import AllowList
+from tests.shell.world import until
+
+pytestmark = pytest.mark.timeout(60)
+
+
+async def connected(server: NatsServer) -> Client:
+    async def ignore(_: Exception) -> None:
+        pass
+
+    allow = AllowList(in_cluster=False)
+    return (await dial(server.url, (), NatsCredentials(), allow, ignore)).client
+
+
+async def connections(server: NatsServer) -> int:
+    async with httpx.AsyncClient(base_url=server.monitoring_url, trust_env=False) as client:
+        return int((await client.get("/connz")).json()["num_connections"])
+
+
+@pytest.mark.parametrize("steps", range(1, 5))
+async def test_hanging_up_that_is_cancelled_leaves_no_connection(nats_server: NatsServer, steps: int) -> None:
+    client = await connected(nats_server)
+    closing = asyncio.create_task(hang_up(client))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    await until(lambda: _none(nats_server))
+
+
+async def test_hanging_up_on_a_server_that_takes_nothing_more_leaves_no_connection(
+    nats_server: NatsServer,
+) -> None:
+    client = await connected(nats_server)
+    nats_server.pause()
+    filling = asyncio.create_task(_fill(client))
+    await asyncio.wait({filling}, timeout=1)
+    assert not filling.done()
+    await hang_up(client)
+    filling.cancel()
+    nats_server.resume()
+    await until(lambda: _none(nats_server))
+
+
+async def _none(server: NatsServer) -> bool:
+    return await connections(server) == 0
+
+
+async def _fill(client: Client) -> None:
+    """Publish until all buffers on the way are full, and wait for them then."""
+    while True:
+        await client.publish("orders", bytes(2**16))
+        await asyncio.sleep(0)
