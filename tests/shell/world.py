@@ -12,6 +12,7 @@ import nats
 import pytest
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig, StreamConfig
+from nats.js.errors import NoStreamResponseError
 
 from natsscaler.access import USE_LABEL, Access, SecretKey
 from natsscaler.activity import Activity
@@ -282,9 +283,20 @@ async def create_consumer(
 async def publish(
     client: Client, count: int, subject: str = "orders.processing", payload: bytes = b""
 ) -> None:
-    """Publish and wait until all are stored."""
+    """Publish and wait until all are stored, once there is somebody to store them."""
     stream = client.jetstream()
-    await asyncio.gather(*(stream.publish(subject, payload, timeout=SECONDS) for _ in range(count)))
+
+    async def store() -> None:
+        while True:
+            try:
+                await stream.publish(subject, payload, timeout=SECONDS)
+            except NoStreamResponseError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+    async with asyncio.timeout(2 * SECONDS):
+        await asyncio.gather(*(store() for _ in range(count)))
 
 
 async def work_off(client: Client, count: int) -> None:
