@@ -166,7 +166,7 @@ async def test_an_edited_filter_rings_nothing_and_is_seen_by_the_deadline(
 ) -> None:
     await publish(orders, 30, "orders.others")
     here.apply(pollIntervalSeconds=2, consumer="worker", scaleUpThreshold=20)
-    await here.listens("orders.processing")
+    await here.rests()
     rung = here.wakeups("advisory")
     wider = ConsumerConfig(durable_name="worker", filter_subject="orders.>")
     await orders.jetstream().add_consumer("ORDERS", wider)
@@ -180,7 +180,7 @@ async def test_a_consumer_that_is_reset_rings_nothing_and_is_seen_by_the_deadlin
     await publish(orders, 51)
     await work_off(orders, 51)
     here.apply(pollIntervalSeconds=2)
-    await here.listens("orders.processing")
+    await here.rests()
     rung = here.wakeups("advisory")
     await orders.request("$JS.API.CONSUMER.RESET.ORDERS.worker", b'{"seq": 1}', timeout=SECONDS)
     await until(lambda: here.cluster.table[TARGET] == 2)
@@ -194,7 +194,7 @@ async def test_a_scheduled_message_rings_nothing_and_is_seen_by_the_deadline(
         await create_stream(client, allow_msg_schedules=True)
         await create_consumer(client)
         here.apply(pollIntervalSeconds=2, scaleUpThreshold=10)
-        await here.listens("orders.processing")
+        await here.rests()
         await publish(client, 10)
         headers = {"Nats-Schedule": "@at 2026-01-01T00:00:00Z", "Nats-Schedule-Target": "orders.processing"}
         await client.jetstream().publish("orders.later", b"", headers=headers)
