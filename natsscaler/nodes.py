@@ -35,7 +35,8 @@ class NodeReader:
         try:
             return await self._read(address, anew=anew)
         except MonitoringError as error:
-            return error
+            # A new one: the frames that this came through hold what was read, and would keep it for long.
+            return MonitoringError(error.reason, error.message)
 
     async def _read(self, address: str, *, anew: bool) -> Node:
         started = time.monotonic()

@@ -1,8 +1,10 @@
 """Monitoring against a real nats-server, and against servers that answer in every wrong way."""
 
 import asyncio
+import gc
 import itertools
 import json
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -233,6 +235,24 @@ async def test_too_large() -> None:
         error = await failure(reader, url)
     assert error.reason is Reason.MONITORING_TOO_LARGE
     assert "1 MiB" in error.message
+
+
+@pytest.mark.parametrize("begins", ["{", "<"], ids=["too-large", "unreadable"])
+async def test_an_answer_that_is_of_no_use_is_not_kept_in_memory(begins: str) -> None:
+    size = 8 * 2**20
+    answer, limit = always(begins + size * " "), 2 * size if begins == "<" else size
+    gc.disable()  # which would find it at some time, perhaps only after many more answers
+    try:
+        async with serve(answer) as url, limited(Fetching(max_bytes=limit)) as reader:
+            await failure(reader, url)
+            tracemalloc.start()
+            for _ in range(3):
+                await failure(reader, url)
+            kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert kept < 2 * size, "of the last answer its server may keep a copy"
 
 
 async def test_nobody_listens(reader: Monitoring) -> None:
