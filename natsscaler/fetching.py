@@ -7,6 +7,7 @@ settings name; it is told the address too, but for https, where it is told the n
 
 import asyncio
 import ssl
+from contextlib import AsyncExitStack
 from functools import cache
 from typing import NamedTuple, TypeVar
 
@@ -31,6 +32,9 @@ class Fetching(NamedTuple):
     """URL of an HTTP proxy; None: none, whatever the environment says."""
 
 
+LARGE_BYTES = 2**20
+"""Size of an answer beyond which it is read only while no other one is that large: what all of them take
+together stays bounded, however many servers there are and whatever they send."""
 NOBODY = MonitoringCredentials()
 DEFAULTS = Fetching()
 
@@ -41,8 +45,11 @@ class Fetcher:
     Its connections are kept, by address; under another name they must not be used, as it was never checked.
     """
 
-    def __init__(self, credentials: MonitoringCredentials = NOBODY, how: Fetching = DEFAULTS) -> None:
+    def __init__(
+        self, large: asyncio.Lock, credentials: MonitoringCredentials = NOBODY, how: Fetching = DEFAULTS
+    ) -> None:
         self.credentials = credentials
+        self._large = large
         self._how = how
         self._client = httpx.AsyncClient(
             headers=credentials.headers,
@@ -66,25 +73,27 @@ class Fetcher:
         shown = f"{url.copy_with(path='')}".rstrip("/")
         self._requests += 1
         try:
-            async with asyncio.timeout(self._how.seconds):
-                body = await self._fetch(url, address, path, anew=anew)
+            async with asyncio.timeout(self._how.seconds), AsyncExitStack() as turn:
+                body = await self._fetch(url, address, path, turn, anew=anew)
+                return msgspec.json.decode(body, type=kind)
         except (TimeoutError, httpx.TimeoutException) as error:
             message = f"{shown} did not answer within {self._how.seconds:g} s"
             raise MonitoringError(Reason.MONITORING_TIMEOUT, message) from error
         except (OSError, httpx.HTTPError) as error:
             message = f"{shown} cannot be reached: {excerpt(failure(error))}"
             raise MonitoringError(Reason.MONITORING_UNREACHABLE, message) from error
+        except msgspec.MsgspecError as error:
+            message = f"{shown} gave no NATS monitoring document: {excerpt(str(error))}"
+            raise MonitoringError(Reason.MONITORING_UNREADABLE, message) from error
         finally:
             self._requests -= 1
             if self._closing:
                 await self.close()
-        try:
-            return msgspec.json.decode(body, type=kind)
-        except msgspec.MsgspecError as error:
-            message = f"{shown} gave no NATS monitoring document: {excerpt(str(error))}"
-            raise MonitoringError(Reason.MONITORING_UNREADABLE, message) from error
 
-    async def _fetch(self, url: httpx.URL, address: str, path: str, *, anew: bool) -> bytearray:
+    async def _fetch(
+        self, url: httpx.URL, address: str, path: str, turn: AsyncExitStack, *, anew: bool
+    ) -> bytearray:
+        """Return the body of an answer; who has got a large one keeps the turn for it in `turn`."""
         told = url.host if self._how.proxy and url.scheme == "https" else address
         request = self._client.build_request(
             "GET",
@@ -100,6 +109,8 @@ class Fetcher:
         try:
             body = bytearray()
             async for chunk in response.aiter_raw():
+                if len(body) <= LARGE_BYTES < len(body) + len(chunk):
+                    await turn.enter_async_context(self._large)
                 body += chunk
                 if len(body) > self._how.max_bytes:
                     message = f"{url.host} gave more than {self._how.max_bytes // 2**20} MiB"

@@ -22,7 +22,7 @@ import httpx
 from natsscaler.access import Access
 from natsscaler.credentials import MonitoringCredentials
 from natsscaler.errors import CredentialsError, MonitoringError, NotAllowed, Reason, excerpt
-from natsscaler.fetching import DEFAULTS, Fetcher, Fetching
+from natsscaler.fetching import DEFAULTS, NOBODY, Fetcher, Fetching
 from natsscaler.jsz import Varz
 from natsscaler.keyring import MAX_AGE_SECONDS
 from natsscaler.network import AllowList
@@ -62,6 +62,7 @@ class Monitoring:
         self._allow = allow
         self._find_credentials = credentials
         self._fetching = fetching
+        self._large = asyncio.Lock()
         self._endpoints: dict[Access, Endpoint] = {}
 
     async def close(self) -> None:
@@ -84,7 +85,7 @@ class Monitoring:
             except httpx.InvalidURL as error:
                 message = f"{excerpt(access.url)} is no URL: {excerpt(str(error))}"
                 raise MonitoringError(Reason.MONITORING_UNREACHABLE, message) from error
-            endpoint = self._endpoints[access] = Endpoint(url, self._allow, Fetcher(how=self._fetching))
+            endpoint = self._endpoints[access] = Endpoint(url, self._allow, self._fetcher())
         await self._log_in(endpoint, access)
         endpoint.failed = True
         try:
@@ -105,8 +106,11 @@ class Monitoring:
             raise MonitoringError(error.reason, error.message) from error
         old = endpoint.fetcher
         if old.credentials != credentials:
-            endpoint.fetcher = Fetcher(credentials, self._fetching)
+            endpoint.fetcher = self._fetcher(credentials)
             await old.close()
+
+    def _fetcher(self, credentials: MonitoringCredentials = NOBODY) -> Fetcher:
+        return Fetcher(self._large, credentials, self._fetching)
 
 
 class Endpoint:

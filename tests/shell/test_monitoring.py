@@ -6,7 +6,7 @@ import itertools
 import json
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import nats
@@ -253,6 +253,29 @@ async def test_an_answer_that_is_of_no_use_is_not_kept_in_memory(begins: str) ->
         tracemalloc.stop()
         gc.enable()
     assert kept < 2 * size, "of the last answer its server may keep a copy"
+
+
+async def test_large_answers_take_turns_so_that_memory_holds_one_of_them(reader: Monitoring) -> None:
+    count, mebibyte, piece = 16, 2**20, bytes(2**16)
+
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {count * mebibyte}\r\n\r\n".encode())
+        for _ in range(count * mebibyte // len(piece)):
+            writer.write(piece)
+            await writer.drain()
+        writer.close()
+
+    async with AsyncExitStack() as stack:
+        servers = [await asyncio.start_server(answer, "127.0.0.1", 0) for _ in range(4)]
+        for server in servers:
+            await stack.enter_async_context(server)
+        urls = [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers]
+        tracemalloc.start()
+        errors = await asyncio.gather(*(failure(reader, url) for url in urls))
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert {error.reason for error in errors} == {Reason.MONITORING_UNREADABLE}
+    assert most < 2 * count * mebibyte
 
 
 async def test_nobody_listens(reader: Monitoring) -> None:
