@@ -1,6 +1,7 @@
 """A fleet around which everything can fail: NATS, its monitoring, the Kubernetes API, clock and host."""
 
 import asyncio
+import contextlib
 import copy
 import json
 import os
@@ -79,9 +80,24 @@ class FaultyFleet:
         return int(process_stat(self._process.pid)[21]) * os.sysconf("SC_PAGE_SIZE")
 
     @property
-    def descriptors(self) -> int:
-        """How many files and sockets the operator has open."""
-        return len(os.listdir(f"/proc/{self._process.pid}/fd"))  # noqa: PTH208 - they come and go
+    def peak_bytes(self) -> int:
+        """The most memory that the operator ever had."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 2**10
+
+    @property
+    def descriptors(self) -> Counter[str]:
+        """Count the open files and sockets by what they are, connections by the port they lead to."""
+        process = Path(f"/proc/{self._process.pid}")
+        rows = [row.split() for row in (process / "net/tcp").read_text().splitlines()[1:]]
+        ports = {row[9]: int(row[2].partition(":")[2], 16) for row in rows}
+        found: Counter[str] = Counter()
+        for name in os.listdir(process / "fd"):  # noqa: PTH208 - they come and go
+            with contextlib.suppress(FileNotFoundError):
+                kind, _, inode = str((process / "fd" / name).readlink()).partition(":")
+                port = ports.get(inode.strip("[]"))
+                found[f"connection to port {port}" if port else kind] += 1
+        return found
 
     @property
     def tasks(self) -> Counter[str]:

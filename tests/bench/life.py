@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import NamedTuple
 
 from nats.errors import Error as NatsError
 from nats.js.api import ConsumerConfig, RetentionPolicy, StreamConfig
@@ -24,19 +24,16 @@ LONG_GONE = "2100-01-01T00:00:00Z"
 PAYLOAD = b"soak"
 
 
-class Outcome(NamedTuple):
-    """How the truth compared with what NATS said."""
-
-    checked: int
-    differed: int
-
-
 class Life:
     """One rule's stream, with a model of its backlog that is checked whenever nothing is in doubt."""
 
     def __init__(self, number: int, stream: JetStreamContext, random: Random) -> None:
         self.truth = Truth(time.monotonic())
-        self.checks = Outcome(0, 0)
+        self.checked = 0
+        """How often the model was compared with what NATS says."""
+        self.differences: list[str] = []
+        self.past: deque[str] = deque(maxlen=12)
+        """What happened last, and when."""
         self._stream, self._random = stream, random
         self._name, self._subject = f"SOAK_{number}", f"soak.{number}"
         self._other = f"{self._subject}.other"
@@ -63,9 +60,11 @@ class Life:
         while time.monotonic() < end:
             await asyncio.sleep(self._random.uniform(*REST_SECONDS))
             (happening,) = self._random.choices(list(chances), list(chances.values()))
+            self._note(happening.__name__.strip("_"))
             try:
                 await happening()
-            except FAILURES:
+            except FAILURES as error:
+                self._note(f"given up: {error!r}")
                 await self.mend()
 
     async def mend(self) -> None:
@@ -76,7 +75,9 @@ class Life:
                     await self._stream.stream_info(self._name)
                 await self.begin()
                 await self._stream.resume_consumer(self._name, CONSUMER)
-                self._at_least(await self._stored())
+                stored = await self._stored()
+                self._note(f"mended: {stored} stored")
+                self._at_least(stored)
                 return
             await asyncio.sleep(0.5)
 
@@ -87,11 +88,15 @@ class Life:
     async def check(self) -> None:
         """Compare the model with what NATS says; call it only when nothing is under way."""
         stored = await self._stored()
-        self.checks = Outcome(self.checks.checked + 1, self.checks.differed + (stored != self.truth.now))
+        self.checked += 1
+        if stored != self.truth.now:
+            past = "; ".join(self.past)
+            self.differences.append(f"{self._name}: {self.truth.now} by the model, {stored} stored ({past})")
         self._at_least(stored)
 
     async def _load(self) -> None:
         missing = self._random.choice(LEVELS) - await self._stored()
+        self._note(f"{missing:+} from {self.truth.now}")
         if missing > 0:
             await self._publish(missing)
         elif missing < 0:
@@ -170,6 +175,9 @@ class Life:
 
     async def _linger(self) -> None:
         await asyncio.sleep(self._random.uniform(0.1, 8))
+
+    def _note(self, happening: str) -> None:
+        self.past.append(f"{time.monotonic():.1f} {happening}")
 
     def _at_least(self, messages: float) -> None:
         self.truth.becomes(messages, time.monotonic())

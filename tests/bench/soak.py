@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import statistics
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -44,19 +45,19 @@ class Sample(NamedTuple):
     at: float
     resident_bytes: int
     tasks: Counter[str]
-    descriptors: int
+    descriptors: Counter[str]
     connections: int
 
     def told(self) -> str:
         """Write it for a person."""
         return (
-            f"{self.tasks.total()} tasks, {self.descriptors} descriptors, {self.connections} connection"
-            f" to NATS, {self.resident_bytes / 2**20:.0f} MiB"
+            f"{self.tasks.total()} tasks, {self.descriptors.total()} descriptors,"
+            f" {self.connections} connection to NATS, {self.resident_bytes / 2**20:.0f} MiB"
         )
 
     def exceeds(self, other: "Sample") -> bool:
         """Tell whether there are more tasks, descriptors or connections than in another sample."""
-        more = self.descriptors > other.descriptors or self.connections > other.connections
+        more = self.descriptors.total() > other.descriptors.total() or self.connections > other.connections
         return more or bool(self.tasks - other.tasks)
 
 
@@ -71,8 +72,9 @@ class Soaked:
     downs: int = 0
     wrong: list[str] = field(default_factory=list)
     checked: int = 0
-    differed: int = 0
+    differences: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    peak_bytes: int = 0
     before: Sample | None = None
     after: Sample | None = None
     calm_seconds: float | None = None
@@ -93,12 +95,18 @@ class Soaked:
 
     @property
     def slope(self) -> float:
-        """By how many bytes per minute memory has grown, by least squares, after the warm-up."""
+        """By how many bytes per minute memory has grown after the warm-up.
+
+        By least squares of the least of each minute, as an answer of 50 MB is there for a moment.
+        """
         begin = self.samples[0].at + 60 * self.minutes * WARM_UP_SHARE
-        points = [(one.at / 60, one.resident_bytes) for one in self.samples if one.at >= begin]
-        mean_x, mean_y = (sum(axis) / len(points) for axis in zip(*points, strict=True))
-        spread = sum((x - mean_x) ** 2 for x, _ in points)
-        return float(sum((x - mean_x) * (y - mean_y) for x, y in points) / spread)
+        least: dict[int, int] = {}
+        for one in self.samples:
+            if one.at >= begin:
+                minute = int((one.at - begin) // 60)
+                least[minute] = min(one.resident_bytes, least.get(minute, one.resident_bytes))
+        slope, _ = statistics.linear_regression(list(least), list(least.values()))
+        return slope
 
 
 class Judge:
@@ -190,8 +198,9 @@ async def soak(directory: Path, minutes: float, seed: int) -> tuple[Soaked, str]
                 while found.after.exceeds(found.before):
                     await asyncio.sleep(SAMPLE_SECONDS)
                     found.after = await _sample(fleet)
-        found.checked = sum(life.checks.checked for life in lives)
-        found.differed = sum(life.checks.differed for life in lives)
+        found.peak_bytes = fleet.peak_bytes
+        found.checked = sum(life.checked for life in lives)
+        found.differences = [told for life in lives for told in life.differences]
         await connection.close()
         return found, (await asyncio.to_thread(fleet.log.read_text))[-20_000:]
 
