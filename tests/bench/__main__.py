@@ -150,8 +150,10 @@ def soak_lines(found: Soaked) -> str:
         f"seed {found.seed}, {found.minutes:g} min: {found.faults.total()} faults of {kinds} kinds",
         f"{found.ups} steps up, {found.downs} down, {len(found.wrong)} of them wrong",
         f"the model was compared with NATS {found.checked} times and differed {len(found.differences)} times",
-        f"memory after the warm-up: {found.slope / 2**10:+.0f} KiB per minute; at the most"
-        f" {found.peak_bytes >> 20} MiB",
+        (
+            f"memory after the warm-up: {found.slope / 2**10:+.0f} KiB per minute; at the most"
+            f" {found.peak_bytes >> 20} MiB"
+        ),
         f"before: {before and before.told()}; after: {after and after.told()}",
         f"all right after the last fault: {found.calm_seconds and round(found.calm_seconds, 1)} s",
     ]
