@@ -7,7 +7,8 @@ server/monitor.go Jsz).
 
 Of a cluster every node is asked at each read (docs/decisions/0007): which one leads a consumer is then never
 a matter of memory. Nodes are the addresses of the URL's host and the hosts that `/varz` names, each with the
-URL's own scheme and port, since no server publishes the monitoring ports of others.
+URL's own scheme and port, since no server publishes the monitoring ports of others. An address at which a
+node was found, and that nobody names now, may be somebody else's: it is believed only from the same server.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ import time
 from asyncio import FIRST_COMPLETED
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 import httpx
 
@@ -37,8 +39,17 @@ SKIP_SECONDS = 10.0
 """How long an address that did not answer is left out, unless the leader of something was there."""
 SAMPLE_SECONDS = 60.0
 """Between attempts to find more nodes behind one address, as behind a load balancer."""
+FIND_SECONDS = 60.0
+"""Between searches for nodes at other addresses than those of the URL's host, though they are known."""
 SILENT = (Reason.MONITORING_UNREACHABLE, Reason.MONITORING_TIMEOUT)
 """What an address that did not answer says; another one of the same host may have said more."""
+
+
+class Place(NamedTuple):
+    """Where a node was found, and as which server: it has that id from its start to its end."""
+
+    address: str
+    server_id: str
 
 
 FindCredentials = Callable[[Access, float], Awaitable[MonitoringCredentials]]
@@ -125,8 +136,9 @@ class Endpoint:
         """The last read did, perhaps for want of other credentials."""
         self._own: tuple[str, ...] = ()
         """Addresses that the URL's host had at the last read."""
-        self._where: dict[str, str] = {}
-        """Addresses of the nodes that answered, by name."""
+        self._places: dict[str, Place] = {}
+        """Of the nodes that answered, by name."""
+        self._find_at = time.monotonic() + FIND_SECONDS
         self._skipped: dict[str, float] = {}
         """Until when (monotonic) an address is left out."""
         self._cluster: str | None = None
@@ -146,10 +158,15 @@ class Endpoint:
     async def read(self) -> Reading:
         """Ask every node. Raises MonitoringError if none answers."""
         own = await self._resolve(self._url.host)
-        answers = Answers(self._cluster)
         new = [address for address in own if address not in self._own]
+        if len(new) == len(own):
+            self._cluster = None
+            self._forget_others(own)
+        if self._cluster == "":
+            self._forget_others(own)
         self._own = own
-        known = [address for address in self._where.values() if not self._skips(address)]
+        answers = Answers(self._cluster, named=set(own))
+        known = [place.address for place in self._places.values() if not self._skips(place.address)]
         await self._ask(known + new, answers)
         if not answers.nodes:
             await self._ask([address for address in own if address not in answers.tried], answers)
@@ -161,6 +178,7 @@ class Endpoint:
         if answers.lacking():
             await self._ask(await self._others(own, answers), answers)
         await self._sample(answers)
+        self._tidy(answers)
         first = next(iter(answers.nodes.values()))
         return Reading(
             view=View(list(answers.nodes.values())),
@@ -180,11 +198,12 @@ class Endpoint:
 
     async def _others(self, own: Sequence[str], answers: Answers) -> list[str]:
         """List the addresses that nodes may be found at and that have not been tried yet."""
-        needed = [self._where[name] for name in answers.absent_leaders if name in self._where]
+        needed = [self._places[name].address for name in answers.absent_leaders if name in self._places]
         found = list(own)
         for host in filter(self.fetcher.credentials.permit, answers.hosts):
             with suppress(MonitoringError):
                 found += await self._resolve(host)
+        answers.named.update(found)
         promising = [address for address in found if not self._skips(address)]
         return [address for address in dict.fromkeys(needed + promising) if address not in answers.tried]
 
@@ -231,10 +250,27 @@ class Endpoint:
             self._skipped[address] = time.monotonic() + SKIP_SECONDS
             return
         self._skipped.pop(address, None)
-        if answers.add(answer):
-            self._where[answer.server.server_name] = address
-        else:
-            self._where = {name: where for name, where in self._where.items() if where != address}
+        place = Place(address, answer.server.server_id)
+        if address not in answers.named and place not in self._places.values():
+            answers.tried.discard(address)  # to be asked again if a node names it
+        elif answers.add(answer):
+            self._places[answer.server.server_name] = place
+            return
+        self._places = {name: one for name, one in self._places.items() if one.address != address}
+
+    def _forget_others(self, own: Sequence[str]) -> None:
+        """Forget nodes at other addresses than those of the URL's host."""
+        self._places = {name: place for name, place in self._places.items() if place.address in own}
+
+    def _tidy(self, answers: Answers) -> None:
+        """Forget what is no longer there; and now and then who was not found by the URL's host."""
+        now = time.monotonic()
+        self._places = {name: place for name, place in self._places.items() if name in answers.expected}
+        self._skipped = {address: until for address, until in self._skipped.items() if until > now}
+        self._nodes.remember({place.server_id for place in self._places.values()})
+        if self._find_at <= now and any(self._places[name].address in self._own for name in answers.nodes):
+            self._find_at = now + FIND_SECONDS
+            self._forget_others(self._own)
 
     def _skips(self, address: str) -> bool:
         return self._skipped.get(address, -math.inf) > time.monotonic()

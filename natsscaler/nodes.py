@@ -2,7 +2,9 @@
 
 import math
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -13,10 +15,20 @@ from natsscaler.jsz import Jsz, Varz
 from natsscaler.view import Node, peers
 
 JSZ = "/jsz?accounts=true&consumers=true&config=true"
+VARZ_SECONDS = 60.0
+"""How long what `/varz` says is good for: it names other nodes, which come and go."""
 YOUNG_SECONDS = 60.0
 """How long after its start a server may still be finding its streams again."""
 VARZ_TRIES = 6
 """How often `/varz` is asked until the node answers that gave `/jsz`: behind a load balancer it may not."""
+
+
+class Server(NamedTuple):
+    """What a server said of itself, and when (monotonic) it began and was asked."""
+
+    told: Varz
+    began: float
+    asked: float
 
 
 class NodeReader:
@@ -25,8 +37,8 @@ class NodeReader:
     def __init__(self, url: httpx.URL, fetcher: Fetcher) -> None:
         self.fetcher = fetcher
         self._url = url
-        self._servers: dict[str, tuple[Varz, float]] = {}
-        """By server_id, which a server has from its start to its end, with when (monotonic) that began."""
+        self._servers: dict[str, Server] = {}
+        """By server_id, which a server has from its start to its end."""
         self._last_now: dict[str, str] = {}
         """When a server answered last, by its own clock."""
 
@@ -37,6 +49,11 @@ class NodeReader:
         except MonitoringError as error:
             # A new one: the frames that this came through hold what was read, and would keep it for long.
             return MonitoringError(error.reason, error.message)
+
+    def remember(self, server_ids: Collection[str]) -> None:
+        """Forget all servers but these."""
+        self._servers = {one: known for one, known in self._servers.items() if one in server_ids}
+        self._last_now = {one: now for one, now in self._last_now.items() if one in server_ids}
 
     async def _read(self, address: str, *, anew: bool) -> Node:
         started = time.monotonic()
@@ -54,7 +71,7 @@ class NodeReader:
             accounts |= more
             documents.append(page)
         seconds = time.monotonic() - started
-        server, started = await self._server(address, first.server_id)
+        server, began, _ = await self._server(address, first.server_id)
         if self._last_now.get(server.server_id) == first.now:
             raise MonitoringError(
                 Reason.MONITORING_STALE,
@@ -62,17 +79,21 @@ class NodeReader:
                 " a cache in front of it, or a stopped clock",
             )
         self._last_now[server.server_id] = first.now
-        return Node(server, documents, seconds, young=time.monotonic() - started < YOUNG_SECONDS)
+        return Node(server, documents, seconds, young=time.monotonic() - began < YOUNG_SECONDS)
 
-    async def _server(self, address: str, server_id: str) -> tuple[Varz, float]:
+    async def _server(self, address: str, server_id: str) -> Server:
         for _ in range(VARZ_TRIES):
-            if server_id in self._servers:
-                return self._servers[server_id]
+            known = self._servers.get(server_id)
+            if known and time.monotonic() - known.asked < VARZ_SECONDS:
+                return known
             found = await self.fetcher.get(self._url, address, "/varz", Varz, anew=True)
             age = (found.now - found.start).total_seconds() if found.now and found.start else math.inf
             name = found.server_name
-            self._servers = {k: v for k, v in self._servers.items() if v[0].server_name != name}
-            self._servers[found.server_id] = found, time.monotonic() - age
+            self._servers = {k: v for k, v in self._servers.items() if v.told.server_name != name}
+            now = time.monotonic()
+            self._servers[found.server_id] = Server(found, now - age, now)
+        if known:
+            return known
         raise MonitoringError(
             Reason.LEADER_UNCLEAR, f"{self._url.host} leads to different servers from one request to the next"
         )
@@ -84,6 +105,8 @@ class Answers:
 
     cluster: str | None
     """Name of the cluster that they must belong to, "" for a standalone server; None: that of the first."""
+    named: set[str] = field(default_factory=set)
+    """Addresses that the URL's host has, or that nodes which answered name."""
     nodes: dict[str, Node] = field(default_factory=dict)
     costs: list[tuple[str, float]] = field(default_factory=list)
     tried: set[str] = field(default_factory=set)

@@ -21,7 +21,7 @@ READY_SECONDS = 60.0
 
 
 class NatsCluster:
-    """`start` starts it; nodes are named n1, n2 and n3, which no host is named."""
+    """`start` starts it; nodes are named n1, n2 and n3, which no host is named. Ports are those of `like`."""
 
     def __init__(
         self,
@@ -31,8 +31,10 @@ class NatsCluster:
         hosts: Sequence[str] = HOSTS,
         more: str = "",
         config: str = "",
+        like: "NatsCluster | None" = None,
     ) -> None:
-        client_port, monitoring_port, route_port = free_ports(3)
+        self.ports: list[int] = like.ports if like else free_ports(3)
+        client_port, monitoring_port, route_port = self.ports
         routes = ", ".join(f'"nats://{_bracketed(host)}:{route_port}"' for host in hosts)
         self.nodes = [
             NatsServer(
