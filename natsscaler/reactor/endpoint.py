@@ -69,19 +69,15 @@ class Endpoint:
 
     async def run(self) -> None:
         """Serve the rules until there are none; cancelling it could break off a flush (Connection.settle)."""
-        await self._shared.opened.wait()
         while self.rules:
-            self._round_at = self._shared.clock()
             await self._wait()
             await self._serve()
-        await self._shared.monitoring.forget(self.access)
 
     async def _wait(self) -> None:
         while self.rules:
             self._woken.clear()
-            now = self._shared.clock()
-            due = min((state.due for state in self.rules.values() if not state.busy), default=math.inf)
-            due = max(due, self._not_before)
+            now = self._round_at = self._shared.clock()
+            due = self._due()
             if due <= now:
                 break
             try:
@@ -94,6 +90,13 @@ class Endpoint:
         self._held = max((budget.delay(now) for budget in self._budgets), default=0.0)
         self._round_at = now + self._held
         await asyncio.sleep(self._held)
+
+    def _due(self) -> float:
+        """Say when to read next; infinite: not before something wakes this loop."""
+        if not self._shared.opened.is_set():
+            return math.inf
+        due = min((state.due for state in self.rules.values() if not state.busy), default=math.inf)
+        return max(due, self._not_before)
 
     async def _serve(self) -> None:
         batch = self._batch(self._shared.clock())

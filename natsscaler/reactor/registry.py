@@ -80,6 +80,8 @@ class Reactor:
             await self.listed.wait()
             await self.elected.wait()
             self._shared.opened.set()
+            for endpoint in self._endpoints.values():
+                endpoint.wake()
             for key, (uid, new, old) in self._rejected.items():
                 self._spawn(self._say_invalid(key, uid, new, old), f"reject {key}")
             self._rejected.clear()
@@ -149,7 +151,6 @@ class Reactor:
         if state.doorbell:
             self._spawn(state.doorbell.close(), f"close the doorbell of {key}")
         if not endpoint.rules:
-            del self._endpoints[endpoint.access]
             endpoint.wake()  # to end
         self._release(state.connection)
         self._metrics.forget(key)
@@ -200,8 +201,14 @@ class Reactor:
                 raise RuntimeError("the reactor takes rules only while it runs")
             endpoint = Endpoint(access, self._shared)
             self._endpoints[access] = endpoint
-            self._spawn(endpoint.run(), f"endpoint {access.url}")
+            self._spawn(self._serve(endpoint), f"endpoint {access.url}")
         return self._endpoints[access]
+
+    async def _serve(self, endpoint: Endpoint) -> None:
+        """Have an endpoint serve its rules, also those that come while it reads for the last one."""
+        await endpoint.run()
+        del self._endpoints[endpoint.access]
+        await self._monitoring.forget(endpoint.access)
 
     def _connection(self, rule: Rule, reading: Reading) -> ConnectionPort | None:
         access = rule.nats(self._settings.nats_url or reading.nats_url)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from natsscaler.activity import Activity
 from natsscaler.errors import Finding
@@ -41,10 +42,8 @@ class Shared:
     """Set while this process acts; nothing is read, evaluated or written before all rules and Deployments
     are known and, with leader election, it leads."""
     writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITERS))
-    _budgets: dict[str, Budget] = field(default_factory=dict)
+    _budgets: WeakValueDictionary[str, Budget] = field(default_factory=WeakValueDictionary)
 
     def budget(self, server_id: str) -> Budget:
-        """Return the read budget of a server, however its URL is spelt."""
-        if server_id not in self._budgets:
-            self._budgets[server_id] = Budget(self.settings.read_budget, self.clock())
-        return self._budgets[server_id]
+        """Return the read budget of a server, however its URL is spelt; it is kept by those who read it."""
+        return self._budgets.setdefault(server_id, Budget(self.settings.read_budget, self.clock()))

@@ -7,6 +7,7 @@ import pytest
 from nats.aio.client import Client
 
 from natsscaler.access import Access
+from natsscaler.demo.nats_server import NatsServer
 from natsscaler.reactor.acting import STALE_SECONDS, acts
 from natsscaler.reactor.shared import WRITERS
 from natsscaler.rules import RuleKey, Target
@@ -15,6 +16,7 @@ from tests.shell.world import (
     World,
     publish,
     until,
+    world,
 )
 
 pytestmark = pytest.mark.timeout(90)
@@ -85,6 +87,38 @@ async def test_a_rule_that_is_deleted_while_its_doorbell_is_armed(here: World, o
     await here.listens(SUBJECT)
     assert here.reactor.keys == {RuleKey("default", "other")}
     assert orders.is_connected
+
+
+async def test_a_rule_that_is_created_again_during_a_read(here: World, orders: Client) -> None:
+    key = here.apply()
+    await here.rests()
+    await hold_a_read(here)
+    here.reactor.forget(key)
+    here.apply()
+    assert endpoints() == 1, "two loops would read one server side by side"
+    here.monitoring.gate.set()
+    await here.rests()
+    await publish(orders, 51)
+    await until(lambda: here.cluster.table[TARGET] == 2)
+
+
+@pytest.mark.parametrize("leads", [True, False])
+async def test_what_served_rules_that_are_gone_ends(
+    nats_server: NatsServer, orders: Client, *, leads: bool
+) -> None:
+    async with world(nats_server, leads=leads) as here:
+        for number in range(20):
+            here.reactor.forget(here.apply(natsMonitoringURL=f"{nats_server.monitoring_url}/{number}"))
+        await until(lambda: endpoints() == 0)
+        await publish(orders, 51)
+        here.apply()
+        here.reactor.elected.set()
+        await until(lambda: here.cluster.table[TARGET] == 2)
+
+
+def endpoints() -> int:
+    """Count the loops that serve monitoring URLs."""
+    return sum(task.get_name().startswith("endpoint ") for task in asyncio.all_tasks())
 
 
 async def test_a_connection_outlives_the_last_rule_of_an_endpoint(here: World, orders: Client) -> None:

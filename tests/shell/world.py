@@ -240,12 +240,13 @@ async def subscriptions(server: NatsServer) -> list[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def world(server: NatsServer, **settings: Any) -> AsyncIterator[World]:
-    """Run the reactor on this server."""
+async def world(server: NatsServer, *, leads: bool = True, **settings: Any) -> AsyncIterator[World]:
+    """Run the reactor on this server; unless it leads, it only follows."""
     made = World(server, Settings(**settings))
     task = asyncio.create_task(made.reactor.run(made.cluster), name="reactor")
     made.reactor.listed.set()
-    made.reactor.elected.set()
+    if leads:
+        made.reactor.elected.set()
     await asyncio.sleep(0)  # it takes rules once it has begun
     try:
         yield made
