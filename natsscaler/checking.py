@@ -26,7 +26,7 @@ async def check(options: Options, looking: Looking, explainer: Explainer) -> dic
     bodies = await explainer.rules(options.namespace or "default")
     if options.namespace:
         bodies = [body for body in bodies if body["metadata"]["namespace"] == options.namespace]
-    world = await explainer.look_around(bodies, options.namespace or "")
+    world = await explainer.look_around(bodies, options.namespaces)
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def one(body: Body) -> Step:
@@ -61,10 +61,15 @@ async def _crd(looking: Looking) -> Step:
 
 
 async def _permissions(options: Options, looking: Looking, rules: Iterable[Rule]) -> Step:
-    account = None if options.in_cluster else options.operator
+    account = None if options.settings.in_cluster else options.operator
     who = "The operator" if account is None else f"ServiceAccount {account}"
-    where = f"in namespace {options.namespace}" if options.namespace else "in all namespaces"
-    wanted = [(one, options.namespace or "") for one in ACTING]
+    places = options.namespaces
+    where = (
+        f"in {'namespaces' if places[1:] else 'namespace'} {', '.join(places)}"
+        if places
+        else "in all namespaces"
+    )
+    wanted = [(one, namespace) for namespace in places or [""] for one in ACTING]
     wanted += [(one, options.operator.namespace) for one in LEADING]
     with_secrets = {rule.key.namespace for rule in rules if rule.nats("").secret or rule.monitoring.secret}
     wanted += [(READING_SECRETS, namespace) for namespace in sorted(with_secrets)]
@@ -74,7 +79,7 @@ async def _permissions(options: Options, looking: Looking, rules: Iterable[Rule]
         text = f"What {who} is permitted cannot be asked: {error.message}"
         inside = f"kubectl exec -n {options.operator.namespace} deployment/{options.operator.name}"
         return Step("Permissions", text, State.ATTENTION, f"{inside} -- natsscaler check")
-    lacking = [str(one) for (one, _), may in zip(wanted, granted, strict=True) if not may]
+    lacking = dict.fromkeys(str(one) for (one, _), may in zip(wanted, granted, strict=True) if not may)
     if not lacking:
         return Step("Permissions", f"{who} has all that it needs {where}")
     return Step(
@@ -112,7 +117,7 @@ async def _servers(options: Options, explainer: Explainer, rules: Iterable[Rule]
             steps.append(Step(url, f"{names} answered, for {number}"))
             continue
         step = Step(url, f"{found.message}, for {number}", State.BLOCKED, mend(found.reason, of_it[0]))
-        outside = found.reason in UNREACHED and not options.in_cluster
+        outside = found.reason in UNREACHED and not options.settings.in_cluster
         steps.append(from_outside(step, url, options.operator, "check") if outside else step)
     return steps
 

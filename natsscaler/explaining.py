@@ -7,7 +7,7 @@ that is its last word.
 import asyncio
 import difflib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from natsscaler.consumers import Unknown
 from natsscaler.decision import Decision, Observation, decide
 from natsscaler.errors import Finding, InvalidRule, KubernetesError, MonitoringError, Reason
 from natsscaler.explanation import State, Step, explain, explain_invalid
+from natsscaler.fetching import Fetching
 from natsscaler.keyring import Keyring
 from natsscaler.kube.looking import Looking
 from natsscaler.lastword import Lease, at_work, from_outside, last_word, remembered
@@ -34,6 +35,7 @@ from natsscaler.reactor.leaders import ask_leaders
 from natsscaler.reactor.state import DOUBT_SECONDS, RuleState
 from natsscaler.rules import Rule, RuleKey, Target, parse
 from natsscaler.series import RuleSeries
+from natsscaler.settings import Settings
 from natsscaler.signals import Connection
 from natsscaler.status import RuleStatus, read_back
 from natsscaler.view import Reading
@@ -86,7 +88,7 @@ class Explainer:
         self._options = options
         self._keyring = keyring
         self._looking = looking
-        self._monitoring = Monitoring(allow, keyring.monitoring)
+        self._monitoring = Monitoring(allow, keyring.monitoring, Fetching.of(options.settings))
         self._allow = allow
         self._reads: dict[Access, asyncio.Task[Reading | Unknown]] = {}
 
@@ -95,24 +97,37 @@ class Explainer:
         await self._monitoring.close()
 
     async def rules(self, namespace: str) -> list[Body]:
-        """List all rules, or where that is forbidden those of one namespace. Raises KubernetesError."""
+        """List the rules that the operator sees, or where that is forbidden those of one namespace.
+
+        Raises KubernetesError.
+        """
+        seen = self._options.settings.namespaces
+        wanted = sorted({*seen, namespace}) if seen else [""]
         try:
-            return await self._looking.rules()
+            return [body for one in wanted for body in await self._looking.rules(one)]
         except KubernetesError as error:
             if error.reason is not Reason.FORBIDDEN:
                 raise
             return await self._looking.rules(namespace)
 
-    async def look_around(self, bodies: Iterable[Body], namespace: str = "", deployment: str = "") -> World:
-        """Look at what rules are about. Raises KubernetesError if Deployments cannot be seen."""
-        world = World(rules=[], replicas=await self._looking.replicas(namespace, deployment))
+    async def look_around(
+        self, bodies: Iterable[Body], namespaces: Sequence[str] = (), deployment: str = ""
+    ) -> World:
+        """Look at what rules are about; no namespaces: in all. Raises KubernetesError.
+
+        It does so only if Deployments cannot be seen.
+        """
+        world = World(rules=[], replicas={})
+        for namespace in namespaces or [""]:
+            world.replicas |= await self._looking.replicas(namespace, deployment)
         for body in bodies:
             try:
                 world.rules.append(parse(body))
             except InvalidRule:
                 continue
         try:
-            world.autoscalers = await self._looking.autoscalers(namespace)
+            for namespace in namespaces or [""]:
+                world.autoscalers |= await self._looking.autoscalers(namespace)
         except KubernetesError as error:
             world.unseen.append(f"Whether a HorizontalPodAutoscaler scales it too: {error.message}")
         try:
@@ -140,7 +155,11 @@ class Explainer:
         *steps, outcome = explain(facts)
         operator = self._options.operator
         unknown = facts.seen.backlog if facts.seen else None
-        if isinstance(unknown, Unknown) and unknown.reason in UNREACHED and not self._options.in_cluster:
+        if (
+            isinstance(unknown, Unknown)
+            and unknown.reason in UNREACHED
+            and not self._options.settings.in_cluster
+        ):
             url, command = rule.spec.nats_monitoring_url, f"explain {rule.key}"
             steps = [
                 from_outside(one, url, operator, command) if one.title == "NATS" else one for one in steps
@@ -153,7 +172,7 @@ class Explainer:
         return (*steps, said, outcome)
 
     async def _facts(self, rule: Rule, status: RuleStatus, world: World) -> Facts:
-        unable = _unable(rule, status, world)
+        unable = _unable(rule, status, world, self._options.settings)
         seen: Observation | None = None
         decision: Decision | None = None
         now, wall = time.monotonic(), time.time()
@@ -207,7 +226,7 @@ class Explainer:
         async def advised(_: Connection, __: object) -> None:
             answered.set()
 
-        access = rule.nats(self._options.nats_url or reading.nats_url)
+        access = rule.nats(self._options.settings.nats_url or reading.nats_url)
         credentials = partial(self._keyring.nats, access)
         state.connection = connection = Connection(
             access.url, self._allow, Metrics(), advised, advisories=False, credentials=credentials
@@ -234,16 +253,17 @@ def _trouble(facts: Facts) -> Reason | None:
     return Reason.CONSUMER_PAUSED if backlog.paused else None
 
 
-def _unable(rule: Rule, status: RuleStatus, world: World) -> Finding | None:
-    """Say what keeps the Deployment from being scaled; what depends on its flags the operator has said."""
+def _unable(rule: Rule, status: RuleStatus, world: World, settings: Settings) -> Finding | None:
+    """Say what keeps the Deployment from being scaled; what settings unknown here forbid has been said."""
     said = last_word(status, "AbleToScale")
     if said and said.reason is Reason.NAMESPACE_NOT_WATCHED:
         return said
+    permitted = said is not None and said.reason is not Reason.CROSS_NAMESPACE_NOT_ALLOWED
     unable = obstacle(
         rule,
         [one for one in world.rules if one.target == rule.target],
         world.autoscalers.get(rule.target),
-        allow_cross_namespace=said is not None and said.reason is not Reason.CROSS_NAMESPACE_NOT_ALLOWED,
-        namespaces=(),
+        allow_cross_namespace=settings.allow_cross_namespace or permitted,
+        namespaces=settings.namespaces,
     )
     return unable or (None if rule.target in world.replicas else missing(rule))

@@ -16,6 +16,7 @@ import msgspec
 
 from natsscaler.credentials import MonitoringCredentials
 from natsscaler.errors import MonitoringError, Reason, excerpt
+from natsscaler.settings import Settings
 from natsscaler.tls import failure
 
 T = TypeVar("T")
@@ -30,6 +31,12 @@ class Fetching(NamedTuple):
     """Of one answer."""
     proxy: str | None = None
     """URL of an HTTP proxy; None: none, whatever the environment says."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Fetching":
+        """Give what the settings say."""
+        max_bytes = settings.monitoring_max_mib * 2**20
+        return cls(settings.monitoring_timeout, max_bytes, settings.monitoring_proxy)
 
 
 LARGE_BYTES = 2**20

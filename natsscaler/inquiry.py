@@ -18,7 +18,6 @@ from natsscaler.network import AllowList
 from natsscaler.options import Options, split
 from natsscaler.rendering import Sections, document, text, worst
 from natsscaler.rules import RuleKey
-from natsscaler.settings import Settings
 
 
 class Terminal(NamedTuple):
@@ -42,13 +41,15 @@ class Answer(NamedTuple):
 async def inquire(options: Options, terminal: Terminal) -> Answer:
     """Explain the rule that the options name, or without one check everything. Raises SettingsError."""
     key = _key(options) if options.rule else None
-    async with await connect(options.kubeconfig, options.in_cluster, options.context) as api:
+    settings = options.settings
+    async with await connect(options.kubeconfig, settings.in_cluster, options.context) as api:
         api.user_agent = f"natsscaler/{__version__}"
         server = httpx.URL(api.configuration.host)
         port = server.port or (443 if server.scheme == "https" else 80)
-        allow = AllowList(options.allow_hosts, in_cluster=options.in_cluster, api_server=(server.host, port))
+        api_server = (server.host, port)
+        allow = AllowList(settings.allow_hosts, in_cluster=settings.in_cluster, api_server=api_server)
         looking = Looking(api)
-        keyring = Keyring(Settings(nats_url=options.nats_url), looking.secret)
+        keyring = Keyring(settings, looking.secret)
         explainer = Explainer(options, looking, allow, keyring)
         try:
             sections: Sections
@@ -74,5 +75,5 @@ async def _explain(key: RuleKey, explainer: Explainer) -> Sequence[Step]:
     body = find(key, bodies)
     spec = body.get("spec") or {}
     namespace, deployment = spec.get("namespace") or key.namespace, spec.get("deploymentName") or ""
-    world = await explainer.look_around(bodies, namespace, deployment)
+    world = await explainer.look_around(bodies, [namespace], deployment)
     return await explainer.explain(body, world)

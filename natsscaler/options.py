@@ -4,12 +4,13 @@ import argparse
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from natsscaler.errors import SettingsError
 from natsscaler.rules import Target
-from natsscaler.settings import NAMESPACE_FILE
+from natsscaler.settings import NAMESPACE_FILE, Settings
+from natsscaler.settings import parse as parse_settings
 
 OPERATOR = Target("scaling-operator-system", "scaling-operator-controller-manager")
 """Deployment and ServiceAccount of the operator, as the manifests and the chart name them by default."""
@@ -26,20 +27,25 @@ class Options:
     namespace: str | None = None
     monitoring_url: str | None = None
     """Where to reach the rule's monitoring endpoint from here; None: at its natsMonitoringURL."""
-    nats_url: str | None = None
-    """Where to ask a consumer's leader that monitoring does not lead to; None: as the operator finds it."""
     operator: Target = OPERATOR
     """Namespace and ServiceAccount of the operator."""
     output: str = "text"
-    allow_hosts: tuple[str, ...] = ()
-    """As of `natsscaler run`, from the environment that the command shares with the operator in its pod."""
-    in_cluster: bool = False
+    settings: Settings = field(default_factory=Settings)
+    """Those of `natsscaler run`, by the environment that the command shares with the operator in its pod."""
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """What to look at, if it is not all: the namespace that was asked for, else the operator's."""
+        return (self.namespace,) if self.namespace else self.settings.namespaces
 
 
 def parse_explain(
     program: str, arguments: Sequence[str], environment: Mapping[str, str] = os.environ
 ) -> Options:
-    """Read the options of `natsscaler explain`. Exits by itself on --help and on wrong usage (status 2)."""
+    """Read the options of `natsscaler explain`. Raises SettingsError for an operator's setting that is wrong.
+
+    Exits by itself on --help and on wrong usage (status 2).
+    """
     parser = argparse.ArgumentParser(
         prog=f"{program} explain",
         description="Tell why a rule scales, or does not: read it, its Deployment and NATS from where this"
@@ -58,7 +64,7 @@ def parse_explain(
 def parse_check(
     program: str, arguments: Sequence[str], environment: Mapping[str, str] = os.environ
 ) -> Options:
-    """Read the options of `natsscaler check`. Exits by itself on --help and on wrong usage (status 2)."""
+    """Read the options of `natsscaler check`, likewise."""
     parser = argparse.ArgumentParser(
         prog=f"{program} check",
         description="Look at the whole installation: CRD, permissions, operator, NATS and every rule."
@@ -84,19 +90,12 @@ def _parse(
     add("-o", "--output", choices=("text", "json"), help="default text")
     values = vars(parser.parse_args(arguments))
     given = {name: value for name, value in values.items() if value is not None}
-    hosts, in_cluster = (
-        environment.get("NATSSCALER_ALLOW_HOSTS", ""),
-        "KUBERNETES_SERVICE_HOST" in environment,
-    )
-    if in_cluster and "operator" not in given:
+    settings = parse_settings([], environment)
+    if settings.in_cluster and "operator" not in given:
         with contextlib.suppress(OSError):
-            given["operator"] = Target(NAMESPACE_FILE.read_text().strip(), OPERATOR.name)
-    return Options(
-        allow_hosts=tuple(host for host in hosts.split(",") if host),
-        nats_url=environment.get("NATS_URL") or None,
-        in_cluster=in_cluster,
-        **given,
-    )
+            namespace = settings.leader_elect_namespace or NAMESPACE_FILE.read_text().strip()
+            given["operator"] = Target(namespace, OPERATOR.name)
+    return Options(**{"kubeconfig": settings.kubeconfig, **given}, settings=settings)
 
 
 def _file(text: str) -> Path:

@@ -94,10 +94,7 @@ class Operator:
             )
 
         self._settings, self._elector, self._metrics = settings, elector, metrics
-        fetching = Fetching(
-            settings.monitoring_timeout, settings.monitoring_max_mib * 2**20, settings.monitoring_proxy
-        )
-        self._monitoring = Monitoring(allow, keyring.monitoring, fetching)
+        self._monitoring = Monitoring(allow, keyring.monitoring, Fetching.of(settings))
         self._reactor = Reactor(settings, self._monitoring, metrics, activity, connection)
         self._kube = Kube(api, settings.namespaces, self._reactor.ring_target, identity)
         self._handlers = Handlers(self._reactor, api)

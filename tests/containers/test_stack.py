@@ -133,6 +133,30 @@ async def test_a_burst_scales_the_worker_and_nothing_is_left(
     assert not stack.directory.exists()
 
 
+async def test_in_the_operators_container_explain_and_check_answer_as_the_operator_does(stack: Stack) -> None:
+    stack.make("up")
+    operator = stack.container("operator")
+    await operator.becomes(lambda: stack.replicas() == 10)
+
+    def asks(*command: str) -> dict[str, tuple[str, str]]:
+        done = subprocess.run(
+            ["docker", "exec", *command, "--output", "json"], check=False, capture_output=True, text=True
+        )
+        assert done.returncode in (0, 1), done.stdout + done.stderr
+        sections = json.loads(done.stdout)["sections"]
+        return {step["title"]: (step["state"], step["text"]) for steps in sections.values() for step in steps}
+
+    explain = ("natsscaler", "explain", "default/my-app-scaling")
+    steps = asks(operator.name, *explain)
+    assert steps["NATS"] == ("ok", "nats answered at http://nats:8222")
+    assert "default/my-app keeps 10 replicas" in steps["Outcome"][1]
+    assert asks(operator.name, "natsscaler", "check")["http://nats:8222"][0] == "ok"
+
+    steps = asks("--env=NATSSCALER_ALLOW_HOSTS=elsewhere", operator.name, *explain)
+    assert steps["NATS"][0] == "blocked"
+    assert "--allow-hosts" in steps["NATS"][1]
+
+
 async def test_operator_may_do_no_more_than_its_role(stack: Stack) -> None:
     stack.make("up")
     kubectl = [str(stack.cluster.assets / "kubectl"), "--kubeconfig", str(stack.directory / "kubeconfig")]

@@ -16,6 +16,7 @@ from natsscaler.inquiry import Answer, Terminal, inquire
 from natsscaler.options import Options
 from natsscaler.permissions import Permission
 from natsscaler.rules import Target
+from natsscaler.settings import Settings
 from tests.clusters import RealCluster
 from tests.conftest import KubeApi
 from tests.control_plane.accounts import PERMISSIONS, grants, is_granted, login, narrowed
@@ -45,8 +46,7 @@ class Asker:
             kubeconfig=self._kubeconfig,
             namespace=self.stage.namespace,
             operator=self.account,
-            in_cluster=True,
-            allow_hosts=("127.0.0.1",),
+            settings=Settings(in_cluster=True, allow_hosts=("127.0.0.1",)),
             output="json",
         )
         return await inquire(made, Terminal(colour=False, width=None))

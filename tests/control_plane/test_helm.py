@@ -153,12 +153,11 @@ def container(items: list[Object]) -> Object:
 
 
 def settings(items: list[Object]) -> Settings:
-    """Read the container's arguments and environment as the operator does."""
+    """Read the container's environment as the operator does, and whoever asks in its pod."""
     manager = container(items)
-    command, *flags = manager["args"]
-    assert command == "run"
+    assert manager["args"] == ["run"]
     environment = {item["name"]: item.get("value", "") for item in manager["env"]}
-    return parse(flags, environment | {"NATSSCALER_LEADER_ELECT_NAMESPACE": NAMESPACE})
+    return parse([], environment | {"NATSSCALER_LEADER_ELECT_NAMESPACE": NAMESPACE})
 
 
 @each_variant
@@ -346,12 +345,10 @@ def test_credentials_are_mounted_where_the_flags_say(helm: Helm) -> None:
     secrets = {volume["name"]: volume["secret"]["secretName"] for volume in spec["volumes"]}
     mounted = {mount["mountPath"]: secrets[mount["name"]] for mount in manager["volumeMounts"]}
     assert mounted == {"/etc/natsscaler/nats": "nats", "/etc/natsscaler/monitoring": "monitoring"}
-    assert {
-        "--nats-credentials=/etc/natsscaler/nats",
-        "--monitoring-credentials=/etc/natsscaler/monitoring",
-        "--monitoring-credentials-hosts=nats.nats",
-        "--monitoring-credentials-hosts=10.0.0.0/8",
-    } <= set(manager["args"])
+    environment = {item["name"]: item["value"] for item in manager["env"]}
+    assert environment["NATSSCALER_NATS_CREDENTIALS"] == "/etc/natsscaler/nats"
+    assert environment["NATSSCALER_MONITORING_CREDENTIALS"] == "/etc/natsscaler/monitoring"
+    assert environment["NATSSCALER_MONITORING_CREDENTIALS_HOSTS"] == "nats.nats,10.0.0.0/8"
 
 
 def test_without_permission_for_secrets_all_else_is_the_same(helm: Helm) -> None:
@@ -404,7 +401,7 @@ def test_the_api_server_takes_every_variant_and_its_pods(
 
 
 @pytest.mark.control_plane
-async def test_a_namespaced_release_scales_with_its_arguments_and_roles(
+async def test_a_namespaced_release_scales_with_its_settings_and_roles(
     helm: Helm, empty_cluster: RealCluster, namespace: str, nats_server: NatsServer, tmp_path: pathlib.Path
 ) -> None:
     """The operator runs here as the release's ServiceAccount, which lives beside the rules' namespace."""
@@ -414,13 +411,14 @@ async def test_a_namespaced_release_scales_with_its_arguments_and_roles(
     empty_cluster.kubectl("create", "namespace", "orders")
     helm("install", *release, str(CHART), "--wait", values=values, cluster=empty_cluster)
     kubeconfig = login(empty_cluster, namespace, NAME, tmp_path / "kubeconfig")
-    _, *flags = container(template(helm, values))["args"]
+    environment = {item["name"]: item["value"] for item in container(template(helm, values))["env"]}
     async with await config.new_client_from_config(str(empty_cluster.kubeconfig)) as api:  # type: ignore[no-untyped-call]
         stage = Stage(KubeApi(kubeconfig, "orders", api, empty_cluster), nats_server, tmp_path)
         try:
             await stage.create_stream()
             await stage.create_deployment()
-            await stage.start(*flags, "--leader-elect-namespace", namespace, everywhere=True)
+            beside = ("--leader-elect-namespace", namespace)
+            await stage.start(*beside, everywhere=True, environment=environment)
             await stage.apply_sample(messagesPerReplica=20)
             await stage.publish(100)
             await stage.becomes(5, stage.replicas)

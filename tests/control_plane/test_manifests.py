@@ -84,7 +84,7 @@ def test_production_spreads_its_two_pods_and_guards_one(
         allowed = "jsonpath={.status.disruptionsAllowed}=1"
         empty_cluster.kubectl("wait", "pdb", NAME, "-n", NAMESPACE, f"--for={allowed}", "--timeout=30s")
         for container in (pod["spec"]["containers"][0] for pod in pods):
-            assert "--leader-elect" in container["args"]
+            assert {"name": "NATSSCALER_LEADER_ELECT", "value": "true"} in container["env"]
         apply(empty_cluster, "overlays/production")
         await_no_difference(empty_cluster, "-k", str(CONFIG / "overlays/production"))
     await_everything(empty_cluster, before)

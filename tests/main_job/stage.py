@@ -7,7 +7,7 @@ import pathlib
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -45,7 +45,12 @@ class Stage:
         self._operators: list[asyncio.subprocess.Process] = []
 
     async def start(
-        self, *flags: str, everywhere: bool = False, skew: int = 0, kubeconfig: pathlib.Path | None = None
+        self,
+        *flags: str,
+        everywhere: bool = False,
+        skew: int = 0,
+        kubeconfig: pathlib.Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> asyncio.subprocess.Process:
         """Start an operator; `skew`: seconds that its wall clock is fast."""
         kubeconfig = kubeconfig or self._kubeconfig
@@ -60,7 +65,8 @@ class Stage:
                 *(sys.executable, "-c", set_clock + START, "run", "--kubeconfig", str(kubeconfig)),
                 *(*namespace, *OFF, *flags),
                 stderr=log,
-                env={name: value for name, value in os.environ.items() if "KUBERNETES" not in name},
+                env={name: value for name, value in os.environ.items() if "KUBERNETES" not in name}
+                | dict(environment or {}),
             )
         self._operators.append(process)
         return process

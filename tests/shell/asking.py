@@ -15,12 +15,18 @@ from natsscaler.settings import Settings
 from tests.core.factories import body
 
 
-async def ask(status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Step]:
-    """Explain the sample rule, with these fields changed, of a Deployment with 4 replicas; by title."""
+async def ask(
+    status: dict[str, Any] | None = None, settings: Settings | None = None, **spec: Any
+) -> dict[str, Step]:
+    """Explain the sample rule, with these fields changed, of a Deployment with 4 replicas; by title.
+
+    `settings`: the operator's, as they are in its pod.
+    """
+    options = Options(settings=settings or Settings())
     rule, allow = {**body(**spec), "status": status or {}}, AllowList(in_cluster=False)
     async with client.ApiClient(client.Configuration()) as api:
         looking = Looking(api)
-        explainer = Explainer(Options(), looking, allow, Keyring(Settings(), looking.secret))
+        explainer = Explainer(options, looking, allow, Keyring(options.settings, looking.secret))
         try:
             world = World(rules=[parse(rule)], replicas={parse(rule).target: 4})
             return {step.title: step for step in await explainer.explain(rule, world)}

@@ -6,6 +6,7 @@ from natsscaler.demo.nats_server import NatsServer
 from natsscaler.errors import Reason
 from natsscaler.explanation import State, mend
 from natsscaler.rules import parse
+from natsscaler.settings import Settings
 from tests.core.factories import body
 from tests.faulty_monitoring import Answer, front
 from tests.shell.asking import ask
@@ -66,3 +67,37 @@ async def test_what_the_operators_flags_allow_it_has_said_itself(
     address = "http://127.0.0.1:1"  # nobody answers there
     steps = await ask({"conditions": conditions}, namespace="shop", natsMonitoringURL=address)
     assert steps["Deployment"].text.startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "title", "text"),
+    [
+        pytest.param(
+            Settings(allow_cross_namespace=True),
+            "Deployment",
+            "Deployment shop/my-app asks for 4",
+            id="allowed",
+        ),
+        pytest.param(
+            Settings(allow_cross_namespace=True, namespaces=("default",)),
+            "Deployment",
+            "natsscaler does not watch shop",
+            id="not-watched",
+        ),
+        pytest.param(
+            Settings(allow_cross_namespace=True, monitoring_proxy="http://127.0.0.1:1"),
+            "NATS",
+            "The backlog is not known",
+            id="proxy",
+        ),
+    ],
+)
+async def test_in_its_pod_the_operators_settings_count(
+    nats_server: NatsServer, settings: Settings, title: str, text: str
+) -> None:
+    url = nats_server.monitoring_url
+    assert (
+        await ask(settings=Settings(allow_cross_namespace=True), namespace="shop", natsMonitoringURL=url)
+    )["NATS"].state is State.OK
+    steps = await ask(settings=settings, namespace="shop", natsMonitoringURL=url)
+    assert steps[title].text.startswith(text)

@@ -8,6 +8,7 @@ from natsscaler.errors import SettingsError
 from natsscaler.kube.api import namespace_of
 from natsscaler.options import OPERATOR, parse_check, parse_explain, split
 from natsscaler.rules import Target
+from natsscaler.settings import parse
 
 KUBECONFIG = """
 current-context: here
@@ -58,12 +59,22 @@ def test_in_its_pod_it_shares_the_operators_environment() -> None:
     environment = {
         "KUBERNETES_SERVICE_HOST": "10.0.0.1",
         "NATSSCALER_ALLOW_HOSTS": "*.svc,10.0.0.0/8",
+        "NATSSCALER_MONITORING_TIMEOUT": "3s",
+        "NATSSCALER_NAMESPACE": "shop,bank",
+        "NATSSCALER_LEADER_ELECT": "true",
+        "NATSSCALER_LEADER_ELECT_NAMESPACE": "ops",
         "NATS_URL": "nats://nats:4222",
     }
     options = parse_check("natsscaler", [], environment)
-    assert options.in_cluster
-    assert options.allow_hosts == ("*.svc", "10.0.0.0/8")
-    assert options.nats_url == "nats://nats:4222"
+    assert options.settings == parse([], environment)
+    assert options.operator == Target("ops", OPERATOR.name)
+    assert options.namespaces == ("shop", "bank")
+    assert parse_check("natsscaler", ["-n", "shop"], environment).namespaces == ("shop",)
+
+
+def test_a_setting_that_the_operator_refuses_is_refused_here_as_well() -> None:
+    with pytest.raises(SettingsError, match="NATSSCALER_LEADER_ELECT=perhaps: must be true or false"):
+        parse_explain("natsscaler", ["orders"], {"NATSSCALER_LEADER_ELECT": "perhaps"})
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: controller-manager
 {{- end }}
 
-{{- /* A flag of `natsscaler run`: name, value, the program's own default, for which it is left out. */}}
-{{- define "scaling-operator.flag" -}}
+{{- /* A setting of `natsscaler run`: name, value, the program's own default, for which it is left out. */}}
+{{- define "scaling-operator.setting" -}}
 {{- $name := index . 0 }}{{ $value := index . 1 | toString }}
 {{- if ne $value (index . 2 | toString) }}
-- {{ printf "--%s=%s" $name $value | quote }}
+- name: NATSSCALER_{{ $name }}
+  value: {{ $value | quote }}
 {{- end }}
 {{- end }}
 
@@ -57,42 +58,34 @@ monitoring: {{ . }}
 {{- end }}
 {{- end }}
 
-{{- define "scaling-operator.args" -}}
-- run
+{{- /* By the environment and not by flags, so that `natsscaler explain` in the pod sees the same settings. */}}
+{{- define "scaling-operator.settings" -}}
 {{- with .Values.operator }}
 {{- if .leaderElection.enabled }}
-- --leader-elect
-{{- include "scaling-operator.flag" (list "leader-elect-lease-duration" .leaderElection.leaseDuration "15s") }}
-{{- include "scaling-operator.flag" (list "leader-elect-renew-deadline" .leaderElection.renewDeadline "10s") }}
+{{- include "scaling-operator.setting" (list "LEADER_ELECT" true false) }}
+{{- include "scaling-operator.setting" (list "LEADER_ELECT_LEASE_DURATION" .leaderElection.leaseDuration "15s") }}
+{{- include "scaling-operator.setting" (list "LEADER_ELECT_RENEW_DEADLINE" .leaderElection.renewDeadline "10s") }}
 {{- end }}
-{{- range .namespaces }}
-{{- include "scaling-operator.flag" (list "namespace" . "") }}
-{{- end }}
-{{- if .allowCrossNamespace }}
-- --allow-cross-namespace
-{{- end }}
-{{- range .allowHosts }}
-{{- include "scaling-operator.flag" (list "allow-hosts" . "") }}
-{{- end }}
+{{- include "scaling-operator.setting" (list "NAMESPACE" (join "," .namespaces) "") }}
+{{- include "scaling-operator.setting" (list "ALLOW_CROSS_NAMESPACE" .allowCrossNamespace false) }}
+{{- include "scaling-operator.setting" (list "ALLOW_HOSTS" (join "," .allowHosts) "") }}
 {{- $events := .events | sortAlpha | uniq | join "," | default "none" }}
-{{- include "scaling-operator.flag" (list "events" $events "Advisories,Doorbell") }}
-{{- include "scaling-operator.flag" (list "read-budget" .readBudget 0.05) }}
-{{- include "scaling-operator.flag" (list "monitoring-timeout" .monitoring.timeout "5s") }}
-{{- include "scaling-operator.flag" (list "monitoring-max-mib" .monitoring.maxMib 64) }}
-{{- include "scaling-operator.flag" (list "monitoring-proxy" .monitoring.proxy "") }}
+{{- include "scaling-operator.setting" (list "EVENTS" $events "Advisories,Doorbell") }}
+{{- include "scaling-operator.setting" (list "READ_BUDGET" .readBudget 0.05) }}
+{{- include "scaling-operator.setting" (list "MONITORING_TIMEOUT" .monitoring.timeout "5s") }}
+{{- include "scaling-operator.setting" (list "MONITORING_MAX_MIB" .monitoring.maxMib 64) }}
+{{- include "scaling-operator.setting" (list "MONITORING_PROXY" .monitoring.proxy "") }}
 {{- $metrics := .metrics.enabled | ternary .metrics.port 0 }}
-{{- include "scaling-operator.flag" (list "metrics-port" $metrics 8080) }}
-{{- include "scaling-operator.flag" (list "probe-port" .healthProbe.port 8081) }}
+{{- include "scaling-operator.setting" (list "METRICS_PORT" $metrics 8080) }}
+{{- include "scaling-operator.setting" (list "PROBE_PORT" .healthProbe.port 8081) }}
 {{- $activity := .activityServer.enabled | ternary .activityServer.port 0 }}
-{{- include "scaling-operator.flag" (list "activity-port" $activity 8082) }}
-{{- include "scaling-operator.flag" (list "max-actions" .activityServer.maxActions 100) }}
+{{- include "scaling-operator.setting" (list "ACTIVITY_PORT" $activity 8082) }}
+{{- include "scaling-operator.setting" (list "MAX_ACTIONS" .activityServer.maxActions 100) }}
 {{- end }}
 {{- range $what, $secret := include "scaling-operator.credentials" . | fromYaml }}
-- --{{ $what }}-credentials=/etc/natsscaler/{{ $what }}
+{{- include "scaling-operator.setting" (list (printf "%s_CREDENTIALS" (upper $what)) (printf "/etc/natsscaler/%s" $what) "") }}
 {{- end }}
-{{- range .Values.monitoring.credentialsHosts }}
-{{- include "scaling-operator.flag" (list "monitoring-credentials-hosts" . "") }}
-{{- end }}
+{{- include "scaling-operator.setting" (list "MONITORING_CREDENTIALS_HOSTS" (join "," .Values.monitoring.credentialsHosts) "") }}
 {{- end }}
 
 {{- /* Refuses values that are each valid, but not together. */}}
