@@ -16,7 +16,7 @@ from natsscaler.options import Options
 from natsscaler.permissions import ACTING, LEADING, READING_SECRETS
 from natsscaler.rules import Rule
 
-AT_ONCE = 16
+AT_ONCE = 64
 """Rules that are explained at the same time."""
 
 

@@ -8,8 +8,9 @@ import asyncio
 import difflib
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -63,6 +64,14 @@ class World:
     unseen: list[str] = field(default_factory=list)
     """What could not be seen, and why."""
 
+    @cached_property
+    def rules_of(self) -> Mapping[Target, list[Rule]]:
+        """The rules that name each Deployment."""
+        found: dict[Target, list[Rule]] = {}
+        for rule in self.rules:
+            found.setdefault(rule.target, []).append(rule)
+        return found
+
 
 def key_of(body: Body) -> RuleKey:
     """Name a ScalingRule as the Kubernetes API gives it."""
@@ -82,7 +91,7 @@ def find(key: RuleKey, bodies: Iterable[Body]) -> Body:
 
 
 class Explainer:
-    """Explains rules, by one read of each NATS server."""
+    """Explains rules, by one read of each NATS server, a second one in doubt, and one connection to it."""
 
     def __init__(self, options: Options, looking: Looking, allow: AllowList, keyring: Keyring) -> None:
         self._options = options
@@ -90,10 +99,16 @@ class Explainer:
         self._looking = looking
         self._monitoring = Monitoring(allow, keyring.monitoring, Fetching.of(options.settings))
         self._allow = allow
-        self._reads: dict[Access, asyncio.Task[Reading | Unknown]] = {}
+        self._reads: dict[tuple[Access, float], asyncio.Task[Reading | Unknown]] = {}
+        self._connections: dict[Access, asyncio.Task[Connection]] = {}
+        self._supervised: list[asyncio.Task[None]] = []
 
     async def close(self) -> None:
         """Close all connections."""
+        tasks = [*self._reads.values(), *self._connections.values(), *self._supervised]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._monitoring.close()
 
     async def rules(self, namespace: str) -> list[Body]:
@@ -136,11 +151,12 @@ class Explainer:
             world.lease = None  # then only the status tells of the operator
         return world
 
-    async def read(self, access: Access) -> Reading | Unknown:
-        """Read a monitoring endpoint, once."""
-        if access not in self._reads:
-            self._reads[access] = asyncio.create_task(self._read(access), name=f"read {access.url}")
-        return await self._reads[access]
+    async def read(self, access: Access, after: float = 0.0) -> Reading | Unknown:
+        """Read a monitoring endpoint, for all rules once; `after`: once more, so many seconds later."""
+        if (access, after) not in self._reads:
+            task = asyncio.create_task(self._read(access, after), name=f"read {access.url}")
+            self._reads[access, after] = task
+        return await self._reads[access, after]
 
     async def explain(self, body: Body, world: World) -> tuple[Step, ...]:
         """Tell step by step what is true of a rule now; the last step says what happens."""
@@ -198,7 +214,8 @@ class Explainer:
             now=wall,
         )
 
-    async def _read(self, access: Access) -> Reading | Unknown:
+    async def _read(self, access: Access, after: float) -> Reading | Unknown:
+        await asyncio.sleep(after)
         try:
             return await self._monitoring.read(access)
         except MonitoringError as error:
@@ -210,8 +227,7 @@ class Explainer:
         backlog = state.believe(measure(state.rule, reading.view, state.source, told))
         if not state.proposed:
             return backlog
-        await asyncio.sleep(DOUBT_SECONDS[0])
-        again = await self._read(state.rule.monitoring)
+        again = await self.read(state.rule.monitoring, after=DOUBT_SECONDS[0])
         if isinstance(again, Unknown):
             return again
         return state.believe(measure(state.rule, again.view, state.source, told))
@@ -221,26 +237,29 @@ class Explainer:
         rule = state.rule
         if not in_doubt(rule, reading.view):
             return {}
+        access = rule.nats(self._options.settings.nats_url or reading.nats_url)
+        if access not in self._connections:
+            task = asyncio.create_task(self._connect(access), name=f"connect to {access.url}")
+            self._connections[access] = task
+        state.connection = await self._connections[access]
+        return (await ask_leaders([state], reading)).get(rule.key, {})
+
+    async def _connect(self, access: Access) -> Connection:
+        """Connect to NATS; where nobody answers in time, the connection knows no account and is not asked."""
         answered = asyncio.Event()
 
         async def advised(_: Connection, __: object) -> None:
             answered.set()
 
-        access = rule.nats(self._options.settings.nats_url or reading.nats_url)
         credentials = partial(self._keyring.nats, access)
-        state.connection = connection = Connection(
+        connection = Connection(
             access.url, self._allow, Metrics(), advised, advisories=False, credentials=credentials
         )
-        task = asyncio.create_task(connection.run(), name="NATS connection")
-        try:
+        self._supervised.append(asyncio.create_task(connection.run(), name=f"NATS {access.url}"))
+        with suppress(TimeoutError):
             async with asyncio.timeout(CONNECT_SECONDS):
                 await answered.wait()
-            return (await ask_leaders([state], reading)).get(rule.key, {})
-        except TimeoutError:
-            return {}
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        return connection
 
 
 def _trouble(facts: Facts) -> Reason | None:
@@ -261,7 +280,7 @@ def _unable(rule: Rule, status: RuleStatus, world: World, settings: Settings) ->
     permitted = said is not None and said.reason is not Reason.CROSS_NAMESPACE_NOT_ALLOWED
     unable = obstacle(
         rule,
-        [one for one in world.rules if one.target == rule.target],
+        world.rules_of.get(rule.target, ()),
         world.autoscalers.get(rule.target),
         allow_cross_namespace=settings.allow_cross_namespace or permitted,
         namespaces=settings.namespaces,

@@ -1,5 +1,7 @@
 """Asks why a rule scales or does not, with the real reads of NATS; of Kubernetes it is told."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from kubernetes.aio import client
@@ -22,13 +24,20 @@ async def ask(
 
     `settings`: the operator's, as they are in its pod.
     """
-    options = Options(settings=settings or Settings())
-    rule, allow = {**body(**spec), "status": status or {}}, AllowList(in_cluster=False)
+    (steps,) = await ask_all([{**body(**spec), "status": status or {}}], settings)
+    return steps
+
+
+async def ask_all(rules: Sequence[dict[str, Any]], settings: Settings | None = None) -> list[dict[str, Step]]:
+    """Explain these rules at once, as `check` does."""
+    options, allow = Options(settings=settings or Settings()), AllowList(in_cluster=False)
+    parsed = [parse(rule) for rule in rules]
     async with client.ApiClient(client.Configuration()) as api:
         looking = Looking(api)
         explainer = Explainer(options, looking, allow, Keyring(options.settings, looking.secret))
         try:
-            world = World(rules=[parse(rule)], replicas={parse(rule).target: 4})
-            return {step.title: step for step in await explainer.explain(rule, world)}
+            world = World(rules=parsed, replicas={rule.target: 4 for rule in parsed})
+            told = await asyncio.gather(*(explainer.explain(rule, world) for rule in rules))
         finally:
             await explainer.close()
+    return [{step.title: step for step in steps} for steps in told]

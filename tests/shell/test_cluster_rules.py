@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -13,8 +14,9 @@ from natsscaler.demo.nats_server import NatsServer
 from natsscaler.explanation import State
 from natsscaler.rules import RuleKey
 from natsscaler.status import LastDecision
+from tests.core.factories import body
 from tests.nats_cluster import NatsCluster
-from tests.shell.asking import ask
+from tests.shell.asking import ask, ask_all
 from tests.shell.world import TARGET, World, publish, until, user, work_off, world
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -105,6 +107,25 @@ async def test_behind_a_balancer_that_leads_to_a_follower_the_leader_is_asked_ov
         steps = await ask(natsMonitoringURL=url, nats={"url": follower.url})
         assert steps["NATS"].text == f"{leader} answered over NATS, as {url} does not lead there"
         assert steps["Backlog"].text.startswith("51 messages")
+
+
+async def test_rules_in_doubt_share_one_connection_to_nats(cluster: NatsCluster) -> None:
+    leader = await cluster.settle("ORDERS", "worker")
+    follower = next(node for node in cluster.nodes if node.name != leader)
+
+    async def connections(http: httpx.AsyncClient) -> int:
+        total: int = (await http.get(f"{follower.monitoring_url}/varz")).json()["total_connections"]
+        return total
+
+    async with balancer([follower]) as url, httpx.AsyncClient(trust_env=False) as http:
+        asked = {"natsMonitoringURL": url, "nats": {"url": follower.url}}
+        rules = [body(deploymentName=f"app-{number}", **asked) for number in range(20)]
+        for number, rule in enumerate(rules):
+            rule["metadata"]["name"] = f"rule-{number}"
+        before = await connections(http)
+        told = await ask_all(rules)
+        assert {steps["NATS"].text.split(",")[0] for steps in told} == {f"{leader} answered over NATS"}
+        assert await connections(http) == before + 1
 
 
 async def test_without_nats_a_follower_alone_leaves_the_backlog_unknown(cluster: NatsCluster) -> None:
