@@ -7,7 +7,7 @@ import httpx
 
 from natsscaler import __version__
 from natsscaler.checking import check
-from natsscaler.errors import KubernetesError
+from natsscaler.errors import KubernetesError, Reason
 from natsscaler.explaining import Explainer, NoSuchRule, find
 from natsscaler.explanation import State, Step
 from natsscaler.keyring import Keyring
@@ -57,7 +57,10 @@ async def inquire(options: Options, terminal: Terminal) -> Answer:
                 sections = {f"ScalingRule {key}": await _explain(key, explainer)}
             else:
                 sections = await check(options, looking, explainer)
-        except (KubernetesError, NoSuchRule) as error:
+        except KubernetesError as error:
+            told = f"{error.message} (asked of {server}, by --kubeconfig and --context)"
+            return Answer(1, "", told if error.reason is Reason.KUBERNETES_UNAVAILABLE else error.message)
+        except NoSuchRule as error:
             return Answer(1, "", str(error))
         finally:
             await explainer.close()

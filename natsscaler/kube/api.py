@@ -6,6 +6,7 @@ again and again.
 
 import asyncio
 import contextlib
+import os
 import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -29,6 +30,10 @@ DENIED = re.compile("admission webhook .* denied|ValidatingAdmissionPolicy .* de
 """How the API server reports that a cluster's own policy refused a request, with whatever HTTP status."""
 NETWORK_FAILURES = (aiohttp.ClientError, TimeoutError, OSError, ConfigException)
 """What can go wrong on the way to the API server; ConfigException: the service account's token file."""
+UNREADABLE = (ConfigException, OSError, yaml.YAMLError, UnicodeDecodeError)
+"""What is raised for a kubeconfig that is not there, is no YAML or lacks something."""
+MISSHAPEN = (AttributeError, KeyError, TypeError, ValueError)
+"""What is raised for one that is YAML of another shape."""
 
 
 async def connect(kubeconfig: Path | None, in_cluster: bool, context: str | None = None) -> client.ApiClient:
@@ -36,16 +41,31 @@ async def connect(kubeconfig: Path | None, in_cluster: bool, context: str | None
 
     `context`: of the kubeconfig, instead of its current one. Raises SettingsError.
     """
-    try:
-        if kubeconfig is None and context is None and in_cluster:
-            settings = client.Configuration()
+    if kubeconfig is None and context is None and in_cluster:
+        settings = client.Configuration()
+        try:
             config.load_incluster_config(settings)  # type: ignore[no-untyped-call]
-            return client.ApiClient(settings)
-        path = str(kubeconfig) if kubeconfig else None
+        except (ConfigException, OSError) as error:
+            mend = "set automountServiceAccountToken: true, or give --kubeconfig"
+            raise SettingsError(f"the pod's service account: {excerpt(str(error))} ({mend})") from error
+        return client.ApiClient(settings)
+    named = _existing(kubeconfig)
+    path = str(kubeconfig) if kubeconfig else None
+    try:
         made: client.ApiClient = await config.new_client_from_config(path, context)  # type: ignore[no-untyped-call]
-    except (ConfigException, OSError, TypeError, yaml.YAMLError) as error:
+    except UNREADABLE as error:
         raise SettingsError(f"--kubeconfig (or $KUBECONFIG): {excerpt(str(error))}") from error
+    except MISSHAPEN as error:
+        raise SettingsError(f"--kubeconfig (or $KUBECONFIG): {named} is no kubeconfig") from error
     return made
+
+
+def _existing(kubeconfig: Path | None) -> str:
+    """Name the kubeconfig, or all that $KUBECONFIG has. Raises SettingsError if there is none of them."""
+    named = str(kubeconfig or config.KUBE_CONFIG_DEFAULT_LOCATION)
+    if not any(Path(path).expanduser().exists() for path in named.split(os.pathsep)):
+        raise SettingsError(f"there is no kubeconfig {named}: give one by --kubeconfig or $KUBECONFIG")
+    return named
 
 
 def namespace_of(kubeconfig: Path | None, context: str | None) -> str | None:
@@ -53,10 +73,10 @@ def namespace_of(kubeconfig: Path | None, context: str | None) -> str | None:
     path = str(kubeconfig) if kubeconfig else None
     try:
         contexts, current = config.list_kube_config_contexts(path)  # type: ignore[no-untyped-call]
-    except (ConfigException, OSError, TypeError, yaml.YAMLError):
+        named = context or current["name"]
+        return next((one["context"].get("namespace") for one in contexts if one["name"] == named), None)
+    except (*UNREADABLE, *MISSHAPEN):
         return None  # connecting says what is wrong with it
-    named = context or current["name"]
-    return next((one["context"].get("namespace") for one in contexts if one["name"] == named), None)
 
 
 @contextlib.asynccontextmanager
@@ -104,5 +124,9 @@ def silence(verb: str, resource: str, error: Exception) -> KubernetesError:
     why = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         why = excerpt(str(error.certificate_error))
+    elif isinstance(error, aiohttp.ClientConnectorDNSError):
+        why = "its host cannot be resolved"
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        why = "nobody accepts connections there"
     message = f"the Kubernetes API did not answer to {verb} {resource}: {why}"
     return KubernetesError(Reason.KUBERNETES_UNAVAILABLE, message)
