@@ -15,6 +15,17 @@ class Permission(NamedTuple):
     def __str__(self) -> str:
         return f"{self.verb} {self.resource}.{self.group}".removesuffix(".")
 
+    def attributes(self, namespace: str) -> dict[str, str]:
+        """Give the resourceAttributes of an access review; namespace "": in all of them."""
+        resource, _, subresource = self.resource.partition("/")
+        return {
+            "group": self.group,
+            "resource": resource,
+            "subresource": subresource,
+            "verb": self.verb,
+            "namespace": namespace,
+        }
+
 
 ACTING = (
     Permission("list", PLURAL, GROUP),

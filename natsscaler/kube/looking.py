@@ -101,15 +101,7 @@ class Looking:
 
     async def may(self, permission: Permission, namespace: str, account: Target | None) -> bool:
         """Ask whether a ServiceAccount, or without one the caller, is permitted something."""
-        resource, _, subresource = permission.resource.partition("/")
-        attributes = {
-            "group": permission.group,
-            "resource": resource,
-            "subresource": subresource,
-            "verb": permission.verb,
-            "namespace": namespace,
-        }
-        review: Any = {"spec": {"resourceAttributes": attributes}}
+        review: Any = {"spec": {"resourceAttributes": permission.attributes(namespace)}}
         what = "subjectaccessreviews"
         refused = {FORBIDDEN: KubernetesError(Reason.FORBIDDEN, f"you may not create {what}")}
         async with request("create", what, refused):

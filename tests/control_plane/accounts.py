@@ -143,6 +143,22 @@ def narrowed(item: dict[str, Any], without: tuple[Permission, ...]) -> dict[str,
     return item
 
 
+def make_account(
+    cluster: RealCluster,
+    directory: str,
+    namespace: str,
+    scratch: pathlib.Path,
+    without: tuple[Permission, ...],
+) -> tuple[str, str]:
+    """Make a namespace with an account that is granted this much; return its name and what was applied."""
+    objects = [narrowed(item, without) for item in grants(directory, namespace, scratch)]
+    manifests = "\n---\n".join(yaml.safe_dump(item) for item in objects)
+    cluster.kubectl("create", "namespace", namespace)
+    cluster.kubectl("apply", "-f", "-", stdin=manifests)
+    (name,) = (item["metadata"]["name"] for item in objects if item["kind"] == "ServiceAccount")
+    return name, manifests
+
+
 def login(cluster: RealCluster, namespace: str, name: str, path: pathlib.Path) -> pathlib.Path:
     """Write a kubeconfig with a token of the ServiceAccount."""
     kubeconfig = json.loads(cluster.kubeconfig.read_text())
@@ -153,14 +169,6 @@ def login(cluster: RealCluster, namespace: str, name: str, path: pathlib.Path) -
 
 
 async def is_granted(api: client.ApiClient, user: str, namespace: str, permission: Permission) -> bool:
-    resource, _, subresource = permission.resource.partition("/")
-    attributes = {
-        "group": permission.group,
-        "resource": resource,
-        "subresource": subresource,
-        "verb": permission.verb,
-        "namespace": namespace,
-    }
-    review: Any = {"spec": {"user": user, "resourceAttributes": attributes}}
+    review: Any = {"spec": {"user": user, "resourceAttributes": permission.attributes(namespace)}}
     answer: Any = await client.AuthorizationV1Api(api).create_subject_access_review(review)
     return bool(answer.status.allowed)

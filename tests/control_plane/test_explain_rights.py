@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
 import pytest
-import yaml
 from kubernetes.aio import config
 
 from natsscaler.demo.nats_server import NatsServer
@@ -19,7 +18,7 @@ from natsscaler.rules import Target
 from natsscaler.settings import Settings
 from tests.clusters import RealCluster
 from tests.conftest import KubeApi
-from tests.control_plane.accounts import PERMISSIONS, grants, is_granted, login, narrowed
+from tests.control_plane.accounts import PERMISSIONS, is_granted, login, make_account
 from tests.main_job.stage import Stage
 
 pytestmark = pytest.mark.control_plane
@@ -74,11 +73,8 @@ async def appoint(
     async with await config.new_client_from_config(str(control_plane.kubeconfig)) as api:  # type: ignore[no-untyped-call]
 
         async def make(*without: Permission) -> Asker:
-            objects = [narrowed(item, without) for item in grants("rbac", namespace, tmp_path)]
-            applied.append("\n---\n".join(yaml.safe_dump(item) for item in objects))
-            control_plane.kubectl("create", "namespace", namespace)
-            control_plane.kubectl("apply", "-f", "-", stdin=applied[0])
-            (name,) = (item["metadata"]["name"] for item in objects if item["kind"] == "ServiceAccount")
+            name, manifests = make_account(control_plane, "rbac", namespace, tmp_path, without)
+            applied.append(manifests)
             stage = Stage(
                 KubeApi(control_plane.kubeconfig, namespace, api, control_plane), nats_server, tmp_path
             )

@@ -7,21 +7,13 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
-import yaml
 from kubernetes.aio import config
 
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.permissions import Permission
 from tests.clusters import RealCluster
 from tests.conftest import CRD_FILE, KubeApi
-from tests.control_plane.accounts import (
-    PERMISSIONS,
-    Account,
-    grants,
-    is_granted,
-    login,
-    narrowed,
-)
+from tests.control_plane.accounts import PERMISSIONS, Account, is_granted, login, make_account
 from tests.control_plane.conftest import CONFIG, await_everything, everything
 from tests.main_job.stage import LONG
 
@@ -52,11 +44,10 @@ async def install(
     async with await config.new_client_from_config(str(cluster.kubeconfig)) as api:  # type: ignore[no-untyped-call]
 
         async def install(*without: Permission, directory: str = "rbac") -> Account:
-            objects = [narrowed(item, without) for item in grants(directory, namespace, tmp_path)]
-            applied.append("\n---\n".join(yaml.safe_dump(item) for item in objects))
-            await asyncio.to_thread(cluster.kubectl, "create", "namespace", namespace)
-            await asyncio.to_thread(cluster.kubectl, "apply", "-f", "-", stdin=applied[0])
-            (name,) = (item["metadata"]["name"] for item in objects if item["kind"] == "ServiceAccount")
+            name, manifests = await asyncio.to_thread(
+                make_account, cluster, directory, namespace, tmp_path, without
+            )
+            applied.append(manifests)
             kubeconfig = await asyncio.to_thread(login, cluster, namespace, name, tmp_path / "kubeconfig")
             account = Account(KubeApi(kubeconfig, namespace, api, cluster), nats_server, tmp_path)
             accounts.append(account)

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from natsscaler.backlog import Backlog, Source
+from natsscaler.conditions import Facts
 from natsscaler.consumers import Match, Unknown
-from natsscaler.decision import Observation
-from natsscaler.errors import Reason
+from natsscaler.decision import History, Observation, decide
+from natsscaler.errors import Finding, Reason
 from natsscaler.jsz import (
     AccountInfo,
     ClusterInfo,
@@ -179,3 +180,29 @@ def unknown(found: Backlog | Unknown, reason: Reason) -> str:
     assert isinstance(found, Unknown), found
     assert found.reason is reason
     return found.message
+
+
+NOW = 1_767_225_600.0
+LISTENING = Finding(Reason.LISTENING, "listening on NATS at nats:4222")
+FREE = History()
+"""Nothing has happened before."""
+
+
+def facts(
+    messages: int | Backlog | Unknown | None,
+    replicas: int = 3,
+    *,
+    made: Rule | None = None,
+    history: History = FREE,
+    unable: Finding | None = None,
+    events: Finding | None = LISTENING,
+    late: bool = False,
+    now: float = NOW,
+) -> Facts:
+    """Say what is true after an evaluation, or before the first one where no messages are given."""
+    made = made or rule()
+    if messages is None:
+        return Facts(made, None, None, unable, events, late, None, now)
+    observation = seen(messages, replicas)
+    decision = decide(made, observation, history, now)
+    return Facts(made, observation, decision, unable, events, late, decision.next_change, now)

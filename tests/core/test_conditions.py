@@ -5,12 +5,10 @@ from itertools import product
 import pytest
 from msgspec.structs import replace
 
-from natsscaler.backlog import Backlog
 from natsscaler.conditions import Facts, compose, invalid, merge
 from natsscaler.consumers import Match, Unknown
-from natsscaler.decision import History, decide, messages_until_change
+from natsscaler.decision import messages_until_change
 from natsscaler.errors import Finding, Reason
-from natsscaler.rules import Rule
 from natsscaler.status import (
     GOOD,
     LastScaling,
@@ -21,31 +19,11 @@ from natsscaler.status import (
     rfc3339,
 )
 
-from .factories import SOURCE, UNKNOWN, backlog, proportional, rule, seen
+from .factories import LISTENING, NOW, SOURCE, UNKNOWN, backlog, facts, proportional, rule
 
-NOW = 1_767_225_600.0
-LISTENING = Finding(Reason.LISTENING, "Listening on nats://nats:4222")
 NOT_CONNECTED = Finding(Reason.NOT_CONNECTED, "There is no connection to NATS")
 NO_TARGET = Finding(Reason.TARGET_NOT_FOUND, "There is no Deployment default/my-app")
 KINDS = ["Ready", "AbleToScale", "ScalingActive", "ScalingLimited", "EventDriven"]
-
-
-def facts(
-    messages: int | Backlog | Unknown | None,
-    replicas: int = 3,
-    *,
-    made: Rule | None = None,
-    unable: Finding | None = None,
-    events: Finding = LISTENING,
-    now: float = NOW,
-) -> Facts:
-    """Say what is true after an evaluation, or before the first one where no messages are given."""
-    made = made or rule()
-    if messages is None:
-        return Facts(made, None, None, unable, events, False, None, now)
-    observation = seen(messages, replicas)
-    decision = decide(made, observation, History(), now)
-    return Facts(made, observation, decision, unable, events, False, decision.next_change, now)
 
 
 def summary(status: RuleStatus) -> dict[str, str]:

@@ -5,46 +5,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from natsscaler.backlog import Backlog, Source, Via
+from natsscaler.backlog import Source, Via
 from natsscaler.conditions import Facts, compose
 from natsscaler.consumers import Match, Unknown
-from natsscaler.decision import History, Want, decide
+from natsscaler.decision import History, Want
 from natsscaler.errors import Finding, Reason
 from natsscaler.explanation import State, Step, explain, explain_invalid, mend
-from natsscaler.rules import BacklogMode, Rule, RuleKey
+from natsscaler.rules import BacklogMode, RuleKey
 from natsscaler.status import RuleStatus
 
-from .factories import SOURCE, UNKNOWN, backlog, proportional, rule, seen
+from .factories import NOW, SOURCE, UNKNOWN, backlog, facts, proportional, rule
 
-NOW = 1_767_225_600.0
-LISTENING = Finding(Reason.LISTENING, "listening on NATS at nats:4222")
 NOT_CONNECTED = Finding(Reason.NOT_CONNECTED, "not connected to NATS at nats:4222: the connection was lost")
 NO_TARGET = Finding(Reason.TARGET_NOT_FOUND, "there is no Deployment default/my-app")
-FREE = History()
 ASKS = (
     "default/my-app-scaling asks for 1 to 10 replicas: more above 50 messages, fewer below 10,"
     " one replica at a time, every 30 s at most"
 )
 EVERY = ["Rule", "Deployment", "NATS", "Consumer", "Backlog", "Recommendation", "Timing", "Bounds"]
-
-
-def facts(
-    messages: int | Backlog | Unknown | None,
-    replicas: int = 3,
-    *,
-    made: Rule | None = None,
-    history: History = FREE,
-    unable: Finding | None = None,
-    events: Finding | None = LISTENING,
-    late: bool = False,
-) -> Facts:
-    """Say what is true after an evaluation, or before the first one where no messages are given."""
-    made = made or rule()
-    if messages is None:
-        return Facts(made, None, None, unable, events, late, None, NOW)
-    observation = seen(messages, replicas)
-    decision = decide(made, observation, history, NOW)
-    return Facts(made, observation, decision, unable, events, late, decision.next_change, NOW)
 
 
 def steps(given: Facts) -> dict[str, Step]:

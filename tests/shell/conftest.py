@@ -7,6 +7,8 @@ import pytest_asyncio
 from nats.aio.client import Client
 
 from natsscaler.demo.nats_server import NatsServer
+from natsscaler.monitoring import Monitoring
+from natsscaler.network import AllowList
 from tests.nats_cluster import NatsCluster
 from tests.shell.world import World, create_consumer, create_stream, user, world
 
@@ -24,6 +26,13 @@ async def orders(nats_server: NatsServer) -> AsyncIterator[Client]:
         await create_stream(client)
         await create_consumer(client)
         yield client
+
+
+@pytest.fixture
+async def reader() -> AsyncIterator[Monitoring]:
+    made = Monitoring(AllowList(in_cluster=False))
+    yield made
+    await made.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -2,7 +2,7 @@
 
 import itertools
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,6 @@ from natsscaler.backlog import Backlog, measure
 from natsscaler.demo.nats_server import NatsServer, free_ports
 from natsscaler.jsz import ClusterInfo, Jsz, MetaCluster, Peer, Raft, Varz
 from natsscaler.monitoring import Monitoring
-from natsscaler.network import AllowList
 from tests.core.factories import account, consumer, rule, stream
 from tests.nats_cluster import NatsCluster, eventually
 from tests.shell.world import create_consumer, create_stream, publish, user
@@ -41,13 +40,6 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(socket, "getaddrinfo", with_name)
     return listed
-
-
-@pytest.fixture
-async def reader() -> AsyncIterator[Monitoring]:
-    made = Monitoring(AllowList(in_cluster=False))
-    yield made
-    await made.close()
 
 
 async def fill(server: NatsServer, messages: int, replicas: int = 1) -> None:

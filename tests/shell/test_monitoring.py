@@ -74,13 +74,6 @@ def documents(*given: dict[str, Any]) -> Handler:
     return answer
 
 
-@pytest.fixture
-async def reader() -> AsyncIterator[Monitoring]:
-    made = Monitoring(AllowList(in_cluster=False))
-    yield made
-    await made.close()
-
-
 @asynccontextmanager
 async def limited(how: Fetching) -> AsyncIterator[Monitoring]:
     made = Monitoring(AllowList(in_cluster=False), no_credentials, how)
