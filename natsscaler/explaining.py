@@ -49,7 +49,7 @@ UNREACHED = (Reason.MONITORING_UNREACHABLE, Reason.MONITORING_TIMEOUT)
 
 
 class NoSuchRule(Exception):
-    """There is no such rule; the message names those that are called nearly so."""
+    """There is no such rule, and the message names those that are called nearly so; or it is not watched."""
 
 
 @dataclass(kw_only=True)
@@ -116,10 +116,9 @@ class Explainer:
 
         Raises KubernetesError.
         """
-        seen = self._options.settings.namespaces
-        wanted = sorted({*seen, namespace}) if seen else [""]
+        seen = self._options.settings.namespaces or ("",)
         try:
-            return [body for one in wanted for body in await self._looking.rules(one)]
+            return [body for one in seen for body in await self._looking.rules(one)]
         except KubernetesError as error:
             if error.reason is not Reason.FORBIDDEN:
                 raise

@@ -54,7 +54,7 @@ async def inquire(options: Options, terminal: Terminal) -> Answer:
         try:
             sections: Sections
             if key:
-                sections = {f"ScalingRule {key}": await _explain(key, explainer)}
+                sections = {f"ScalingRule {key}": await _explain(key, options, explainer)}
             else:
                 sections = await check(options, looking, explainer)
         except KubernetesError as error:
@@ -73,7 +73,10 @@ def _key(options: Options) -> RuleKey:
     return RuleKey(namespace or namespace_of(options.kubeconfig, options.context) or "default", name)
 
 
-async def _explain(key: RuleKey, explainer: Explainer) -> Sequence[Step]:
+async def _explain(key: RuleKey, options: Options, explainer: Explainer) -> Sequence[Step]:
+    watched = options.settings.namespaces
+    if watched and key.namespace not in watched:
+        raise NoSuchRule(f"natsscaler does not watch {key.namespace}: add --namespace {key.namespace}")
     bodies = await explainer.rules(key.namespace)
     body = find(key, bodies)
     spec = body.get("spec") or {}

@@ -38,21 +38,25 @@ class Asker:
         self.account = account
         self._kubeconfig = kubeconfig
 
-    async def asks(self, rule: str) -> Answer:
-        """Ask as that account, from its pod as it were."""
+    async def asks(self, rule: str, *, watched: bool = False) -> Answer:
+        """Ask as that account, from its pod as it were; `watched`: its settings name the namespace."""
         made = Options(
             rule=rule,
             kubeconfig=self._kubeconfig,
-            namespace=self.stage.namespace,
+            namespace=None if watched else self.stage.namespace,
             operator=self.account,
-            settings=Settings(in_cluster=True, allow_hosts=("127.0.0.1",)),
+            settings=Settings(
+                in_cluster=True,
+                allow_hosts=("127.0.0.1",),
+                namespaces=(self.stage.namespace,) if watched else (),
+            ),
             output="json",
         )
         return await inquire(made, Terminal(colour=False, width=None))
 
-    async def reads(self, rule: str) -> dict[str, tuple[str, str]]:
+    async def reads(self, rule: str, *, watched: bool = False) -> dict[str, tuple[str, str]]:
         """Give state and text of each step."""
-        document = json.loads((await self.asks(rule)).told)
+        document = json.loads((await self.asks(rule, watched=watched)).told)
         return {
             step["title"]: (step["state"], step["text"])
             for section in document["sections"].values()
@@ -72,8 +76,8 @@ async def appoint(
     applied: list[str] = []
     async with await config.new_client_from_config(str(control_plane.kubeconfig)) as api:  # type: ignore[no-untyped-call]
 
-        async def make(*without: Permission) -> Asker:
-            name, manifests = make_account(control_plane, "rbac", namespace, tmp_path, without)
+        async def make(*without: Permission, directory: str = "rbac") -> Asker:
+            name, manifests = make_account(control_plane, directory, namespace, tmp_path, without)
             applied.append(manifests)
             stage = Stage(
                 KubeApi(control_plane.kubeconfig, namespace, api, control_plane), nats_server, tmp_path
@@ -107,6 +111,21 @@ async def test_in_its_pod_the_operators_own_rights_suffice(appoint: Appoint) -> 
     )
     assert checked["CRD"][0] == "attention"
     assert "you may not get customresourcedefinitions" in checked["CRD"][1]
+
+
+async def test_in_its_pod_an_operator_of_one_namespace_looks_there_alone(appoint: Appoint) -> None:
+    asker = await appoint(directory="overlays/namespaced")
+    rule = f"{asker.stage.namespace}/my-app-scaling"
+    checked = await asker.reads("", watched=True)
+    assert checked["Permissions"] == (
+        "ok",
+        f"The operator has all that it needs in namespace {asker.stage.namespace}",
+    )
+    assert checked["Sum"][1].startswith("1 rule, ")
+    steps = await asker.reads(rule, watched=True)
+    assert [title for title, (state, _) in steps.items() if state != "ok"] == ["Operator", "Outcome"]
+    elsewhere = await asker.asks("elsewhere/my-app-scaling", watched=True)
+    assert elsewhere.failure == "natsscaler does not watch elsewhere: add --namespace elsewhere"
 
 
 async def test_rights_to_read_suffice_and_nothing_is_written(
