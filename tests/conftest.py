@@ -10,7 +10,7 @@ import subprocess
 import uuid
 from asyncio.selector_events import BaseSelectorEventLoop
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,6 +170,19 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealClus
         cluster.kubectl("create", "-f", str(CRD_FILE))
         cluster.kubectl("wait", "--for=condition=Established", "-f", str(CRD_FILE))
         yield cluster
+
+
+@contextlib.asynccontextmanager
+async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Have something run that ends only when it is cancelled, as it is in the end."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+        assert not task.done(), task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 @contextlib.asynccontextmanager

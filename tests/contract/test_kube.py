@@ -1,7 +1,6 @@
 """The Kubernetes API as natsscaler uses it: each test runs against the embedded and the real one."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -15,7 +14,7 @@ from natsscaler.kube import Kube, connect
 from natsscaler.kube.secrets import read_secret
 from natsscaler.rules import RuleKey, Target
 from natsscaler.status import LastDecision, LastScaling, RuleStatus
-from tests.conftest import KubeApi
+from tests.conftest import KubeApi, in_background
 from tests.contract.test_kubernetes_api import deployment, rule
 
 NOW = "2026-01-01T00:00:00Z"
@@ -72,14 +71,11 @@ async def eventually(holds: Callable[[], bool]) -> None:
 @pytest.fixture
 async def cluster(kube_api: KubeApi) -> AsyncIterator[Cluster]:
     made = Cluster(kube_api)
-    task = asyncio.create_task(made.kube.run())
-    async with asyncio.timeout(15):
-        await made.kube.wait_synced()
-    assert made.kube.synced
-    yield made
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    async with in_background(made.kube.run()):
+        async with asyncio.timeout(15):
+            await made.kube.wait_synced()
+        assert made.kube.synced
+        yield made
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1), (0, 2), (2, 0)])
@@ -135,11 +131,8 @@ async def test_the_watch_sees_other_hands(cluster: Cluster) -> None:
 async def test_a_watch_of_all_namespaces(kube_api: KubeApi, cluster: Cluster) -> None:
     target = await cluster.deploy("web", 2)
     kube = Kube(kube_api.client, (), lambda _: None, "test-1")
-    task = asyncio.create_task(kube.run())
-    await eventually(lambda: kube.replicas(target) == 2)
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    async with in_background(kube.run()):
+        await eventually(lambda: kube.replicas(target) == 2)
 
 
 async def test_an_autoscaler_is_found_by_what_it_scales(cluster: Cluster) -> None:

@@ -14,7 +14,7 @@ from natsscaler.errors import KubernetesError, Reason, ReplicasChanged
 from natsscaler.kube import Deployment, Kube, Watch, connect
 from natsscaler.rules import RuleKey, Target
 from natsscaler.status import RuleStatus
-from tests.conftest import KubeApi
+from tests.conftest import KubeApi, in_background
 from tests.contract.test_kube import eventually
 from tests.contract.test_kubernetes_api import deployment, rule
 from tests.faulty_proxy import FaultyProxy, lists, open_proxy, patches, watches
@@ -74,11 +74,8 @@ async def table(kube_api: KubeApi, tmp_path: pathlib.Path) -> AsyncIterator[Tabl
 
 @contextlib.asynccontextmanager
 async def kept(table: Table) -> AsyncIterator[None]:
-    task = asyncio.create_task(table.watch.run())
-    yield
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    async with in_background(table.watch.run()):
+        yield
 
 
 async def test_deployments_deleted_while_the_version_became_too_old_are_gone_from_the_table(

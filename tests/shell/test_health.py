@@ -1,7 +1,6 @@
 """Each long-lived loop that hangs is found by /healthz, and none that only waits."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import SimpleNamespace
@@ -21,6 +20,7 @@ from natsscaler.reactor.ports import ClusterPort, MonitoringPort
 from natsscaler.rules import parse
 from natsscaler.settings import Settings
 from natsscaler.status import RuleStatus
+from tests.conftest import in_background
 from tests.contract.test_kube import eventually
 from tests.core.factories import SAMPLE_SPEC
 
@@ -76,14 +76,11 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """The reactor runs; what hangs is found after half a second."""
     monkeypatch.setattr("natsscaler.reactor.registry.STALLED_SECONDS", 0.5)
     made = World()
-    task = asyncio.create_task(made.reactor.run(made.cluster))
-    made.reactor.elected.set()
-    await asyncio.sleep(0)
-    made.reactor.upsert(parse({"metadata": METADATA, "spec": SAMPLE_SPEC}), RuleStatus())
-    yield made
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    async with in_background(made.reactor.run(made.cluster)):
+        made.reactor.elected.set()
+        await asyncio.sleep(0)
+        made.reactor.upsert(parse({"metadata": METADATA, "spec": SAMPLE_SPEC}), RuleStatus())
+        yield made
 
 
 async def test_waiting_for_the_first_lists_or_backing_off_is_no_fault(world: World) -> None:

@@ -18,6 +18,7 @@ from natsscaler.errors import Finding, Reason
 from natsscaler.metrics import Metrics
 from natsscaler.network import AllowList
 from natsscaler.signals import Connection
+from tests.conftest import in_background
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -80,15 +81,9 @@ class Listener:
 @asynccontextmanager
 async def listening(url: str, credentials: NatsCredentials = ANONYMOUS) -> AsyncIterator[Listener]:
     made = Listener(url, credentials)
-    task = asyncio.create_task(made.connection.run())
-    try:
+    async with in_background(made.connection.run()) as task:
         await until(lambda: task.done() or bool(made.states))
         yield made
-        assert not task.done(), task
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urljoin
 
@@ -21,6 +21,7 @@ from natsscaler.settings import Settings, parse
 from natsscaler.status import Action
 from natsscaler.web import Leader, Web
 from natsscaler.web.server import HEADERS
+from tests.conftest import in_background
 
 HOST = "127.0.0.1"
 KEY = RuleKey("default", "my-app-scaling")
@@ -93,18 +94,12 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
         lambda: NOW,
         leader=lambda: running.leader,
     )
-    task = asyncio.create_task(web.run())
-    try:
+    async with in_background(web.run()) as task:
         async with asyncio.timeout(10):
             for port in (settings.metrics_port, settings.probe_port, settings.activity_port):
                 while port and not task.done() and not await is_open(port):  # noqa: ASYNC110 - only connecting tells
                     await asyncio.sleep(0.01)
         yield running
-        assert not task.done(), task
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 @pytest.fixture
