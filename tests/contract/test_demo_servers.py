@@ -5,7 +5,9 @@ import gc
 import json
 import pathlib
 import socket
+import ssl
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import nats
@@ -14,6 +16,7 @@ import yaml
 
 from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer, NatsServerError
+from tests.certificates import Certificates
 from tests.conftest import CRD_FILE
 
 RULES = "/apis/scaling.example.com/v1/scalingrules"
@@ -34,6 +37,24 @@ async def test_a_connection_that_comes_while_an_api_stops_is_closed(ticks: int) 
         for _ in range(ticks):
             await asyncio.sleep(0)
         await server.stop()
+    gc.collect()
+
+
+def test_a_connection_whose_farewell_is_not_answered_is_closed(certificates: Certificates) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.path("server.crt"), certificates.path("server.key"))
+    ours, theirs = socket.socketpair()
+
+    async def say_farewell() -> None:
+        anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+        _, writer = await asyncio.open_connection(sock=ours, ssl=anybody, server_hostname="nats")
+        writer.close()
+
+    with ThreadPoolExecutor(1) as pool, theirs:
+        accepted = pool.submit(context.wrap_socket, theirs, server_side=True)
+        asyncio.run(say_farewell())
+        accepted.result().close()
     gc.collect()
 
 
