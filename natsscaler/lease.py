@@ -21,7 +21,7 @@ import aiohttp
 from kubernetes.aio import client
 
 from natsscaler.errors import KubernetesError, LeadershipLost, Reason
-from natsscaler.kube.api import CONFLICT, NOT_FOUND, request
+from natsscaler.kube.api import CONFLICT, NOT_FOUND, OnFailure, request
 
 NAME = "natsscaler.scaling.example.com"
 """The Lease (coordination.k8s.io/v1); whoever stands for election may get, create and update it."""
@@ -44,6 +44,7 @@ class LeaderElector:
         *,
         duration: int,
         renew_deadline: int,
+        on_failure: OnFailure,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -53,6 +54,7 @@ class LeaderElector:
         self._namespace = namespace
         self._duration = duration
         self._renew_deadline = renew_deadline
+        self._on_failure = on_failure
         self._clock = clock
         self._wall = wall
         self._lease: client.V1Lease | None = None
@@ -86,6 +88,7 @@ class LeaderElector:
                 raise
             except KubernetesError as error:
                 self._lease = None
+                self._on_failure("lease", error.reason)
                 log.warning("Leader election: %s; it is tried again", error)
             except TimeoutError:
                 self._lease = None  # the renew deadline is over, as the next check says
@@ -113,25 +116,21 @@ class LeaderElector:
 
         It is asked again when the connection stands and the request is about to be sent, so that a process
         that was stopped while it connected does not write when it wakes up. The request raises
-        LeadershipLost.
+        LeadershipLost, and its connection is closed. (aiohttp tells of headers before it sends them:
+        http_writer.py, StreamWriter.write_headers.)
         """
         fence = aiohttp.TraceConfig()
 
-        async def begin(
+        async def check(
             _session: aiohttp.ClientSession,
-            context: SimpleNamespace,
-            request: aiohttp.TraceRequestStartParams,
+            _context: SimpleNamespace,
+            request: aiohttp.TraceRequestStartParams | aiohttp.TraceRequestHeadersSentParams,
         ) -> None:
-            context.writes = request.method not in READS
-            await send(_session, context, request)
-
-        async def send(_session: aiohttp.ClientSession, context: SimpleNamespace, _: object) -> None:
-            if context.writes:
+            if request.method not in READS:
                 self.check()
 
-        fence.on_request_start.append(begin)
-        fence.on_connection_create_end.append(send)
-        fence.on_connection_reuseconn.append(send)
+        fence.on_request_start.append(check)
+        fence.on_request_headers_sent.append(check)
         return fence
 
     def _left(self) -> float:

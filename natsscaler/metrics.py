@@ -42,9 +42,7 @@ class Metrics:
         self._rules: dict[RuleKey, RuleSeries] = {}
         self.rules = self._gauge("rules", "ScalingRules that are usable")
         self.leader = self._gauge("leader", "1 if this process acts, 0 if it stands by for another one")
-        self.failures = self._counter(
-            "failures", "What failed (read, evaluate, scale or status) by reason", ("operation", "reason")
-        )
+        self._failures = self._counter("failures", "What failed, by reason", ("operation", "reason"))
         self.wakeups = self._counter("wakeups", "What asked for evaluations", ("source",))
         for source in WAKEUPS:
             self.wakeups.labels(source)
@@ -65,6 +63,10 @@ class Metrics:
         )
         Info(f"{PREFIX}build", "Version", registry=self.registry).info({"version": __version__})
         ProcessCollector(registry=self.registry)
+
+    def failed(self, operation: str, reason: str) -> None:
+        """Count a failure: of read, evaluate, scale, status, event, watch or lease."""
+        self._failures.labels(operation, reason).inc()
 
     def follow(self, key: RuleKey) -> RuleSeries:
         """Begin the series of a rule anew."""

@@ -58,7 +58,7 @@ async def run(settings: Settings) -> int:
             api.user_agent = f"natsscaler/{__version__} ({identity})"
             return await stack.enter_async_context(api)
 
-        api, elector = await client_of_its_own(), None
+        api, metrics, elector = await client_of_its_own(), Metrics(), None
         if settings.leader_elect:
             elector = LeaderElector(
                 await client_of_its_own(),
@@ -66,24 +66,29 @@ async def run(settings: Settings) -> int:
                 identity,
                 duration=settings.leader_elect_lease_duration,
                 renew_deadline=settings.leader_elect_renew_deadline,
+                on_failure=metrics.failed,
             )
             api.configuration.trace_configs = [elector.fence()]
-        return await Operator(settings, api, identity, elector).run()
+        return await Operator(settings, api, identity, metrics, elector).run()
 
 
 class Operator:
     """The parts of one process, and the tasks that keep them at work."""
 
     def __init__(
-        self, settings: Settings, api: client.ApiClient, identity: str, elector: LeaderElector | None
+        self,
+        settings: Settings,
+        api: client.ApiClient,
+        identity: str,
+        metrics: Metrics,
+        elector: LeaderElector | None,
     ) -> None:
         server = httpx.URL(api.configuration.host)
         port = server.port or (443 if server.scheme == "https" else 80)
         allow = AllowList(
             settings.allow_hosts, in_cluster=settings.in_cluster, api_server=(server.host, port)
         )
-        metrics, activity = Metrics(), Activity(settings.max_actions)
-
+        activity = Activity(settings.max_actions)
         keyring = Keyring(settings, partial(read_secret, api))
 
         def connection(access: Access, advised: Advised) -> Connection:
@@ -96,7 +101,7 @@ class Operator:
         self._settings, self._elector, self._metrics = settings, elector, metrics
         self._monitoring = Monitoring(allow, keyring.monitoring, Fetching.of(settings))
         self._reactor = Reactor(settings, self._monitoring, metrics, activity, connection)
-        self._kube = Kube(api, settings.namespaces, self._reactor.ring_target, identity)
+        self._kube = Kube(api, settings.namespaces, self._reactor.ring_target, metrics.failed, identity)
         self._handlers = Handlers(self._reactor, api)
         self._handlers.on_exit(self._stop)
         health = Health(self._kube, self._reactor, self._handlers)

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -34,6 +34,8 @@ UNREADABLE = (ConfigException, OSError, yaml.YAMLError, UnicodeDecodeError)
 """What is raised for a kubeconfig that is not there, is no YAML or lacks something."""
 MISSHAPEN = (AttributeError, KeyError, TypeError, ValueError)
 """What is raised for one that is YAML of another shape."""
+OnFailure = Callable[[str, Reason], None]
+"""Told which operation failed that nobody waits for, as for the metrics."""
 
 
 async def connect(kubeconfig: Path | None, in_cluster: bool, context: str | None = None) -> client.ApiClient:

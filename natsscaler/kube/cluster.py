@@ -14,7 +14,16 @@ from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
 from natsscaler.errors import KubernetesError, Reason, ReplicasChanged, TargetNotFound, excerpt
-from natsscaler.kube.api import CONFLICT, HTTP_OK, LIST_SECONDS, NOT_FOUND, UNPROCESSABLE, refusal, request
+from natsscaler.kube.api import (
+    CONFLICT,
+    HTTP_OK,
+    LIST_SECONDS,
+    NOT_FOUND,
+    UNPROCESSABLE,
+    OnFailure,
+    refusal,
+    request,
+)
 from natsscaler.kube.bodies import event, scale_patch, status_patch
 from natsscaler.kube.objects import Autoscaler, Deployment, DeploymentSpec, Meta, Names
 from natsscaler.kube.watch import T, Watch
@@ -34,9 +43,11 @@ class Kube:
         api: client.ApiClient,
         namespaces: tuple[str, ...],
         on_change: Callable[[Target], None],
+        on_failure: OnFailure,
         identity: str,
     ) -> None:
         self._namespaces = namespaces
+        self._on_failure = on_failure
         self._identity = identity
         self._apps = client.AppsV1Api(api)
         self._custom = client.CustomObjectsApi(api)
@@ -51,9 +62,15 @@ class Kube:
             deployments = functools.partial(one_deployments, namespace) if namespace else all_deployments
             autoscalers = functools.partial(one_autoscalers, namespace) if namespace else all_autoscalers
             where = f" in namespace {namespace}" if namespace else ""
-            self._deployments[namespace] = Watch(f"deployments{where}", deployments, Deployment, on_change)
+            self._deployments[namespace] = Watch(
+                f"deployments{where}", deployments, Deployment, on_change, on_failure=on_failure
+            )
             self._autoscalers[namespace] = Watch(
-                f"horizontalpodautoscalers{where}", autoscalers, Autoscaler, on_change
+                f"horizontalpodautoscalers{where}",
+                autoscalers,
+                Autoscaler,
+                on_change,
+                on_failure=on_failure,
             )
         self._group = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []
@@ -180,7 +197,7 @@ class Kube:
     async def emit(
         self, key: RuleKey, uid: str, *, warning: bool, reason: str, action: str, note: str, when: float
     ) -> None:
-        """Record an Event about a rule; one that cannot be recorded is only logged."""
+        """Record an Event about a rule; one that cannot be recorded is logged and counted."""
         body = event(
             key,
             uid,
@@ -198,6 +215,7 @@ class Kube:
                 )
         except KubernetesError as error:
             logger.warning("Event %s of %s was not recorded: %s", reason, key, error)
+            self._on_failure("event", error.reason)
 
     def _watch_all(self) -> None:
         self._tasks.clear()

@@ -14,8 +14,16 @@ from typing import Generic, TypeVar
 import aiohttp
 import msgspec
 
-from natsscaler.errors import KubernetesError, excerpt
-from natsscaler.kube.api import GONE, HTTP_OK, LIST_SECONDS, NETWORK_FAILURES, refusal, request
+from natsscaler.errors import KubernetesError, Reason, excerpt
+from natsscaler.kube.api import (
+    GONE,
+    HTTP_OK,
+    LIST_SECONDS,
+    NETWORK_FAILURES,
+    OnFailure,
+    refusal,
+    request,
+)
 from natsscaler.kube.objects import Autoscaler, Bookmark, Deployment, Event, Page, Position, Status, older
 from natsscaler.rules import Target
 
@@ -48,6 +56,7 @@ class Watch(Generic[T]):
         item_type: type[T],
         on_change: Callable[[Target], None],
         *,
+        on_failure: OnFailure | None = None,
         quiet_seconds: float = QUIET_SECONDS,
     ) -> None:
         self.name = name
@@ -56,6 +65,7 @@ class Watch(Generic[T]):
         self._list_call = list_call
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(item_type)
         self._on_change = on_change
+        self._on_failure = on_failure
         self._quiet_seconds = quiet_seconds
         self._version = ""
         """Where to watch on from; empty: list first."""
@@ -78,6 +88,10 @@ class Watch(Generic[T]):
             except (*NETWORK_FAILURES, KubernetesError, msgspec.MsgspecError, ValueError) as error:
                 problem = excerpt(str(error) or type(error).__name__)
                 logger.warning("watch of %s: %s; it is retried", self.name, problem)
+                if self._on_failure:
+                    unavailable = Reason.KUBERNETES_UNAVAILABLE
+                    reason = error.reason if isinstance(error, KubernetesError) else unavailable
+                    self._on_failure("watch", reason)
             if time.monotonic() - started > LONGEST_DELAY:
                 delay = FIRST_DELAY
                 await asyncio.sleep(self._retry_after)

@@ -92,7 +92,7 @@ class Actor:
             self._failed(state, "status", error)
         except Exception:  # a supervision point: one bad rule never disturbs another
             log.exception("Carrying out %s failed", state.rule.key)
-            self._shared.metrics.failures.labels("evaluate", "Internal").inc()
+            self._shared.metrics.failed("evaluate", "Internal")
             state.retry_at = self._shared.clock() + RETRY_SECONDS
         finally:
             state.busy, state.writing_since = False, math.inf
@@ -104,6 +104,8 @@ class Actor:
         target = state.rule.target
         try:
             for attempt in range(ATTEMPTS):
+                if state.gone:
+                    return
                 if not (acts(state) and state.seen and state.decision):
                     if attempt:  # others scaled it, which no watch will tell any more
                         state.ring("deployment", self._shared.clock())
@@ -226,5 +228,5 @@ class Actor:
 
     def _failed(self, state: RuleState, operation: str, error: KubernetesError) -> None:
         log.warning("%s: %s", state.rule.key, error.message)
-        self._shared.metrics.failures.labels(operation, error.reason).inc()
+        self._shared.metrics.failed(operation, error.reason)
         state.retry_at = self._shared.clock() + RETRY_SECONDS

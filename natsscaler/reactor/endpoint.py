@@ -114,7 +114,7 @@ class Endpoint:
                 await self._evaluate(turn, found, told.get(turn.state.rule.key, {}), began)
             except Exception:  # a supervision point: one bad rule never disturbs another
                 log.exception("Evaluating %s failed", turn.state.rule.key)
-                self._shared.metrics.failures.labels("evaluate", "Internal").inc()
+                self._shared.metrics.failed("evaluate", "Internal")
                 turn.state.at_rest(self._shared.clock())
 
     def _batch(self, now: float) -> list[RuleState]:
@@ -152,7 +152,7 @@ class Endpoint:
         return reading
 
     def _failed(self, reason: Reason, message: str) -> Unknown:
-        self._shared.metrics.failures.labels("read", reason).inc()
+        self._shared.metrics.failed("read", reason)
         wait = min(RETRY_SECONDS[0] * 2**self._failures, RETRY_SECONDS[1])
         self._failures = min(self._failures + 1, 10)
         self._not_before = self._shared.clock() + wait

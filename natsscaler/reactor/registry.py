@@ -12,7 +12,7 @@ from natsscaler.conditions import invalid
 from natsscaler.errors import Finding, KubernetesError
 from natsscaler.metrics import Metrics
 from natsscaler.ownership import obstacle
-from natsscaler.reactor.acting import publish
+from natsscaler.reactor.acting import RETRY_SECONDS, publish
 from natsscaler.reactor.endpoint import Endpoint
 from natsscaler.reactor.ports import AdvisoryLike, ClusterPort, ConnectionPort, MonitoringPort
 from natsscaler.reactor.shared import WRITERS, Shared
@@ -58,7 +58,7 @@ class Reactor:
         self.elected = asyncio.Event()
         """To be set once this process is to act, and knows all rules as the one before left them."""
         self._rejected: dict[RuleKey, tuple[str, RuleStatus, RuleStatus]] = {}
-        """Uid, new and old status of the unusable rules that are to be told once this process acts."""
+        """Uid, new and old status of the unusable rules that are still to be told so."""
 
     async def run(self, cluster: ClusterPort) -> None:
         """Evaluate rules, for ever."""
@@ -82,9 +82,8 @@ class Reactor:
             self._shared.opened.set()
             for endpoint in self._endpoints.values():
                 endpoint.wake()
-            for key, (uid, new, old) in self._rejected.items():
-                self._spawn(self._say_invalid(key, uid, new, old), f"reject {key}")
-            self._rejected.clear()
+            for key in self._rejected:
+                self._spawn(self._say_invalid(key), f"reject {key}")
             await asyncio.Event().wait()
 
     async def drain(self) -> None:
@@ -161,10 +160,10 @@ class Reactor:
         self.forget(key)
         new = invalid(finding, generation, status, time.time())
         self._activity.learn(key, None, new)
-        if new != status and self._acts:
-            self._spawn(self._say_invalid(key, uid, new, status), f"reject {key}")
-        elif new != status:
+        if new != status:
             self._rejected[key] = uid, new, status
+            if self._acts:
+                self._spawn(self._say_invalid(key), f"reject {key}")
 
     def ring_target(self, target: Target) -> None:
         """Ring the rules of a Deployment that changed."""
@@ -255,17 +254,27 @@ class Reactor:
             state = self._states[key]
             self._endpoint(state.rule).ring(state, source)
 
-    async def _say_invalid(self, key: RuleKey, uid: str, new: RuleStatus, old: RuleStatus) -> None:
-        shared = self._shared
-        if shared is None:
-            return
-        try:
-            async with shared.writes:
-                if shared.opened.is_set():
+    async def _say_invalid(self, key: RuleKey) -> None:
+        """Write what is wrong with a rule, as often as it takes, unless there is other news of it."""
+        shared, said = self._shared, self._rejected.get(key)
+        while shared and said:
+            uid, new, old = said
+            try:
+                async with shared.writes:
+                    if not shared.opened.is_set() or self._rejected.get(key) is not said:
+                        return
                     await publish(shared, key, uid, new, old)
-        except KubernetesError as error:
-            log.warning("%s: %s", key, error.message)
-            self._metrics.failures.labels("status", error.reason).inc()
+            except KubernetesError as error:
+                log.warning("%s: %s", key, error.message)
+                self._metrics.failed("status", error.reason)
+            except Exception:  # a supervision point: one bad rule never disturbs another
+                log.exception("Writing the status of %s failed", key)
+                self._metrics.failed("evaluate", "Internal")
+            else:
+                if self._rejected.get(key) is said:
+                    del self._rejected[key]
+                return
+            await asyncio.sleep(RETRY_SECONDS)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         if self._group is None:

@@ -67,7 +67,7 @@ async def watched(rules: Rules, kube_api: KubeApi, tmp_path: pathlib.Path) -> As
     stop = asyncio.Event()
     async with await connect(kubeconfig, in_cluster=False) as api, asyncio.TaskGroup() as group:
         rules.handlers = Handlers(cast("Reactor", rules), api)
-        kube = Kube(api, (kube_api.namespace,), lambda _: None, "test-0")
+        kube = Kube(api, (kube_api.namespace,), lambda _: None, lambda *_: None, "test-0")
         follow = group.create_task(rules.handlers.follow(kube))
         operator = kopf.operator(
             registry=rules.handlers.registry,

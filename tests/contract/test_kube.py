@@ -26,7 +26,14 @@ class Cluster:
     def __init__(self, kube_api: KubeApi) -> None:
         self.namespace = kube_api.namespace
         self.changed: list[Target] = []
-        self.kube = Kube(kube_api.client, (kube_api.namespace,), self.changed.append, "test-0")
+        self.failures: list[tuple[str, str]] = []
+        self.kube = Kube(
+            kube_api.client,
+            (kube_api.namespace,),
+            self.changed.append,
+            lambda *failure: self.failures.append(failure),
+            "test-0",
+        )
         self.apps = client.AppsV1Api(kube_api.client)
         self.custom = client.CustomObjectsApi(kube_api.client)
         self.scaling = client.AutoscalingV2Api(kube_api.client)
@@ -130,7 +137,7 @@ async def test_the_watch_sees_other_hands(cluster: Cluster) -> None:
 
 async def test_a_watch_of_all_namespaces(kube_api: KubeApi, cluster: Cluster) -> None:
     target = await cluster.deploy("web", 2)
-    kube = Kube(kube_api.client, (), lambda _: None, "test-1")
+    kube = Kube(kube_api.client, (), lambda _: None, lambda *_: None, "test-1")
     async with in_background(kube.run()):
         await eventually(lambda: kube.replicas(target) == 2)
 
@@ -191,12 +198,13 @@ async def test_an_event_is_visible_with_its_rule(cluster: Cluster) -> None:
     assert event["reportingInstance"] == "test-0"
 
 
-async def test_an_event_that_is_refused_is_only_logged(
+async def test_an_event_that_is_refused_is_logged_and_counted(
     cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = RuleKey("no-such-namespace", "a")
     await cluster.kube.emit(key, "u", warning=False, reason="ScaledUp", action="Scale", note="n", when=1.0)
     assert "ScaledUp of no-such-namespace/a was not recorded" in caplog.text
+    assert [operation for operation, _ in cluster.failures] == ["event"]
 
 
 async def test_connecting_by_kubeconfig(kube_api: KubeApi) -> None:

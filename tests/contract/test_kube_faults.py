@@ -29,15 +29,17 @@ class Table:
         self.apps = client.AppsV1Api(kube_api.client)
         self.custom = client.CustomObjectsApi(kube_api.client)
         self.changed: list[Target] = []
+        self.failures: list[tuple[str, str]] = []
         call = client.AppsV1Api(api).list_namespaced_deployment_without_preload_content
         self.watch = Watch(
             "deployments",
             functools.partial(call, self.namespace),
             Deployment,
             self.changed.append,
+            on_failure=lambda *failure: self.failures.append(failure),
             quiet_seconds=1.0,
         )
-        self.kube = Kube(api, (self.namespace,), lambda _: None, "test-0")
+        self.kube = Kube(api, (self.namespace,), lambda _: None, lambda *_: None, "test-0")
 
     @property
     def replicas(self) -> dict[str, int]:
@@ -119,6 +121,7 @@ async def test_a_refused_watch_names_the_missing_verb_keeps_the_table_and_is_ret
         await table.scale("web", 4)
         await eventually(lambda: table.replicas == {"web": 4})
     assert "natsscaler may not watch deployments: grant it the verb watch on deployments" in caplog.text
+    assert table.failures == [("watch", "Forbidden")] * 2
 
 
 async def test_a_busy_api_server_is_left_alone_for_as_long_as_it_asks(table: Table) -> None:

@@ -57,7 +57,7 @@ def test_every_alert_has_its_section() -> None:
 
 def test_the_table_of_metrics_is_what_a_process_tells() -> None:
     metrics, key = Metrics(), RuleKey("shop", "orders")
-    metrics.failures.labels("read", Reason.MONITORING_TIMEOUT)
+    metrics.failed("read", Reason.MONITORING_TIMEOUT)
     rule, seen = factories.rule(), factories.seen(60, 1)
     series = metrics.follow(key)
     series.evaluated(

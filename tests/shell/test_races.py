@@ -8,9 +8,12 @@ from nats.aio.client import Client
 
 from natsscaler.access import Access
 from natsscaler.demo.nats_server import NatsServer
+from natsscaler.errors import Finding, KubernetesError, Reason
+from natsscaler.reactor import registry
 from natsscaler.reactor.acting import STALE_SECONDS, acts
 from natsscaler.reactor.shared import WRITERS
 from natsscaler.rules import RuleKey, Target
+from natsscaler.status import RuleStatus
 from tests.shell.world import (
     TARGET,
     World,
@@ -229,3 +232,43 @@ async def test_a_decision_that_has_waited_for_its_turn_is_made_anew(here: World,
     await until(lambda: not state.busy and not acts(state))
     assert here.cluster.table[TARGET] == 3
     assert here.wakeups("late") == 1
+
+
+async def test_a_rule_that_is_deleted_between_a_conflict_and_the_next_attempt(
+    here: World, orders: Client
+) -> None:
+    await publish(orders, 100)
+    key = here.apply(messagesPerReplica=20)
+    task = None
+
+    async def fresh_replicas(_: Target) -> int:
+        nonlocal task
+        task = asyncio.current_task()
+        here.reactor.forget(key)
+        return 1
+
+    here.cluster.fresh_replicas = fresh_replicas  # type: ignore[method-assign, assignment]
+    here.cluster.replicas = {TARGET: 2}.get  # type: ignore[method-assign, assignment]
+    await until(lambda: task is not None and task.done())
+    assert here.cluster.table[TARGET] == 1
+
+
+@pytest.mark.parametrize(
+    "failure", [KubernetesError(Reason.KUBERNETES_UNAVAILABLE, "503"), ValueError("of a library")]
+)
+async def test_what_is_wrong_with_a_rule_is_said_as_soon_as_it_can_be_written(
+    here: World, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    monkeypatch.setattr(registry, "RETRY_SECONDS", 0.05)
+    write, failures = here.cluster.write_status, [failure] * 3
+
+    async def write_status(key: RuleKey, uid: str, status: RuleStatus) -> None:
+        if failures:
+            raise failures.pop()
+        await write(key, uid, status)
+
+    here.cluster.write_status = write_status  # type: ignore[method-assign]
+    wrong = Finding(Reason.INVALID_RULE, "spec.subject: mend it")
+    here.reactor.reject(RuleKey("default", "rule"), "uid of rule", 1, wrong, RuleStatus())
+    await here.becomes("Ready", "False", "InvalidRule")
+    assert here.reactor._rejected == {}
