@@ -36,10 +36,11 @@ T = TypeVar("T")
 
 
 class Dialled(NamedTuple):
-    """An open connection, and what is set when it has ended."""
+    """An open connection, what is set when it has ended, and where it leads (URL of an address)."""
 
     client: Client
     closed: asyncio.Event
+    place: str
 
 
 async def obediently(call: Awaitable[T]) -> T:
@@ -83,30 +84,35 @@ async def dial(
     credentials: NatsCredentials,
     allow: AllowList,
     on_error: Callable[[Exception], Awaitable[None]],
+    *,
+    left: str = "",
 ) -> Dialled:
     """Connect to the first address that answers, of the URL's host or else of other servers (host:port).
 
+    `left`: the place that a connection was lost to, which is tried last: it may accept and never answer.
     Raises NotAllowed or one of NATS_ERRORS: what the last address that answered at all failed by.
     """
     parts = urlsplit(url)
     failure: Exception | None = None
+    places: list[tuple[str, str]] = []
     for server in (parts.netloc.rpartition("@")[2], *others):
-        place = urlsplit(f"//{server}")
-        host, port = place.hostname or "", place.port or 4222
+        named = urlsplit(f"//{server}")
+        host, port = named.hostname or "", named.port or 4222
         try:
             addresses = await allow.resolve(host, port)
         except (NotAllowed, OSError) as error:
             failure = error
             continue
         name = (parts.hostname or host) if _is_address(host) else host
-        for address in addresses:
-            shown = f"[{address}]" if ":" in address else address
-            guard = _Guard(credentials, encrypted=parts.scheme in ("tls", "wss"))
-            try:
-                return await _dial(f"{parts.scheme}://{shown}:{port}", name, guard, on_error)
-            except NATS_ERRORS as error:
-                if failure is None or not isinstance(error, SILENT):
-                    failure = error
+        shown = (f"[{address}]" if ":" in address else address for address in addresses)
+        places += [(f"{parts.scheme}://{address}:{port}", name) for address in shown]
+    for place, name in sorted(places, key=lambda each: each[0] == left):
+        guard = _Guard(credentials, encrypted=parts.scheme in ("tls", "wss"))
+        try:
+            return await _dial(place, name, guard, on_error)
+        except NATS_ERRORS as error:
+            if failure is None or not isinstance(error, SILENT):
+                failure = error
     raise failure or OSError("no address")
 
 
@@ -180,7 +186,7 @@ async def _dial(
     except BaseException:  # cancelled, too: nats-py would leave its socket open
         await hang_up(client)
         raise
-    return Dialled(client, closed)
+    return Dialled(client, closed, url)
 
 
 def _is_address(host: str) -> bool:

@@ -107,6 +107,8 @@ class Connection:
         self._closed = asyncio.Event()
         self._denied: set[str] = set()
         self._gossiped: tuple[str, ...] = ()
+        self._place = ""
+        """Where the last connection led."""
 
     @property
     def state(self) -> Finding | None:
@@ -227,8 +229,8 @@ class Connection:
     async def _connect(self) -> None:
         self._denied.clear()
         self._credentials = await self._find_credentials(0.0)
-        client, self._closed = await dial(
-            self.url, self._gossiped, self._credentials, self._allow, self._error
+        client, self._closed, self._place = await dial(
+            self.url, self._gossiped, self._credentials, self._allow, self._error, left=self._place
         )
         self._client = client
         self._metrics.connected.inc()

@@ -15,12 +15,15 @@ from tests.shell.world import until
 pytestmark = pytest.mark.timeout(60)
 
 
-async def connected(server: NatsServer) -> Client:
-    async def ignore(_: Exception) -> None:
-        pass
+ALLOW = AllowList(in_cluster=False)
 
-    allow = AllowList(in_cluster=False)
-    return (await dial(server.url, (), NatsCredentials(), allow, ignore)).client
+
+async def ignore(_: Exception) -> None:
+    pass
+
+
+async def connected(server: NatsServer) -> Client:
+    return (await dial(server.url, (), NatsCredentials(), ALLOW, ignore)).client
 
 
 async def connections(server: NatsServer) -> int:
@@ -51,6 +54,24 @@ async def test_hanging_up_on_a_server_that_takes_nothing_more_leaves_no_connecti
     filling.cancel()
     nats_server.resume()
     await until(lambda: _none(nats_server))
+
+
+async def test_a_server_that_was_lost_is_dialled_last(nats_server: NatsServer) -> None:
+    accepted: list[asyncio.StreamWriter] = []
+
+    async def never_answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(writer)
+
+    silent = await asyncio.start_server(never_answer, "127.0.0.1", 0)
+    async with silent:
+        place = f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+        others = (nats_server.url.removeprefix("nats://"),)
+        left = f"nats://{place}"
+        client, _, found = await dial(left, others, NatsCredentials(), ALLOW, ignore, left=left)
+        await hang_up(client)
+    for writer in accepted:
+        writer.close()
+    assert (found, accepted) == (nats_server.url, [])
 
 
 async def _none(server: NatsServer) -> bool:
