@@ -77,7 +77,7 @@ class Fetcher:
 
     async def get(self, url: httpx.URL, address: str, path: str, kind: type[T], *, anew: bool = False) -> T:
         """Get a document of this type; `anew`: by a connection of its own. Raises MonitoringError."""
-        shown = f"{url.copy_with(path='')}".rstrip("/")
+        shown = _shown(url)
         self._requests += 1
         try:
             async with asyncio.timeout(self._how.seconds), AsyncExitStack() as turn:
@@ -120,12 +120,12 @@ class Fetcher:
                     await turn.enter_async_context(self._large)
                 body += chunk
                 if len(body) > self._how.max_bytes:
-                    message = f"{url.host} gave more than {self._how.max_bytes // 2**20} MiB"
+                    message = f"{_shown(url)} gave more than {self._how.max_bytes // 2**20} MiB"
                     raise MonitoringError(Reason.MONITORING_TOO_LARGE, message)
         finally:
             await response.aclose()
         if response.status_code != httpx.codes.OK:
-            raise self._refusal(f"{url.host}{url.path}".rstrip("/"), response.status_code, body)
+            raise self._refusal(f"{_shown(url)}{url.path}".rstrip("/"), response.status_code, body)
         return body
 
     def _refusal(self, who: str, status: int, body: bytearray) -> MonitoringError:
@@ -138,6 +138,10 @@ class Fetcher:
         if status == httpx.codes.UNAUTHORIZED:
             said += "; spec.monitoring.secretRef can name credentials"
         return MonitoringError(Reason.MONITORING_HTTP_STATUS, f"{message}: {said}")
+
+
+def _shown(url: httpx.URL) -> str:
+    return f"{url.copy_with(path='')}".rstrip("/")
 
 
 @cache

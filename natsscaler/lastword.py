@@ -4,6 +4,7 @@
 reached from here and not from there, or the other way round, that is most often the answer. Pure.
 """
 
+import re
 from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -91,6 +92,8 @@ def from_outside(step: Step, url: str, operator: Target, command: str) -> Step:
     service, _, rest = (urlsplit(url).hostname or "").partition(".")
     namespace = rest.partition(".")[0] or operator.namespace
     inside = f"kubectl exec -n {operator.namespace} deployment/{operator.name} -- natsscaler {command}"
+    if re.fullmatch(r"[\d.]+|.*:.*", urlsplit(url).hostname or ""):  # an address tells no name
+        namespace, service = "NAMESPACE", "NAME"
     forward = f"kubectl port-forward -n {namespace} service/{service} 8222"
     explain = command if command.startswith("explain ") else "explain NAMESPACE/NAME"
     here = f"natsscaler {explain} --monitoring-url http://127.0.0.1:8222"

@@ -118,6 +118,8 @@ def test_a_condition_of_another_version_is_not_taken_for_known() -> None:
         ("http://nats:8222", "-n scaling-operator-system service/nats"),
         ("http://nats.messaging:8222", "-n messaging service/nats"),
         ("http://nats.messaging.svc.cluster.local:8222", "-n messaging service/nats"),
+        ("http://10.0.0.7:8222", "-n NAMESPACE service/NAME"),
+        ("http://[fd00::7]:8222", "-n NAMESPACE service/NAME"),
     ],
 )
 def test_from_outside_the_way_in_is_told(url: str, service: str) -> None:

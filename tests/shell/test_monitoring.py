@@ -140,7 +140,7 @@ async def test_wrong_answers(reader: Monitoring, answer: Handler, reason: Reason
 
 async def test_a_path_too_many_is_told(reader: Monitoring, nats_server: NatsServer) -> None:
     told = await failure(reader, f"{nats_server.monitoring_url}/jsz")
-    assert str(told).startswith("127.0.0.1/jsz answered HTTP status 404")
+    assert str(told).startswith(f"{nats_server.monitoring_url}/jsz answered HTTP status 404")
 
 
 @pytest.mark.parametrize("addresses", [("127.0.0.1", "127.0.0.2"), ("127.0.0.2", "127.0.0.1")], ids=str)

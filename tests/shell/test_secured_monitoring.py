@@ -96,7 +96,7 @@ async def test_credentials_of_every_kind(
         here.apply(natsMonitoringURL=front.url, monitoring=REF)
         await here.becomes("ScalingActive", "False", "CredentialsRefused")
         told = here.message("ScalingActive")
-        assert told.endswith("localhost answered HTTP status 401: mend Secret default/nats")
+        assert told.endswith(f"{front.url} answered HTTP status 401: mend Secret default/nats")
         assert ("rule", "ScalingActive", "CredentialsRefused") in here.cluster.events
         assert here.cluster.table[TARGET] == 1
         here.keep_secret({**ca, **data})

@@ -12,8 +12,9 @@ from natsscaler.web.wording import DECISIONS, headline, retell
 from tests.core.factories import seen
 from tests.core.test_activity import NOW, RULE, facts, named
 
+PREFIXES = ("MONITORING_", "ACCOUNT_", "AMBIGUOUS_", "SECRET_", "CREDENTIALS_")
 UNKNOWN = [
-    *(reason for reason in Reason if reason.name.startswith(("MONITORING_", "ACCOUNT_", "AMBIGUOUS_"))),
+    *(reason for reason in Reason if reason.name.startswith(PREFIXES)),
     *(Reason.ADDRESS_NOT_ALLOWED, Reason.JETSTREAM_DISABLED, Reason.STREAM_NOT_FOUND),
     *(Reason.CONSUMER_NOT_FOUND, Reason.CONSUMER_GONE, Reason.LEADER_UNCLEAR, Reason.NOT_YET_READ),
 ]
@@ -30,6 +31,7 @@ def test_a_backlog_that_is_not_known_is_to_be_mended(reason: Reason) -> None:
     said = headline(RULE.key, RULE, compose(facts(seen(Unknown(reason, WHY), 3)), RuleStatus()))
     assert said.state is State.BLOCKED
     assert said.title.startswith("Not scaling: ")
+    assert "backlog is not known" not in said.title, "the reason is in it"
     assert WHY in said.text
     assert said.mend
 
