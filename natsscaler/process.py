@@ -32,7 +32,7 @@ from natsscaler.metrics import Metrics
 from natsscaler.monitoring import Monitoring
 from natsscaler.network import AllowList
 from natsscaler.reactor import Reactor
-from natsscaler.reactor.registry import Advised
+from natsscaler.reactor.hearing import Advised
 from natsscaler.rules import EventSource
 from natsscaler.settings import Settings
 from natsscaler.signals import Connection

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from natsscaler.access import Access
@@ -14,10 +14,11 @@ from natsscaler.metrics import Metrics
 from natsscaler.ownership import obstacle
 from natsscaler.reactor.acting import RETRY_SECONDS, publish
 from natsscaler.reactor.endpoint import Endpoint
-from natsscaler.reactor.ports import AdvisoryLike, ClusterPort, ConnectionPort, MonitoringPort
+from natsscaler.reactor.hearing import Advised, Hearing
+from natsscaler.reactor.ports import ClusterPort, ConnectionPort, MonitoringPort
 from natsscaler.reactor.shared import WRITERS, Shared
 from natsscaler.reactor.state import RuleState
-from natsscaler.rules import EventSource, Rule, RuleKey, Target
+from natsscaler.rules import Rule, RuleKey, Target
 from natsscaler.settings import Settings
 from natsscaler.status import RuleStatus, of_no_deployment
 from natsscaler.view import Reading
@@ -26,9 +27,6 @@ log = logging.getLogger(__name__)
 
 STALLED_SECONDS = 120.0
 """Longer than any round of an endpoint's loop and all writes of one rule may take, by their own timeouts."""
-
-
-Advised = Callable[[ConnectionPort, AdvisoryLike | None], Awaitable[None]]
 
 
 class Reactor:
@@ -51,6 +49,7 @@ class Reactor:
         self._connections: dict[Access, tuple[ConnectionPort, asyncio.Task[None]]] = {}
         self._by_target: dict[Target, dict[RuleKey, Rule]] = {}
         self._states: dict[RuleKey, RuleState] = {}
+        self._hearing = Hearing(self._states, self._ring, self._spawn)
         self._group: asyncio.TaskGroup | None = None
         self._shared: Shared | None = None
         self.listed = asyncio.Event()
@@ -133,7 +132,7 @@ class Reactor:
         self._activity.learn(rule.key, rule, status)
         self._by_target.setdefault(rule.target, {})[rule.key] = rule
         self._metrics.rules.set(len(self._states))
-        self._endpoint(rule).ring(state, "rule")
+        self._ring(state, "rule")
         self._ring_target(rule.target, "rule")
 
     def forget(self, key: RuleKey) -> None:
@@ -169,26 +168,6 @@ class Reactor:
         """Ring the rules of a Deployment that changed."""
         self._ring_target(target, "deployment")
 
-    async def advised(self, connection: ConnectionPort, advisory: AdvisoryLike | None) -> None:
-        """Ring the rules that an advisory concerns; None: the connection itself came or went.
-
-        A doorbell on a stream that is gone would keep publishers waiting for an answer, so it goes at once.
-        The deletion of a consumer counts too: nats-server 2.15.1 sent no STREAM.DELETED in 7 of 1,000
-        deletions, but always that of the stream's consumers.
-        """
-        for state in list(self._states.values()):
-            if state.connection is not connection or state.gone:
-                continue
-            if advisory is None:
-                self._endpoint(state.rule).ring(state, "connection")
-            elif _concerns(advisory, state):
-                if EventSource.ADVISORIES in state.rule.spec.events:
-                    self._endpoint(state.rule).ring(state, "advisory")
-                if advisory.action.endswith(".LEADER_ELECTED"):
-                    state.leaders = ()
-                if advisory.action.endswith(".DELETED") and state.doorbell:
-                    await state.doorbell.close()
-
     @property
     def _acts(self) -> bool:
         return self._shared is not None and self._shared.opened.is_set()
@@ -214,7 +193,7 @@ class Reactor:
         connection = None
         if self._settings.events & set(rule.spec.events):
             if access not in self._connections:
-                made = self._connect(access, self.advised)
+                made = self._connect(access, self._hearing.advised)
                 self._connections[access] = made, self._spawn(made.run(), "NATS connection")
                 self._metrics.connections.set(len(self._connections))
             connection = self._connections[access][0]
@@ -249,10 +228,12 @@ class Reactor:
             del self._by_target[rule.target]
         self._ring_target(rule.target, "rule")
 
+    def _ring(self, state: RuleState, source: str) -> None:
+        self._endpoint(state.rule).ring(state, source)
+
     def _ring_target(self, target: Target, source: str) -> None:
         for key in self._by_target.get(target, {}):
-            state = self._states[key]
-            self._endpoint(state.rule).ring(state, source)
+            self._ring(self._states[key], source)
 
     async def _say_invalid(self, key: RuleKey) -> None:
         """Write what is wrong with a rule, as often as it takes, unless there is other news of it."""
@@ -285,13 +266,3 @@ class Reactor:
 def _identity(rule: Rule) -> tuple[str, Access, Target]:
     """What cannot change without making it another rule, of which nothing is remembered."""
     return rule.uid, rule.monitoring, rule.target
-
-
-def _concerns(advisory: AdvisoryLike, state: RuleState) -> bool:
-    if state.source is None or state.seen is None or not hasattr(state.seen.backlog, "source"):
-        return True
-    streams = {name.split("/")[0] for name in state.source.consumers}
-    if advisory.stream not in streams:
-        return False
-    named = f"{advisory.stream}/{advisory.consumer}" in state.source.consumers
-    return named or not advisory.consumer or advisory.action == "CONSUMER.CREATED"

@@ -2,8 +2,8 @@
 
 import itertools
 import socket
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,21 @@ class Pretender:
         return web.json_response(body=msgspec.json.encode(told))
 
 
+@asynccontextmanager
+async def pretending(port: int, pretenders: Mapping[str, Pretender]) -> AsyncIterator[None]:
+    """Let each of these answer at its host."""
+    async with AsyncExitStack() as stack:
+        for host, node in pretenders.items():
+            app = web.Application()
+            app.router.add_get("/jsz", partial(Pretender.jsz, node))
+            app.router.add_get("/varz", partial(Pretender.varz, node))
+            runner = web.AppRunner(app, shutdown_timeout=0.1)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.TCPSite(runner, host, port).start()
+        yield
+
+
 async def test_an_address_that_nobody_names_any_more_is_not_believed_from_another_server(
     reader: Monitoring, addresses: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,15 +170,7 @@ async def test_an_address_that_nobody_names_any_more_is_not_believed_from_anothe
     named.advertises = ["127.0.0.32:4222"]
     addresses[:] = ["127.0.0.31"]
     [port] = free_ports(1)
-    async with AsyncExitStack() as stack:
-        for host, node in (("127.0.0.31", named), ("127.0.0.32", other)):
-            app = web.Application()
-            app.router.add_get("/jsz", partial(Pretender.jsz, node))
-            app.router.add_get("/varz", partial(Pretender.varz, node))
-            runner = web.AppRunner(app, shutdown_timeout=0.1)
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            await web.TCPSite(runner, host, port).start()
+    async with pretending(port, {"127.0.0.31": named, "127.0.0.32": other}):
         assert await backlog(reader, port) == 80
         named.advertises = []
         assert await backlog(reader, port) == 80, "the same server as before"
@@ -171,3 +178,17 @@ async def test_an_address_that_nobody_names_any_more_is_not_believed_from_anothe
         assert "n2" in str(await backlog(reader, port))
         named.advertises = ["127.0.0.32:4222"]
         assert await backlog(reader, port) == 3
+
+
+async def test_of_a_server_that_starts_again_and_again_nothing_is_kept(
+    reader: Monitoring, addresses: list[str]
+) -> None:
+    named = Pretender("n3", "S3")
+    addresses[:] = ["127.0.0.31"]
+    [port] = free_ports(1)
+    async with pretending(port, {"127.0.0.31": named}):
+        for number in range(3, 8):
+            named.name, named.server_id = f"n{number}", f"S{number}"
+            await backlog(reader, port)
+        known = reader._endpoints[Access(f"http://{NAME}:{port}")]._nodes
+        assert (list(known._servers), list(known._last_now)) == (["S7"], ["S7"])

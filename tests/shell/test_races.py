@@ -11,6 +11,7 @@ from natsscaler.demo.nats_server import NatsServer
 from natsscaler.errors import Finding, KubernetesError, Reason
 from natsscaler.reactor import registry
 from natsscaler.reactor.acting import STALE_SECONDS, acts
+from natsscaler.reactor.endpoint import Endpoint
 from natsscaler.reactor.shared import WRITERS
 from natsscaler.rules import RuleKey, Target
 from natsscaler.status import RuleStatus
@@ -110,13 +111,21 @@ async def test_what_served_rules_that_are_gone_ends(
     nats_server: NatsServer, orders: Client, *, leads: bool
 ) -> None:
     async with world(nats_server, leads=leads) as here:
-        for number in range(20):
-            here.reactor.forget(here.apply(natsMonitoringURL=f"{nats_server.monitoring_url}/{number}"))
+        urls = [f"{nats_server.monitoring_url}/{number}" for number in range(20)]
+        keys = [here.apply(f"rule-{n}", natsMonitoringURL=url) for n, url in enumerate(urls)]
+        await until(lambda: endpoints() == 20 and all(map(waits, here.reactor._endpoints.values())))
+        for key in keys:
+            here.reactor.forget(key)
         await until(lambda: endpoints() == 0)
         await publish(orders, 51)
         here.apply()
         here.reactor.elected.set()
         await until(lambda: here.cluster.table[TARGET] == 2)
+
+
+def waits(endpoint: Endpoint) -> bool:
+    """Tell whether a loop waits for something that wakes it."""
+    return bool(endpoint._woken._waiters)
 
 
 def endpoints() -> int:
