@@ -159,7 +159,7 @@ class Endpoint:
         """Ask every node. Raises MonitoringError if none answers."""
         own = await self._resolve(self._url.host)
         new = [address for address in own if address not in self._own]
-        if len(new) == len(own):
+        if len(new) == len(own):  # it may be another server or cluster now
             self._cluster = None
             self._forget_others(own)
         if self._cluster == "":
@@ -268,7 +268,8 @@ class Endpoint:
         self._places = {name: place for name, place in self._places.items() if name in answers.expected}
         self._skipped = {address: until for address, until in self._skipped.items() if until > now}
         self._nodes.remember({place.server_id for place in self._places.values()})
-        if self._find_at <= now and any(self._places[name].address in self._own for name in answers.nodes):
+        answered = [place for name, place in self._places.items() if name in answers.nodes]
+        if self._find_at <= now and any(place.address in self._own for place in answered):
             self._find_at = now + FIND_SECONDS
             self._forget_others(self._own)
 
