@@ -15,6 +15,7 @@ import httpx
 from natsscaler.demo.errors import DemoFailed
 
 READY_SECONDS = 10.0
+GRACE_SECONDS = 10.0
 CONFIG = """
 listen: "{host}:{port}"
 http: "{host}:{monitoring_port}"
@@ -109,8 +110,15 @@ class NatsServer:
             ) from error
 
     async def stop(self) -> None:
-        """Let the server shut down in order: clients are told, streams are flushed."""
-        await self._end(signal.SIGTERM)
+        """Let the server shut down in order: clients are told, streams are flushed.
+
+        If that takes longer than GRACE_SECONDS it is killed, as it would be in a pod.
+        """
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                await self._end(signal.SIGTERM)
+        except TimeoutError:
+            await self.kill()
 
     async def kill(self) -> None:
         """End the server as a crash would."""

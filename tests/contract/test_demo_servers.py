@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import pathlib
+import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -159,6 +160,15 @@ async def test_a_paused_nats_answers_again_once_resumed(nats_server: NatsServer)
             await http.get("/healthz", timeout=0.2)
         nats_server.resume()
         assert (await http.get("/healthz", timeout=10)).json() == {"status": "ok"}
+
+
+async def test_a_nats_that_does_not_stop_is_killed(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("natsscaler.demo.nats_server.GRACE_SECONDS", 0)
+    await nats_server.stop()
+    assert nats_server._process
+    assert nats_server._process.returncode == -signal.SIGKILL
 
 
 async def test_a_nats_that_cannot_start_says_so(tmp_path: pathlib.Path) -> None:

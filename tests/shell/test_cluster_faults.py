@@ -93,11 +93,13 @@ class Truth:
                 subject = subjects[self.sent % len(subjects)]
                 while True:
                     try:
-                        await js.publish(subject, b"", timeout=1, headers={"Nats-Msg-Id": str(self.sent)})
+                        headers = {"Nats-Msg-Id": str(self.sent)}
+                        acknowledged = await js.publish(subject, b"", timeout=1, headers=headers)
                         break
                     except NatsError:
                         await asyncio.sleep(0.05)
-                self.stored += 1
+                if not acknowledged.duplicate:  # else it may be one that was lost with the quorum
+                    self.stored += 1
                 await asyncio.sleep(0.02)
 
 
