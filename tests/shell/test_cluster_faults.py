@@ -20,6 +20,7 @@ from nats.errors import Error as NatsError
 
 from natsscaler.backlog import Backlog
 from natsscaler.decision import Decision, History, Observation, decide
+from natsscaler.dialing import obediently
 from natsscaler.reactor import endpoint
 from natsscaler.rules import Rule
 from tests.nats_cluster import NatsCluster, eventually
@@ -94,7 +95,7 @@ class Truth:
                 while True:
                     try:
                         headers = {"Nats-Msg-Id": str(self.sent)}
-                        acknowledged = await js.publish(subject, b"", timeout=1, headers=headers)
+                        acknowledged = await obediently(js.publish(subject, b"", timeout=1, headers=headers))
                         break
                     except NatsError:
                         await asyncio.sleep(0.05)
