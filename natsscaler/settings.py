@@ -6,7 +6,7 @@ Only this module reads the environment, so that what natsscaler does is what its
 import argparse
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
@@ -91,10 +91,10 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     add("--kubeconfig", type=Path, help="kubeconfig file (default: the service account, else $KUBECONFIG)")
     add("--namespace", action="append", help="only this namespace; repeatable (default: all)")
     add("--host", help="address to listen on (default 0.0.0.0)")
-    add("--metrics-port", type=_port, help="Prometheus metrics (default 8080, 0: off)")
-    add("--probe-port", type=_port, help="/healthz and /readyz (default 8081, 0: off)")
-    add("--activity-port", type=_port, help="activity page and JSON (default 8082, 0: off)")
-    add("--max-actions", type=_actions, help="how many actions the activity page keeps (default 100)")
+    add("--metrics-port", type=_whole(0, 2**16 - 1), help="Prometheus metrics (default 8080, 0: off)")
+    add("--probe-port", type=_whole(0, 2**16 - 1), help="/healthz and /readyz (default 8081, 0: off)")
+    add("--activity-port", type=_whole(0, 2**16 - 1), help="activity page and JSON (default 8082, 0: off)")
+    add("--max-actions", type=_whole(1, MAX_ACTIONS), help="how many actions the activity page keeps (default 100)")
     add(
         "--activity-token",
         help="ask for this token on the activity port; better by the environment or a file",
@@ -102,14 +102,17 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     add("--activity-token-file", type=Path, help="file that has the token")
     add(
         "--allow-cross-namespace",
-        action=argparse.BooleanOptionalAction,
+        nargs="?",
+        const=True,
+        type=_switch,
+        metavar="true",
         help="let rules scale Deployments of other namespaces (default: no)",
     )
     add("--allow-hosts", action="append", help="host pattern or CIDR that rules may lead to; repeatable")
     add("--events", help="what wakes rules early: Advisories,Doorbell (default: both; none: poll only)")
     add("--read-budget", type=_share, help="share of time a NATS server may be busy with reads (0.05)")
     add("--monitoring-timeout", type=_timeout, help="for one answer of a monitoring endpoint (default 5s)")
-    add("--monitoring-max-mib", type=_mebibytes, help="that one such answer may have (default 64)")
+    add("--monitoring-max-mib", type=_whole(1, MAX_MIB), help="that one such answer may have (default 64)")
     add("--monitoring-proxy", type=_proxy, help="HTTP proxy to reach monitoring endpoints by (default: none)")
     add("--nats-url", help="NATS server for events (default: derived from natsMonitoringURL) [NATS_URL]")
     add("--nats-credentials", type=Path, help="directory with credentials for --nats-url, as of a Secret")
@@ -121,18 +124,22 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     )
     add(
         "--leader-elect",
-        action=argparse.BooleanOptionalAction,
+        nargs="?",
+        const=True,
+        type=_switch,
+        metavar="true",
         help="act only while holding the Lease natsscaler.scaling.example.com (default: no)",
     )
     add("--leader-elect-lease-duration", type=_seconds, help="after which others take over (default 15s)")
     add("--leader-elect-renew-deadline", type=_seconds, help="after which a leader gives up (default 10s)")
     add("--leader-elect-namespace", help="namespace of the Lease (default: the pod's own)")
-    add("--log-level", choices=LOG_LEVELS, help="default info [LOG_LEVEL]")
+    add("--log-level", type=str.lower, choices=LOG_LEVELS, help="default info [LOG_LEVEL]")
     given = [*_from_environment(parser, environment), *arguments]
     try:
         values = vars(parser.parse_args(given))
     except argparse.ArgumentError as error:
-        raise SettingsError(str(error)) from error
+        flag = str(error.argument_name)
+        raise SettingsError(f"{flag} [{_variable(flag)}]: {error.message}") from error
     values["namespaces"] = values.pop("namespace")
     token_file = values.pop("activity_token_file")
     if token_file and not values["activity_token"]:
@@ -179,42 +186,40 @@ def _check_credentials(settings: Settings) -> None:
 
 
 def _from_environment(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> list[str]:
-    bare = {"nats_url": "NATS_URL", "log_level": "LOG_LEVEL"}
-    given: list[str] = []
-    for action in parser._actions:  # noqa: SLF001 - argparse has no public list of its options
-        name = bare.get(action.dest, PREFIX + action.dest.upper())
-        value = environment.get(name)
-        if not value or action.dest == "help":
-            continue
-        if not isinstance(action, argparse.BooleanOptionalAction):
-            given.append(
-                f"{action.option_strings[0]}={value.lower() if action.dest == 'log_level' else value}"
-            )
-        elif value.lower() in ("true", "false"):
-            given.append(action.option_strings[value.lower() == "false"])
-        else:
-            raise SettingsError(f"{name}={value}: must be true or false")
-    return given
+    actions = parser._actions  # noqa: SLF001 - argparse has no public list of its options
+    flags = [action.option_strings[0] for action in actions if action.dest != "help"]
+    given = {flag: environment.get(_variable(flag)) for flag in flags}
+    return [f"{flag}={value}" for flag, value in given.items() if value]
 
 
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port < 2**16:
-        raise argparse.ArgumentTypeError(f"{port} is no port: 0 to 65535")
-    return port
+def _variable(flag: str) -> str:
+    return {"--nats-url": "NATS_URL", "--log-level": "LOG_LEVEL"}.get(
+        flag, PREFIX + flag.removeprefix("--").replace("-", "_").upper()
+    )
 
 
-def _actions(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= MAX_ACTIONS:
-        raise argparse.ArgumentTypeError(f"{number} is out of bounds: 1 to {MAX_ACTIONS}")
-    return number
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} must be true or false")
+    return text.lower() == "true"
 
 
 def _share(text: str) -> float:
-    share = float(text)
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
     if not 0 < share <= 1:
-        raise argparse.ArgumentTypeError(f"{share} is no share of time: above 0, at most 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is no share of time: above 0, at most 1")
     return share
 
 
@@ -241,13 +246,6 @@ def _timeout(text: str) -> int:
     if not 1 <= seconds <= LONGEST_TIMEOUT:
         raise argparse.ArgumentTypeError(f"{text} is out of bounds: 1s to {LONGEST_TIMEOUT}s")
     return seconds
-
-
-def _mebibytes(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= MAX_MIB:
-        raise argparse.ArgumentTypeError(f"{number} is out of bounds: 1 to {MAX_MIB}")
-    return number
 
 
 def _proxy(text: str) -> str:

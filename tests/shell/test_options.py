@@ -73,7 +73,7 @@ def test_in_its_pod_it_shares_the_operators_environment() -> None:
 
 
 def test_a_setting_that_the_operator_refuses_is_refused_here_as_well() -> None:
-    with pytest.raises(SettingsError, match="NATSSCALER_LEADER_ELECT=perhaps: must be true or false"):
+    with pytest.raises(SettingsError, match=r"\[NATSSCALER_LEADER_ELECT\]: 'perhaps' must be true or false"):
         parse_explain("natsscaler", ["orders"], {"NATSSCALER_LEADER_ELECT": "perhaps"})
 
 

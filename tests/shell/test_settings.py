@@ -62,6 +62,47 @@ def test_a_flag_wins_over_its_variable() -> None:
     assert parse(["--metrics-port=1"], {"NATSSCALER_METRICS_PORT": "2"}).metrics_port == 1
 
 
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("--metrics-port=http", "'http' is no whole number from 0 to 65535"),
+        ("--probe-port=65536", "'65536' is no whole number from 0 to 65535"),
+        ("--activity-port=-1", "'-1' is no whole number from 0 to 65535"),
+        ("--max-actions=0", "'0' is no whole number from 1 to 10000"),
+        ("--read-budget=a half", "'a half' is no share of time: above 0, at most 1"),
+        ("--read-budget=nan", "'nan' is no share of time"),
+        ("--leader-elect=perhaps", "'perhaps' must be true or false"),
+        ("--log-level=loud", "invalid choice: 'loud'"),
+    ],
+)
+def test_a_bad_value_is_refused_and_the_flag_and_its_variable_are_named(flag: str, told: str) -> None:
+    name, _, value = flag.partition("=")
+    refused = re.escape(f"{name} [{named(name)}]: {told}")
+    with pytest.raises(SettingsError, match=refused):
+        parse((flag,), {})
+    with pytest.raises(SettingsError, match=refused):
+        parse((), {named(name): value})
+
+
+@pytest.mark.parametrize("flag", ["--leader-elect", "--allow-cross-namespace"])
+def test_switches_are_written_as_for_other_operators_of_kubernetes(flag: str) -> None:
+    def on(*arguments: str, **environment: str) -> bool:
+        settings = parse((*arguments, "--leader-elect-namespace=here"), environment)
+        value = getattr(settings, flag.strip("-").replace("-", "_"))
+        assert isinstance(value, bool)
+        return value
+
+    assert on(flag)
+    assert on(f"{flag}=true")
+    assert not on(f"{flag}=false")
+    assert not on(f"{flag}=false", **{named(flag): "true"}), "the flag wins over its variable"
+
+
+def test_the_log_level_is_understood_in_capitals() -> None:
+    assert parse((), {"LOG_LEVEL": "DEBUG"}).log_level == "debug"
+    assert parse(("--log-level=WARNING",), {}).log_level == "warning"
+
+
 def test_there_is_no_election_unless_asked_for() -> None:
     settings = parse((), {})
     assert not settings.leader_elect
