@@ -94,7 +94,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     add("--metrics-port", type=_whole(0, 2**16 - 1), help="Prometheus metrics (default 8080, 0: off)")
     add("--probe-port", type=_whole(0, 2**16 - 1), help="/healthz and /readyz (default 8081, 0: off)")
     add("--activity-port", type=_whole(0, 2**16 - 1), help="activity page and JSON (default 8082, 0: off)")
-    add("--max-actions", type=_whole(1, MAX_ACTIONS), help="how many actions the activity page keeps (default 100)")
+    add("--max-actions", type=_whole(1, MAX_ACTIONS), help="that the activity page keeps (default 100)")
     add(
         "--activity-token",
         help="ask for this token on the activity port; better by the environment or a file",
