@@ -9,12 +9,12 @@ from natsscaler.consumers import Unknown, listed
 from natsscaler.crd import differences
 from natsscaler.errors import KubernetesError, Reason
 from natsscaler.explaining import UNREACHED, Body, Explainer, World, key_of
-from natsscaler.explanation import State, Step, mend
 from natsscaler.kube.looking import Looking
 from natsscaler.lastword import from_outside, led
 from natsscaler.options import Options
 from natsscaler.permissions import ACTING, LEADING, READING_SECRETS
 from natsscaler.rules import Rule
+from natsscaler.steps import State, Step, mend
 
 AT_ONCE = 64
 """Rules that are explained at the same time."""

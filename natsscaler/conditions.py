@@ -110,8 +110,7 @@ def _conditions(facts: Facts) -> dict[str, tuple[str, Finding]]:
     able = facts.unable or Finding(Reason.READY_FOR_NEW_SCALE, "The Deployment can be scaled by this rule")
     doubt = _doubt(facts)
     obstacle = facts.unable or doubt
-    off = switched_off(facts)
-    active = off or doubt
+    off, inactive = switched_off(facts), inactivity(facts)
     limited = facts.decision.limited_by if facts.decision else None
     findings = {
         "Ready": (
@@ -121,7 +120,7 @@ def _conditions(facts: Facts) -> dict[str, tuple[str, Finding]]:
         ),
         "AbleToScale": ("False" if facts.unable else "True", able),
         "ScalingActive": (
-            ("False", active) if active else ("True", Finding(Reason.VALID_METRIC_FOUND, _source(facts)))
+            ("False", inactive) if inactive else ("True", Finding(Reason.VALID_METRIC_FOUND, _source(facts)))
         ),
         "ScalingLimited": (
             (
@@ -157,6 +156,11 @@ def switched_off(facts: Facts) -> Finding | None:
     if facts.rule.spec.dry_run:
         return Finding(Reason.DRY_RUN, "spec.dryRun is true: decisions are recorded, not carried out")
     return None
+
+
+def inactivity(facts: Facts) -> Finding | None:
+    """Say why the rule does not scale even if it could: a person's wish, or a doubt about the backlog."""
+    return switched_off(facts) or _doubt(facts)
 
 
 def _doubt(facts: Facts) -> Finding | None:

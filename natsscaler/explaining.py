@@ -21,7 +21,7 @@ from natsscaler.conditions import LATE, Facts
 from natsscaler.consumers import Unknown
 from natsscaler.decision import Decision, Observation, decide
 from natsscaler.errors import Finding, InvalidRule, KubernetesError, MonitoringError, Reason
-from natsscaler.explanation import State, Step, explain, explain_invalid
+from natsscaler.explanation import explain
 from natsscaler.fetching import Fetching
 from natsscaler.keyring import Keyring
 from natsscaler.kube.looking import Looking
@@ -39,6 +39,7 @@ from natsscaler.series import RuleSeries
 from natsscaler.settings import Settings
 from natsscaler.signals import Connection
 from natsscaler.status import RuleStatus, read_back
+from natsscaler.steps import State, Step, explain_invalid
 from natsscaler.view import Reading
 
 Body = Mapping[str, Any]

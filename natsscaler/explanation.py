@@ -4,19 +4,14 @@ Nothing is decided here. Each step says one thing that the decision rests on, in
 the chain breaks, what would have come next is left out, and the last step says what happens all the same.
 """
 
-import shlex
-from enum import StrEnum
-
-from msgspec import Struct
-
 from natsscaler.backlog import Backlog, Via
-from natsscaler.conditions import Facts, switched_off
+from natsscaler.conditions import Facts, inactivity, switched_off
 from natsscaler.consumers import Match, Unknown
 from natsscaler.decision import Decision, Observation, messages_until_change
 from natsscaler.errors import Finding, Reason
-from natsscaler.mends import MENDS
-from natsscaler.rules import BacklogMode, Rule, RuleKey
+from natsscaler.rules import BacklogMode, Rule
 from natsscaler.status import rfc3339
+from natsscaler.steps import State, Step, blocked, mend, next_change
 
 SELECTION = {
     Reason.ACCOUNT_NOT_FOUND,
@@ -41,28 +36,6 @@ SWITCHES = {Reason.PAUSED: "the rule is paused", Reason.DRY_RUN: "the rule only 
 DURABLE = "Let the workers use a durable consumer: an ephemeral one goes with its last client"
 
 
-class State(StrEnum):
-    """How a step is."""
-
-    OK = "ok"
-    WAITING = "waiting"
-    """Held by time, as the rule asks for; it passes by itself."""
-    ATTENTION = "attention"
-    """A person's switch, a bound, or something that makes scaling slower."""
-    BLOCKED = "blocked"
-    """Something is wrong: the rule cannot do its work until it is mended."""
-
-
-class Step(Struct, frozen=True):
-    """One step of the way from a rule to its replicas."""
-
-    title: str
-    text: str
-    state: State = State.OK
-    mend: str | None = None
-    """What to do about it."""
-
-
 def explain(facts: Facts) -> tuple[Step, ...]:
     """Tell how the rule's replicas come about; the last step says what happens."""
     seen, decision = facts.seen, facts.decision
@@ -77,40 +50,12 @@ def explain(facts: Facts) -> tuple[Step, ...]:
         steps.append(_bounds(facts.rule, seen, decision))
     elif facts.unable is None:
         unread = Finding(Reason.NOT_YET_READ, "The backlog has not been read yet")
-        steps.append(_blocked("NATS", unread, facts.rule))
+        steps.append(blocked("NATS", unread, facts.rule))
     outcome = Step("Outcome", _outcome(facts), _worst(steps))
     steps.append(_waking(facts))
     if seen and decision:
         steps.append(_next(facts, seen))
     return (*steps, outcome)
-
-
-def explain_invalid(finding: Finding, key: RuleKey) -> tuple[Step, ...]:
-    """Tell what becomes of a rule that cannot be used."""
-    edit = MENDS[Reason.INVALID_RULE].format(name=key.name, namespace=key.namespace)
-    nothing = "Nothing happens: the replicas stay as they are until the rule is mended"
-    return (
-        Step("Rule", f"{key} cannot be used: {finding.message}", State.BLOCKED, edit),
-        Step("Outcome", nothing, State.BLOCKED),
-    )
-
-
-def mend(reason: Reason, rule: Rule) -> str | None:
-    """Say what to do about a finding of this rule, if there is something."""
-    found = MENDS.get(reason)
-    return found and found.format(
-        name=rule.key.name,
-        namespace=rule.key.namespace,
-        deployment=rule.target.name,
-        target_namespace=rule.target.namespace,
-        minimum=rule.spec.min_replicas,
-        url=rule.spec.nats_monitoring_url,
-        subject=shlex.quote(rule.spec.subject),
-    )
-
-
-def _blocked(title: str, finding: Finding, rule: Rule) -> Step:
-    return Step(title, finding.message, State.BLOCKED, mend(finding.reason, rule))
 
 
 def _rule(facts: Facts) -> Step:
@@ -136,7 +81,7 @@ def _rule(facts: Facts) -> Step:
 def _deployment(facts: Facts) -> Step:
     rule, target = facts.rule, f"Deployment {facts.rule.target}"
     if facts.unable:
-        return _blocked("Deployment", facts.unable, rule)
+        return blocked("Deployment", facts.unable, rule)
     if facts.seen is None:
         return Step("Deployment", f"{target} has not been looked at yet")
     if facts.seen.replicas == 0:
@@ -151,8 +96,8 @@ def _backlog(rule: Rule, seen: Observation) -> list[Step]:
     if isinstance(backlog, Unknown):
         finding = Finding(backlog.reason, f"The backlog is not known: {backlog.message}")
         if backlog.reason in SELECTION:
-            return [Step("NATS", f"{url} has answered"), _blocked("Consumer", finding, rule)]
-        return [_blocked("NATS", finding, rule)]
+            return [Step("NATS", f"{url} has answered"), blocked("Consumer", finding, rule)]
+        return [blocked("NATS", finding, rule)]
     source, names = backlog.source, ", ".join(backlog.source.consumers)
     asked = f"{', '.join(backlog.leaders) or 'the server'} answered at {url}"
     if backlog.via is Via.CONSUMER_INFO:
@@ -247,13 +192,13 @@ def _waking(facts: Facts) -> Step:
 
 
 def _next(facts: Facts, seen: Observation) -> Step:
-    further = messages_until_change(facts.rule, seen)
-    ways = [f"{further} further messages would ask for more replicas"] if further else []
-    if facts.next_change:
-        ways.append(f"time alone may change it at {rfc3339(facts.next_change)}")
-    if isinstance(seen.backlog, Unknown):
-        ways = ["a backlog that is known again"]
-    return Step("Next change", "; ".join(ways) or "no number of further messages would change it")
+    inactive = inactivity(facts)
+    return next_change(
+        unable=facts.unable is not None,
+        inactive=inactive and inactive.reason,
+        further=messages_until_change(facts.rule, seen),
+        at=rfc3339(facts.next_change) if facts.next_change else None,
+    )
 
 
 def _outcome(facts: Facts) -> str:

@@ -9,7 +9,6 @@ from natsscaler import __version__
 from natsscaler.checking import check
 from natsscaler.errors import KubernetesError, Reason
 from natsscaler.explaining import Explainer, NoSuchRule, find
-from natsscaler.explanation import State, Step
 from natsscaler.keyring import Keyring
 from natsscaler.kube import connect
 from natsscaler.kube.api import namespace_of
@@ -18,6 +17,7 @@ from natsscaler.network import AllowList
 from natsscaler.options import Options, split
 from natsscaler.rendering import Sections, document, text, worst
 from natsscaler.rules import RuleKey
+from natsscaler.steps import State, Step
 
 
 class Terminal(NamedTuple):

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from natsscaler.decision import Decision
 from natsscaler.errors import Finding, Reason
-from natsscaler.explanation import State, Step
 from natsscaler.rules import Rule, Target
 from natsscaler.status import RuleStatus, rfc3339
+from natsscaler.steps import State, Step
 
 SKEW_SECONDS = 60.0
 """How far the clock here may be ahead of the one that renewed the Lease."""

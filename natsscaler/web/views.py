@@ -6,9 +6,10 @@ from msgspec import Meta, Struct, field
 
 from natsscaler.activity import Seen
 from natsscaler.errors import Reason
-from natsscaler.explanation import Step, explain
+from natsscaler.explanation import explain
 from natsscaler.history import Point
 from natsscaler.status import Action, Condition, LastDecision, RuleStatus, Time, rfc3339
+from natsscaler.steps import Step
 from natsscaler.web.wording import Headline, bad_conditions, headline, retell
 
 

@@ -6,9 +6,9 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from natsscaler.errors import Finding, Reason
-from natsscaler.explanation import State, Step, explain_invalid, mend
 from natsscaler.rules import Rule, RuleKey
 from natsscaler.status import GOOD, Condition, RuleStatus
+from natsscaler.steps import State, Step, explain_invalid, mend, next_change
 
 
 class Headline(Struct, frozen=True, kw_only=True):
@@ -68,7 +68,7 @@ NOT_YET = "The operator has not evaluated this rule yet"
 UNABLE = "Not scaling: the Deployment cannot be scaled"
 UNKNOWN = "Not scaling: the backlog is not known"
 DECISIONS: Mapping[str, tuple[State, str]] = {
-    Reason.WITHIN_THRESHOLDS: (State.OK, "Steady: backlog within the thresholds"),
+    Reason.WITHIN_THRESHOLDS: (State.OK, "Steady: the backlog asks for no change"),
     Reason.AT_MIN_REPLICAS: (State.OK, "Steady: at minReplicas"),
     Reason.AT_MAX_REPLICAS: (State.ATTENTION, "At maxReplicas: more are wanted, none are allowed"),
     Reason.BACKLOG_ABOVE_THRESHOLD: (State.OK, "Scaling up"),
@@ -123,14 +123,13 @@ def retell(key: RuleKey, rule: Rule | None, status: RuleStatus) -> tuple[Step, .
     last, said = status.last_decision, headline(key, rule, status)
     if last is None:
         return (*steps, Step("Outcome", said.text, said.state))
-    ways = []
-    if last.messages_until_change:
-        ways.append(f"{last.messages_until_change} further messages would ask for more replicas")
-    if last.next_change_time:
-        ways.append(f"time alone may change it at {last.next_change_time}")
-    if last.backlog is None:
-        ways = ["a backlog that is known again"]
-    following = Step("Next change", "; ".join(ways) or "no number of further messages would change it")
+    false = {one.type: one.reason for one in status.conditions if one.status == "False"}
+    following = next_change(
+        unable="AbleToScale" in false,
+        inactive=false.get("ScalingActive"),
+        further=last.messages_until_change,
+        at=last.next_change_time,
+    )
     return (*steps, following, Step("Outcome", last.message, said.state))
 
 

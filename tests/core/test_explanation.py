@@ -10,18 +10,34 @@ from natsscaler.conditions import Facts, compose
 from natsscaler.consumers import Match, Unknown
 from natsscaler.decision import History, Want
 from natsscaler.errors import Finding, Reason
-from natsscaler.explanation import State, Step, explain, explain_invalid, mend
+from natsscaler.explanation import explain
 from natsscaler.rules import BacklogMode, RuleKey
 from natsscaler.status import RuleStatus
+from natsscaler.steps import State, Step, explain_invalid, mend
 
 from .factories import NOW, SOURCE, UNKNOWN, backlog, facts, proportional, rule
 
 NOT_CONNECTED = Finding(Reason.NOT_CONNECTED, "not connected to NATS at nats:4222: the connection was lost")
 NO_TARGET = Finding(Reason.TARGET_NOT_FOUND, "there is no Deployment default/my-app")
+REFUSED = Finding(Reason.FORBIDDEN, "natsscaler may not patch deployments/scale")
 ASKS = (
     "default/my-app-scaling asks for 1 to 10 replicas: more above 50 messages, fewer below 10,"
     " one replica at a time, every 30 s at most"
 )
+WAITING_FOR = [
+    ("paused", facts(51, made=rule(paused=True)), "none while the rule is paused"),
+    ("rehearsal", facts(51, made=rule(dryRun=True)), "none while spec.dryRun is true"),
+    ("zero", facts(51, 0), "none while the Deployment has 0 replicas"),
+    ("unknown", facts(UNKNOWN), "once the backlog is known again"),
+    ("paused-unknown", facts(UNKNOWN, made=rule(paused=True)), "none while the rule is paused"),
+    ("consumer", facts(backlog(51, paused=True)), "once the consumer is resumed"),
+    (
+        "refused",
+        facts(51, unable=REFUSED),
+        "once the Deployment can be scaled; it is tried again and again",
+    ),
+]
+"""Rules that do not scale, and what they wait for."""
 EVERY = ["Rule", "Deployment", "NATS", "Consumer", "Backlog", "Recommendation", "Timing", "Bounds"]
 
 
@@ -260,7 +276,11 @@ def test_the_last_step_says_what_happens(given: Facts, expected: str) -> None:
             id="the-next-step",
         ),
         pytest.param(
-            facts(51, 10), "Next change", "no number of further messages would change it", State.OK, id="none"
+            facts(51, 10), "Next change", "not by further messages, however many", State.OK, id="at-most"
+        ),
+        *(
+            pytest.param(given, "Next change", text, State.OK, id=f"next-{name}")
+            for name, given, text in WAITING_FOR
         ),
         pytest.param(
             facts(None, unable=NO_TARGET),

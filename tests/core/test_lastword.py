@@ -6,10 +6,10 @@ from msgspec.structs import replace
 from natsscaler.conditions import Facts, compose
 from natsscaler.decision import Decision, History, decide
 from natsscaler.errors import Finding, Reason
-from natsscaler.explanation import State, Step
 from natsscaler.lastword import Lease, at_work, from_outside, last_word, led, remembered
 from natsscaler.rules import Rule, Target
 from natsscaler.status import Condition, RuleStatus, rfc3339
+from natsscaler.steps import State, Step
 
 from .factories import UNKNOWN, proportional, rule, seen
 

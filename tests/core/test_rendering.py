@@ -2,8 +2,8 @@
 
 import json
 
-from natsscaler.explanation import State, Step
 from natsscaler.rendering import document, text, worst
+from natsscaler.steps import State, Step
 
 STEPS = {
     "ScalingRule shop/orders": (

@@ -4,6 +4,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from natsscaler.decision import History
+from natsscaler.web import Leader
 from tests.page.conftest import Scheme, Visitor
 from tests.page.gallery import Served, rule
 from tests.page.test_rules import BOTH, accessible
@@ -21,7 +22,7 @@ WHY = {
     "at-max": ("At maxReplicas", "raise spec.maxReplicas"),
     "cadence": ("Waiting for the next step up", "Next change: "),
     "stabilizing": ("stabilization window", "up to 6 were wanted in the last 300 s"),
-    "within": ("within the thresholds", "Next change: 31 further messages"),
+    "within": ("the backlog asks for no change", "Next change: 31 further messages"),
     "not-event-driven": ("Scaling down", "Waking: events do not wake it, it is looked at every 30 s"),
     "fresh": ("Not looked at yet", "has not evaluated this rule yet"),
 }
@@ -138,3 +139,16 @@ async def test_all_rules_are_a_link_away(visitor: Visitor, gallery: Served) -> N
     await expect(page.locator("h1")).to_have_text("shop/steady")
     await page.get_by_role("link", name="All rules").click()
     await expect(page.locator("h1")).to_have_text("Scaling activity")
+
+
+async def test_one_that_stands_by_says_when_the_leader_wrote_and_not_when_it_looks_again(
+    visitor: Visitor, gallery: Served
+) -> None:
+    gallery.gallery.show(rule("orders"), 20, 2)
+    page = await visitor.live(gallery.rule("orders"))
+    facts = page.locator("#facts")
+    await expect(facts).to_contain_text("again at")
+    gallery.gallery.leader = Leader(identity="pod-0", is_self=False)
+    gallery.gallery.show(rule("orders"), 21, 2)
+    await expect(facts).to_contain_text("Written at")
+    await expect(facts).not_to_contain_text("again at")

@@ -7,13 +7,13 @@ from typing import Any
 from kubernetes.aio import client
 
 from natsscaler.explaining import Explainer, World
-from natsscaler.explanation import Step
 from natsscaler.keyring import Keyring
 from natsscaler.kube.looking import Looking
 from natsscaler.network import AllowList
 from natsscaler.options import Options
 from natsscaler.rules import parse
 from natsscaler.settings import Settings
+from natsscaler.steps import Step
 from tests.core.factories import body
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.errors import Reason
-from natsscaler.explanation import State, mend
 from natsscaler.rules import parse
 from natsscaler.settings import Settings
+from natsscaler.steps import State, mend
 from tests.core.factories import body
 from tests.faulty_monitoring import Answer, front
 from tests.shell.asking import ask

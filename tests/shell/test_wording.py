@@ -3,14 +3,17 @@
 import pytest
 from msgspec.structs import replace
 
-from natsscaler.conditions import compose, invalid
+from natsscaler.conditions import Facts, compose, invalid
 from natsscaler.consumers import Unknown
 from natsscaler.errors import Finding, Reason
-from natsscaler.explanation import State
+from natsscaler.explanation import explain
 from natsscaler.status import RuleStatus
+from natsscaler.steps import State
 from natsscaler.web.wording import DECISIONS, headline, retell
+from tests.core.factories import facts as make
 from tests.core.factories import seen
 from tests.core.test_activity import NOW, RULE, facts, named
+from tests.core.test_explanation import WAITING_FOR
 
 PREFIXES = ("MONITORING_", "ACCOUNT_", "AMBIGUOUS_", "SECRET_", "CREDENTIALS_")
 UNKNOWN = [
@@ -44,6 +47,17 @@ def test_a_deployment_that_cannot_be_scaled_is_to_be_mended(reason: Reason) -> N
     assert said.title.startswith("Not scaling: ")
     assert "backlog" not in said.title
     assert (said.text, bool(said.mend)) == (WHY, True)
+
+
+@pytest.mark.parametrize(
+    "found", [*(found for _, found, _ in WAITING_FOR), make(20), make(51), make(51, 10), make(9, 1)]
+)
+def test_a_process_that_stands_by_says_the_same_of_the_next_change(found: Facts) -> None:
+    said = [
+        next(step for step in steps if step.title == "Next change")
+        for steps in (explain(found), retell(found.rule.key, found.rule, compose(found, RuleStatus())))
+    ]
+    assert said[0] == said[1]
 
 
 def test_every_reason_of_a_decision_has_its_words() -> None:

@@ -42,9 +42,9 @@ export function count(number) {
   return number === null ? "not known" : number.toLocaleString();
 }
 
-// Today's times without the date.
-export function clock(text) {
-  const date = new Date(text);
+// Of a text or of milliseconds since the epoch; today's times without the date.
+export function clock(moment) {
+  const date = new Date(moment);
   return date.toDateString() === new Date().toDateString() ? date.toLocaleTimeString() : date.toLocaleString();
 }
 

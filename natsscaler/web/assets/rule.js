@@ -31,6 +31,7 @@ const ranges = document.querySelector("#ranges fieldset");
 let rule = null;
 let history = [];
 let now = 0;
+let standsBy = false;
 let range = RANGES[0][0];
 
 // The verdict is what a person who has never seen this page needs first.
@@ -49,6 +50,7 @@ function verdict({ summary, steps, pollIntervalSeconds }) {
   );
 }
 
+// One that stands by does not look itself, and the one that leads writes only what is new.
 function facts({ summary, evaluatedAt, pollIntervalSeconds }) {
   const { deployment, subject, desired, replicas, messagesPerReplica } = summary;
   const wants = desired !== null && desired !== replicas ? el("small", {}, `wanted: ${desired}`) : null;
@@ -60,10 +62,9 @@ function facts({ summary, evaluatedAt, pollIntervalSeconds }) {
     ["Backlog", backlogBar(summary)],
     ["Subject", el("span", {}, subject ?? "not known")],
     ["Scales by", el("span", {}, deployment ? by : "not known")],
-    [
-      "Looked at",
-      el("span", {}, time(evaluatedAt), next ? el("small", {}, `again at ${clock(new Date(next).toISOString())} at the latest`) : null),
-    ],
+    standsBy
+      ? ["Written at", el("span", {}, time(evaluatedAt), el("small", {}, "by the one that leads, who writes changes"))]
+      : ["Looked at", el("span", {}, time(evaluatedAt), next ? el("small", {}, `again at ${clock(next)} at the latest`) : null)],
   ].flatMap(([term, value]) => [el("div", {}, el("dt", {}, term), el("dd", {}, value))]);
 }
 
@@ -171,7 +172,7 @@ function read(event) {
   if (picture && rule) {
     const at = timeAt(picture, event.clientX, begin(), now);
     const found = valueAt(history, at);
-    const when = clock(new Date(1000 * at).toISOString());
+    const when = clock(1000 * at);
     readout.textContent = found ? `${when}: backlog ${count(found[1])}, replicas ${count(found[2])}` : `${when}: not known`;
   }
 }
@@ -205,6 +206,7 @@ function show() {
 function update(data) {
   rule = data.rule;
   now = Date.parse(data.timestamp) / 1000;
+  standsBy = data.leader?.self === false;
   if (rule) {
     history = [...history.filter(([at]) => at < rule.historyFrom), ...rule.history];
   } else {

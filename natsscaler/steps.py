@@ -1,0 +1,90 @@
+"""The steps that a decision is told in, and what may stand in one whoever tells it.
+
+The process that has decided knows all of the steps; one that stands by has only what the status says of them.
+Both use the same words.
+"""
+
+import shlex
+from enum import StrEnum
+
+from msgspec import Struct
+
+from natsscaler.errors import Finding, Reason
+from natsscaler.mends import MENDS
+from natsscaler.rules import Rule, RuleKey
+
+NEXT: dict[str, str] = {
+    Reason.SCALING_DISABLED: "none while the Deployment has 0 replicas",
+    Reason.PAUSED: "none while the rule is paused",
+    Reason.DRY_RUN: "none while spec.dryRun is true",
+    Reason.CONSUMER_PAUSED: "once the consumer is resumed",
+}
+"""What a rule waits for that does not scale, other than for a backlog that is known."""
+
+
+class State(StrEnum):
+    """How a step is."""
+
+    OK = "ok"
+    WAITING = "waiting"
+    """Held by time, as the rule asks for; it passes by itself."""
+    ATTENTION = "attention"
+    """A person's switch, a bound, or something that makes scaling slower."""
+    BLOCKED = "blocked"
+    """Something is wrong: the rule cannot do its work until it is mended."""
+
+
+class Step(Struct, frozen=True):
+    """One step of the way from a rule to its replicas."""
+
+    title: str
+    text: str
+    state: State = State.OK
+    mend: str | None = None
+    """What to do about it."""
+
+
+def explain_invalid(finding: Finding, key: RuleKey) -> tuple[Step, ...]:
+    """Tell what becomes of a rule that cannot be used."""
+    edit = MENDS[Reason.INVALID_RULE].format(name=key.name, namespace=key.namespace)
+    nothing = "Nothing happens: the replicas stay as they are until the rule is mended"
+    return (
+        Step("Rule", f"{key} cannot be used: {finding.message}", State.BLOCKED, edit),
+        Step("Outcome", nothing, State.BLOCKED),
+    )
+
+
+def next_change(*, unable: bool, inactive: str | None, further: int | None, at: str | None) -> Step:
+    """Tell what would change the replicas next.
+
+    `unable`: the Deployment cannot be scaled; `inactive`: why ScalingActive is false, if it is; `further`:
+    messages until more replicas are wanted; `at`: when time alone may change what is wanted.
+    """
+    if unable:
+        text = "once the Deployment can be scaled; it is tried again and again"
+    elif inactive:
+        text = NEXT.get(inactive, "once the backlog is known again")
+    else:
+        ways = [f"{further} further messages would ask for more replicas"] if further else []
+        ways += [f"time alone may change it at {at}"] if at else []
+        text = "; ".join(ways) or "not by further messages, however many"
+    return Step("Next change", text)
+
+
+def mend(reason: Reason, rule: Rule) -> str | None:
+    """Say what to do about a finding of this rule, if there is something."""
+    found = MENDS.get(reason)
+    return found and found.format(
+        name=rule.key.name,
+        namespace=rule.key.namespace,
+        deployment=rule.target.name,
+        target_namespace=rule.target.namespace,
+        minimum=rule.spec.min_replicas,
+        url=rule.spec.nats_monitoring_url,
+        subject=shlex.quote(rule.spec.subject),
+    )
+
+
+def blocked(title: str, finding: Finding, rule: Rule) -> Step:
+    """Tell of what is wrong, with its mend."""
+    return Step(title, finding.message, State.BLOCKED, mend(finding.reason, rule))
