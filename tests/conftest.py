@@ -134,6 +134,7 @@ def _missing(item: pytest.Item) -> str:
             marked("control_plane") and not assets_from_environment()
         ),
         "there is no Prometheus here": marked("prometheus") and not find_prometheus(),
+        "there is no IPv6 here": marked("ipv6") and not has_ipv6(),
         "there is no kubectl here": "kubectl" in fixtures and not find_kubectl(),
         "there is no helm here": "helm" in fixtures and not find_helm(),
     }
@@ -145,6 +146,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = Counter(report.longrepr[2] for report in terminalreporter.getreports("skipped"))
     for reason, number in skipped.items():
         terminalreporter.write_line(f"{number} tests skipped: {reason.removeprefix('Skipped: ')}")
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 def find_prometheus() -> bool:

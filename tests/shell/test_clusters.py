@@ -84,6 +84,7 @@ async def test_nodes_that_advertise_nothing_are_found_by_their_routes(
         await silent.kill()
 
 
+@pytest.mark.ipv6
 async def test_nodes_are_found_at_addresses_of_both_families(
     tmp_path: pathlib.Path, reader: Monitoring
 ) -> None:
