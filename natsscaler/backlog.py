@@ -58,7 +58,7 @@ class Backlog(Struct, frozen=True, kw_only=True):
     sourced: bool = False
     """A stream of the source is filled from other streams, where no subscription of ours sees it."""
     paused: bool = False
-    """Every chosen consumer is paused: its workers are given nothing."""
+    """Every chosen consumer is paused: its workers are given nothing of what waits here."""
 
     @property
     def messages(self) -> int:
@@ -157,9 +157,10 @@ def _count_consumers(
             return Unknown(Reason.LEADER_UNCLEAR, f"{candidate}: {doubt}")
     counts = [told.get(str(candidate), candidate.consumer) for candidate in chosen]
     active = [consumer for consumer in counts if not consumer.paused]
+    counted = active or counts
     return Backlog(
-        pending=sum(consumer.num_pending for consumer in active),
-        unacknowledged=sum(consumer.num_ack_pending for consumer in active),
+        pending=sum(consumer.num_pending for consumer in counted),
+        unacknowledged=sum(consumer.num_ack_pending for consumer in counted),
         mode=rule.spec.backlog,
         source=source,
         account_key=chosen[0].account.key,

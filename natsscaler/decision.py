@@ -90,7 +90,8 @@ def decide(rule: Rule, seen: Observation, history: History, now: float) -> Decis
     if isinstance(seen.backlog, Unknown):
         decision = _hold(seen.backlog.reason, f"Holding: {seen.backlog.message}", base, history)
     elif seen.backlog.paused:
-        paused = f"Holding: {', '.join(seen.backlog.source.consumers)} is paused, its workers get no messages"
+        names = ", ".join(seen.backlog.source.consumers)
+        paused = f"Holding: workers get no messages, as this is paused in NATS: {names}"
         decision = _hold(Reason.CONSUMER_PAUSED, paused, base, history)
     elif spec.messages_per_replica is None:
         decision = _step(spec, seen.backlog.messages, base, history, now)

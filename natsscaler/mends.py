@@ -87,7 +87,7 @@ MENDS: dict[Reason, str] = {
         f"Start the workers, or create the consumer again; if it is gone for good, name another one: {EDIT}"
     ),
     Reason.AMBIGUOUS_CONSUMER: EDIT,
-    Reason.CONSUMER_PAUSED: "nats consumer resume, for the consumers that are named above",
+    Reason.CONSUMER_PAUSED: "nats consumer resume STREAM CONSUMER, for each that is named above",
     # The bounds.
     Reason.TOO_MANY_REPLICAS: f"If the cluster has room for more, raise spec.maxReplicas: {EDIT}",
     # What wakes the rule.

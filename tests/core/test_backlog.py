@@ -372,9 +372,9 @@ def test_paused_consumers_are_left_out_of_the_sum() -> None:
     assert found.source.consumers == ("ORDERS/a", "ORDERS/b"), "the choice itself stays the same"
 
 
-def test_all_consumers_paused_is_said() -> None:
-    seen = view(orders(consumer("a", SUBJECT, pending=10, paused=True)))
-    assert known(measure(rule(), seen)).paused
+def test_what_waits_for_consumers_that_are_all_paused_is_counted_and_the_pause_is_said() -> None:
+    found = known(measure(rule(), view(orders(consumer("a", SUBJECT, pending=10, paused=True)))))
+    assert (found.messages, found.paused) == (10, True)
 
 
 # Mirrors and sourced streams.
