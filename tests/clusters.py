@@ -10,7 +10,6 @@ import json
 import os
 import pathlib
 import secrets
-import socket
 import ssl
 import subprocess
 import time
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from natsscaler.demo.kubeconfig import write_kubeconfig
+from natsscaler.demo.ports import free_port
 
 READY_SECONDS = 60.0
 FAKE = {"node.alpha.kubernetes.io/ttl": "0", "kwok.x-k8s.io/node": "fake"}
@@ -40,12 +40,6 @@ def assets_from_environment() -> pathlib.Path | None:
     """Return the directory of the binaries, as setup-envtest names it, if there is one."""
     named = os.environ.get("KUBEBUILDER_ASSETS")
     return pathlib.Path(named) if named else None
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class RealCluster:

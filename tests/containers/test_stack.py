@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from natsscaler.demo.nats_server import free_ports
+from natsscaler.demo.ports import free_ports
 from tests.clusters import RealCluster, assets_from_environment
 from tests.containers.conftest import ROOT, Container, Images, docker
 

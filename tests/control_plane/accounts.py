@@ -14,8 +14,9 @@ import yaml
 from kubernetes.aio import client
 
 from natsscaler.demo.nats_server import NatsServer
+from natsscaler.demo.ports import free_port
 from natsscaler.permissions import Permission
-from tests.clusters import RealCluster, free_port
+from tests.clusters import RealCluster
 from tests.conftest import KubeApi
 from tests.control_plane.conftest import CONFIG, rendered
 from tests.main_job.stage import LONG, Stage

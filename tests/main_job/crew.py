@@ -10,8 +10,8 @@ import aiohttp
 from aiohttp import web
 from kubernetes.aio import client
 
+from natsscaler.demo.ports import free_ports
 from natsscaler.lease import NAME
-from tests.clusters import free_port
 from tests.conftest import KubeApi
 from tests.faulty_proxy import FaultyProxy, open_proxy
 from tests.main_job.stage import Stage
@@ -92,7 +92,7 @@ class Crew:
         """Start an operator and wait until it is ready to lead or to stand by."""
         proxy = await self._stack.enter_async_context(open_proxy(self._kube_api))
         proxy.on_answer = partial(self._answered, name)
-        ports = [free_port() for _ in range(3)]
+        ports = free_ports(3)
         process = await self.stage.start(
             *("--kubeconfig", str(proxy.write_kubeconfig(self._directory / f"kubeconfig-{name}"))),
             *("--leader-elect", "--leader-elect-namespace", self.stage.namespace),

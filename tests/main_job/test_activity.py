@@ -5,7 +5,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.clusters import free_port
+from natsscaler.demo.ports import free_port
 from tests.main_job.crew import Crew
 from tests.main_job.stage import LONG, Stage, last_scaling, listening
 

@@ -20,9 +20,9 @@ import pytest
 from kubernetes.aio import client
 
 from natsscaler.demo.nats_server import NatsServer
+from natsscaler.demo.ports import free_ports
 from natsscaler.rules import GROUP, PLURAL, VERSION
 from tests.certificates import Certificates
-from tests.clusters import free_port
 from tests.conftest import KubeApi
 from tests.main_job.stage import Stage
 from tests.nats_jwt import Key, OperatorMode
@@ -133,7 +133,7 @@ async def test_no_secret_is_in_anything_that_can_be_read(
     directory = tmp_path / "credentials"
     directory.mkdir()
     (directory / "token").write_text("hunter2-own")
-    activity, metrics, probes = (free_port() for _ in range(3))
+    activity, metrics, probes = free_ports(3)
     monkeypatch.setenv("LOG_LEVEL", "debug")
     monkeypatch.setenv("NATS_URL", f"nats://app:hunter2-url@127.0.0.1:{stage.nats.port}")
     monkeypatch.setenv("NATSSCALER_ACTIVITY_TOKEN", "hunter2-page")

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 import yaml
 
-from tests.clusters import free_port
+from natsscaler.demo.ports import free_port
 from tests.main_job.stage import LONG, Stage, listening
 from tests.prometheus import RULE_FILE, Prometheus, alert_rules, dashboard_queries
 

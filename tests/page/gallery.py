@@ -10,13 +10,13 @@ from natsscaler.activity import Activity
 from natsscaler.conditions import Facts, invalid
 from natsscaler.consumers import Unknown
 from natsscaler.decision import History, decide
+from natsscaler.demo.ports import free_port
 from natsscaler.errors import Finding, Reason
 from natsscaler.metrics import Metrics
 from natsscaler.rules import Rule, RuleKey, parse
 from natsscaler.settings import Settings
 from natsscaler.status import Action, RuleStatus, rfc3339
 from natsscaler.web import Leader, Web
-from tests.clusters import free_port
 from tests.core.factories import backlog, body, seen
 
 LISTENING = Finding(Reason.LISTENING, "messages of orders.processing ring")

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from tests.clusters import free_port
+from natsscaler.demo.ports import free_port
 
 
 class Relay:

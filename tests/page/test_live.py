@@ -12,7 +12,7 @@ from playwright.async_api import Page, expect
 
 from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer
-from tests.clusters import free_port
+from natsscaler.demo.ports import free_port
 from tests.conftest import KubeApi
 from tests.main_job.stage import LONG, Stage, last_scaling, listening
 from tests.page.conftest import Visitor

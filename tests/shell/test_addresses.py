@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from natsscaler import nodes
 from natsscaler.access import Access
 from natsscaler.backlog import Backlog, measure
-from natsscaler.demo.nats_server import NatsServer, free_ports
+from natsscaler.demo.nats_server import NatsServer
+from natsscaler.demo.ports import free_port, free_ports
 from natsscaler.jsz import ClusterInfo, Jsz, MetaCluster, Peer, Raft, Varz
 from natsscaler.monitoring import Monitoring
 from tests.core.factories import account, consumer, rule, stream
@@ -169,7 +170,7 @@ async def test_an_address_that_nobody_names_any_more_is_not_believed_from_anothe
     named, other = Pretender("n1", "S1"), Pretender("n2", "S2", 80)
     named.advertises = ["127.0.0.32:4222"]
     addresses[:] = ["127.0.0.31"]
-    [port] = free_ports(1)
+    port = free_port()
     async with pretending(port, {"127.0.0.31": named, "127.0.0.32": other}):
         assert await backlog(reader, port) == 80
         named.advertises = []
@@ -185,7 +186,7 @@ async def test_of_a_server_that_starts_again_and_again_nothing_is_kept(
 ) -> None:
     named = Pretender("n3", "S3")
     addresses[:] = ["127.0.0.31"]
-    [port] = free_ports(1)
+    port = free_port()
     async with pretending(port, {"127.0.0.31": named}):
         for number in range(3, 8):
             named.name, named.server_id = f"n{number}", f"S{number}"

@@ -15,7 +15,8 @@ import httpx
 import pytest
 from aiohttp import web
 
-from natsscaler.demo.nats_server import NatsServer, free_ports
+from natsscaler.demo.nats_server import NatsServer
+from natsscaler.demo.ports import free_port, free_ports
 from natsscaler.errors import Reason
 from tests.shell.world import World, until, world
 
@@ -61,7 +62,7 @@ async def check(at: Recorder, *, permitted: bool, refused: Callable[[], bool]) -
 
 @both
 async def test_the_monitoring_url(nats_server: NatsServer, permitted: bool) -> None:
-    [port] = free_ports(1)
+    port = free_port()
     async with recorder(port) as at, world(nats_server, **reach(permitted)) as here:
         here.apply(natsMonitoringURL=f"http://{THERE}:{port}", nats={"url": nats_server.url})
 
@@ -73,7 +74,7 @@ async def test_the_monitoring_url(nats_server: NatsServer, permitted: bool) -> N
 
 @both
 async def test_the_address_of_nats(nats_server: NatsServer, permitted: bool) -> None:
-    [port] = free_ports(1)
+    port = free_port()
     async with recorder(port) as at, world(nats_server, **reach(permitted)) as here:
         here.apply(nats={"url": f"nats://{THERE}:{port}"})
         await check(at, permitted=permitted, refused=lambda: may_not_connect(here))
@@ -154,7 +155,7 @@ async def test_a_name_that_leads_elsewhere_once_it_was_checked(
 
 
 async def test_a_redirect(nats_server: NatsServer) -> None:
-    [port] = free_ports(1)
+    port = free_port()
 
     async def redirect(request: web.Request) -> web.StreamResponse:
         return web.Response(status=302, headers={"Location": f"http://{THERE}:{port}{request.path_qs}"})

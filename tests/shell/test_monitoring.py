@@ -15,7 +15,8 @@ from aiohttp import web
 
 from natsscaler import monitoring
 from natsscaler.access import Access
-from natsscaler.demo.nats_server import NatsServer, free_ports
+from natsscaler.demo.nats_server import NatsServer
+from natsscaler.demo.ports import free_port
 from natsscaler.errors import MonitoringError, Reason
 from natsscaler.fetching import Fetching
 from natsscaler.monitoring import Monitoring, no_credentials
@@ -272,7 +273,7 @@ async def test_large_answers_take_turns_so_that_memory_holds_one_of_them(reader:
 
 
 async def test_nobody_listens(reader: Monitoring) -> None:
-    [port] = free_ports(1)
+    port = free_port()
     assert (await failure(reader, f"http://127.0.0.1:{port}")).reason is Reason.MONITORING_UNREACHABLE
 
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from natsscaler import __version__
-from natsscaler.demo.nats_server import free_ports
+from natsscaler.demo.ports import free_port
 
 ROOT = pathlib.Path(__file__).parents[2]
 RETRIES = 8
@@ -83,7 +83,7 @@ def test_installed_command_runs_outside_the_checkout(installed: pathlib.Path) ->
 
 @pytest.mark.usefixtures("elsewhere", "embedded")
 async def test_installed_operator_serves_its_page(installed: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     environment = {name: value for name, value in os.environ.items() if "KUBERNETES" not in name}
     operator = await asyncio.create_subprocess_exec(
         *(installed / "natsscaler", "run", "--kubeconfig", tmp_path / "kubeconfig", "--host", "127.0.0.1"),

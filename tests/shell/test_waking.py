@@ -7,7 +7,8 @@ from nats.aio.client import Client
 from nats.js.api import ConsumerConfig
 
 from natsscaler import signals
-from natsscaler.demo.nats_server import NatsServer, free_ports
+from natsscaler.demo.nats_server import NatsServer
+from natsscaler.demo.ports import free_port
 from natsscaler.rules import RuleKey, Target
 from tests.shell.world import (
     NEVER,
@@ -127,7 +128,7 @@ async def test_a_changed_rule_is_evaluated_at_once(here: World, orders: Client) 
 
 
 async def test_deadlines_go_on_without_a_connection(here: World, orders: Client) -> None:
-    [port] = free_ports(1)
+    port = free_port()
     here.apply(pollIntervalSeconds=1, nats={"url": f"nats://127.0.0.1:{port}"})
     await here.becomes("EventDriven", "False", "NotConnected")
     await publish(orders, 51)

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from natsscaler.activity import Activity
+from natsscaler.demo.ports import free_ports
 from natsscaler.errors import SettingsError
 from natsscaler.metrics import Metrics
 from natsscaler.rules import RuleKey
@@ -64,12 +65,7 @@ class Running:
 
 
 def free_settings() -> Settings:
-    sockets = [socket.socket() for _ in range(3)]
-    for each in sockets:
-        each.bind((HOST, 0))
-    metrics, probe, activity = (each.getsockname()[1] for each in sockets)
-    for each in sockets:
-        each.close()
+    metrics, probe, activity = free_ports(3)
     return Settings(host=HOST, metrics_port=metrics, probe_port=probe, activity_port=activity)
 
 
