@@ -136,9 +136,10 @@ def _streams(rule: Rule, view: View) -> Streams | Unknown:
     owners = {account.key: account.name for account, _ in found}
     if len(owners) > 1:  # the name may be a mere tag that two accounts share; the id never is
         names = (name if name == id_ else f"{name} ({id_})" for id_, name in owners.items())
+        streams = listed({stream.name for _, stream in found})
         return Unknown(
             Reason.AMBIGUOUS_ACCOUNT,
-            f"several accounts have such a stream: {listed(names)}. Name one in spec.account",
+            f"several accounts have such a stream ({streams}): {listed(names)}. Name one in spec.account",
         )
     return sorted(found, key=lambda pair: pair[1].name)  # /jsz lists them in no order
 

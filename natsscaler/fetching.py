@@ -134,7 +134,8 @@ class Fetcher:
             return MonitoringError(Reason.CREDENTIALS_REFUSED, f"{message}: mend {given}")
         if given:  # who was given credentials may send them back
             return MonitoringError(Reason.MONITORING_HTTP_STATUS, message)
-        said = excerpt(body[:500].decode(errors="replace")) or "without a body"
+        text = excerpt(body[:500].decode(errors="replace"))
+        said = f"'{text}'" if text else "without a body"
         if status == httpx.codes.UNAUTHORIZED:
             said += "; spec.monitoring.secretRef can name credentials"
         return MonitoringError(Reason.MONITORING_HTTP_STATUS, f"{message}: {said}")

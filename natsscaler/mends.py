@@ -8,8 +8,9 @@ from natsscaler.rules import PAUSED_ANNOTATION
 
 EDIT = "kubectl edit scalingrule {name} -n {namespace}"
 REACH = (
-    "The operator must reach {url}: name it as the operator's pod resolves it (http://nats.NAMESPACE:8222),"
-    " set http_port in the configuration of NATS, and let no NetworkPolicy forbid it"
+    "The operator must reach {url}. See that spec.natsMonitoringURL names NATS as the operator's pod"
+    " resolves it (http://nats.NAMESPACE:8222), that the configuration of NATS sets http_port, and that no"
+    " NetworkPolicy forbids it"
 )
 NO_MEND_NEEDED = "It ends by itself; if it lasts, see the operator's log"
 POLLED = "Such a rule is polled: set a shorter spec.pollIntervalSeconds if that is too slow"
@@ -47,15 +48,18 @@ MENDS: dict[Reason, str] = {
     # NATS.
     Reason.NOT_YET_READ: "Wait a moment; if it lasts, the operator's log says what it waits for",
     Reason.MONITORING_UNREACHABLE: REACH,
-    Reason.MONITORING_TIMEOUT: f"{REACH}; if it is reached, it is overloaded",
+    Reason.MONITORING_TIMEOUT: f"{REACH}. If it is reached, it is overloaded",
     Reason.MONITORING_HTTP_STATUS: (
-        "See who answers there: {url}/jsz must lead to the monitoring port of nats-server, 8222 by default"
+        f"If it wants credentials, name them in spec.monitoring.secretRef: {EDIT}. Otherwise see who answers"
+        " there: {url}/jsz must lead to the monitoring port of nats-server, 8222 by default"
     ),
     Reason.MONITORING_UNREADABLE: (
         "See who answers there: {url}/jsz must lead to the monitoring port of nats-server, 8222 by default"
         " (4222 is for clients)"
     ),
-    Reason.MONITORING_TOO_LARGE: "Spread the streams over several servers, or see who answers at {url}",
+    Reason.MONITORING_TOO_LARGE: (
+        "See who answers at {url}; if it is NATS, spread the streams over several servers"
+    ),
     Reason.MONITORING_STALE: "Take away the cache in front of {url}, or see to the server's clock",
     Reason.MONITORING_INCOMPLETE: (
         "Bring the missing node back, or name spec.stream and spec.consumer so that it does not matter"
@@ -74,8 +78,8 @@ MENDS: dict[Reason, str] = {
     Reason.SECRET_UNUSABLE: "Change that key of the Secret: it is read again by itself",
     Reason.CREDENTIALS_REFUSED: "Change the Secret, or the users of the server: each is tried again",
     # What is counted.
-    Reason.ACCOUNT_NOT_FOUND: EDIT,
-    Reason.AMBIGUOUS_ACCOUNT: EDIT,
+    Reason.ACCOUNT_NOT_FOUND: f"Set spec.account to one that is named above: {EDIT}",
+    Reason.AMBIGUOUS_ACCOUNT: f"Set spec.account to the one that is meant: {EDIT}",
     Reason.STREAM_NOT_FOUND: (
         f"Create it: nats stream add --subjects {{subject}}; or name what exists: {EDIT}"
     ),
@@ -86,10 +90,13 @@ MENDS: dict[Reason, str] = {
     Reason.CONSUMER_GONE: (
         f"Start the workers, or create the consumer again; if it is gone for good, name another one: {EDIT}"
     ),
-    Reason.AMBIGUOUS_CONSUMER: EDIT,
+    Reason.AMBIGUOUS_CONSUMER: f"Set spec.consumer to the one of the workers: {EDIT}",
     Reason.CONSUMER_PAUSED: "nats consumer resume STREAM CONSUMER, for each that is named above",
     # The bounds.
-    Reason.TOO_MANY_REPLICAS: f"If the cluster has room for more, raise spec.maxReplicas: {EDIT}",
+    Reason.TOO_MANY_REPLICAS: (
+        "See that the workers get on with it; if they do, and the cluster has room for more,"
+        f" raise spec.maxReplicas: {EDIT}"
+    ),
     # What wakes the rule.
     Reason.NOT_CONNECTED: (
         "The operator must reach the clients' port of NATS too, 4222 by default; name it in spec.nats.url"

@@ -65,9 +65,9 @@ def next_change(*, unable: bool, inactive: str | None, further: int | None, at: 
     elif inactive:
         text = NEXT.get(inactive, "once the backlog is known again")
     else:
-        ways = [f"{further} further messages would ask for more replicas"] if further else []
-        ways += [f"time alone may change it at {at}"] if at else []
-        text = "; ".join(ways) or "not by further messages, however many"
+        ways = [f"possible at {at}, even without a further message"] if at else []
+        ways += [f"{further} further messages would ask for more replicas"] if further else []
+        text = "; ".join(ways) or "only if the backlog falls: no number of messages asks for more replicas"
     return Step("Next change", text)
 
 

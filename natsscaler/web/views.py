@@ -87,6 +87,7 @@ class RuleDetail(Struct, frozen=True, kw_only=True, rename="camel"):
             " where another process decides, what it has written down."
         ),
     ]
+    consumers: Annotated[tuple[str, ...], Meta(description="STREAM/CONSUMER that it was last counted on.")]
     poll_interval_seconds: int | None
     evaluated_at: Annotated[Time | None, Meta(description="When it was last evaluated.")]
     last_decision: LastDecision | None
@@ -120,6 +121,7 @@ def detail(seen: Seen, now: float, since: int = 0) -> RuleDetail:
     return RuleDetail(
         summary=_summary(seen, status),
         steps=explain(facts) if facts else retell(seen.key, rule, status),
+        consumers=tuple(status.backlog_source.consumers) if status.backlog_source else (),
         poll_interval_seconds=rule.spec.poll_interval_seconds if rule else None,
         evaluated_at=rfc3339(facts.now) if facts else last.time if last else None,
         last_decision=last,

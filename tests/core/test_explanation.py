@@ -271,12 +271,16 @@ def test_the_last_step_says_what_happens(given: Facts, expected: str) -> None:
         pytest.param(
             facts(51),
             "Next change",
-            "time alone may change it at 2026-01-01T00:00:30Z",
+            "possible at 2026-01-01T00:00:30Z, even without a further message",
             State.OK,
             id="the-next-step",
         ),
         pytest.param(
-            facts(51, 10), "Next change", "not by further messages, however many", State.OK, id="at-most"
+            facts(51, 10),
+            "Next change",
+            "only if the backlog falls: no number of messages asks for more replicas",
+            State.OK,
+            id="at-most",
         ),
         *(
             pytest.param(given, "Next change", text, State.OK, id=f"next-{name}")

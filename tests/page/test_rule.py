@@ -1,5 +1,7 @@
 """The page of one rule, in a real browser: why it does what it does, at a glance."""
 
+import re
+
 import pytest
 from playwright.async_api import Page, expect
 
@@ -23,7 +25,7 @@ WHY = {
     "cadence": ("Waiting for the next step up", "Next change: "),
     "stabilizing": ("stabilization window", "up to 6 were wanted in the last 300 s"),
     "within": ("the backlog asks for no change", "Next change: 31 further messages"),
-    "not-event-driven": ("Scaling down", "Waking: events do not wake it, it is looked at every 30 s"),
+    "not-event-driven": ("Scaling down", "Reacts slower: no event triggers a check, one is made every 30 s"),
     "fresh": ("Not looked at yet", "has not evaluated this rule yet"),
 }
 """For each state: what the page says first, and what a person can do or wait for."""
@@ -147,8 +149,29 @@ async def test_one_that_stands_by_says_when_the_leader_wrote_and_not_when_it_loo
     gallery.gallery.show(rule("orders"), 20, 2)
     page = await visitor.live(gallery.rule("orders"))
     facts = page.locator("#facts")
-    await expect(facts).to_contain_text("again at")
+    await expect(facts).to_contain_text("again with the next event")
     gallery.gallery.leader = Leader(identity="pod-0", is_self=False)
     gallery.gallery.show(rule("orders"), 21, 2)
     await expect(facts).to_contain_text("Written at")
-    await expect(facts).not_to_contain_text("again at")
+    await expect(facts).not_to_contain_text("again with")
+
+
+async def test_it_says_that_it_is_checked_again_when_time_alone_may_change_the_replicas(
+    visitor: Visitor, gallery: Served
+) -> None:
+    gallery.gallery.every_state()
+    page = await visitor.live(gallery.rule("cadence"))
+    told = re.search(r"possible at (.+?), even", await page.inner_text("#verdict"))
+    assert told, "5 s of the 30 s are over, so it is before the poll"
+    await expect(page.locator("#facts")).to_contain_text(f"again with the next event, and at {told[1]}")
+
+
+async def test_it_says_what_is_counted_and_since_when_something_is_wrong(
+    visitor: Visitor, gallery: Served
+) -> None:
+    gallery.gallery.every_state()
+    page = await visitor.live(gallery.rule("within"))
+    await expect(page.locator("#facts")).to_contain_text("counted on ORDERS/workers")
+    await expect(page.locator("#verdict")).not_to_contain_text("not ready since")
+    page = await visitor.live(gallery.rule("unknown-backlog"))
+    await expect(page.locator("#verdict")).to_contain_text("not ready since")

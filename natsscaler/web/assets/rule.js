@@ -35,36 +35,41 @@ let standsBy = false;
 let range = RANGES[0][0];
 
 // The verdict is what a person who has never seen this page needs first.
-function verdict({ summary, steps, pollIntervalSeconds }) {
+function verdict({ summary, steps, conditions, pollIntervalSeconds }) {
   const { state, title, text, mend } = summary.state;
   const next = steps.find((one) => one.title === "Next change");
-  const waking = summary.events.listening === false ? `events do not wake it, it is looked at every ${pollIntervalSeconds} s: ${summary.events.message}` : null;
+  const failing = conditions.find((one) => one.type === "Ready" && one.status === "False");
+  const slower = summary.events.listening === false ? `no event triggers a check, one is made every ${pollIntervalSeconds} s: ${summary.events.message}` : null;
   return el(
     "div",
     { class: `verdict ${state}` },
-    el("p", { class: "title" }, sign(state), " ", title),
+    el("p", { class: "title" }, sign(state), " ", title, failing ? el("small", {}, "not ready since ", time(failing.lastTransitionTime)) : null),
     el("p", {}, local(text)),
     mend ? el("p", { class: "mend" }, el("strong", {}, "What to do: "), mend) : null,
     next ? el("p", {}, el("strong", {}, "Next change: "), local(next.text)) : null,
-    waking ? el("p", {}, el("strong", {}, "Waking: "), waking) : null,
+    slower ? el("p", {}, el("strong", {}, "Reacts slower: "), slower) : null,
   );
 }
 
 // One that stands by does not look itself, and the one that leads writes only what is new.
-function facts({ summary, evaluatedAt, pollIntervalSeconds }) {
+function facts({ summary, consumers, evaluatedAt, lastDecision, pollIntervalSeconds }) {
   const { deployment, subject, desired, replicas, messagesPerReplica } = summary;
   const wants = desired !== null && desired !== replicas ? el("small", {}, `wanted: ${desired}`) : null;
   const by = messagesPerReplica ? `${count(messagesPerReplica)} messages per replica` : "one replica per step";
-  const next = evaluatedAt && pollIntervalSeconds ? Date.parse(evaluatedAt) + 1000 * pollIntervalSeconds : null;
+  const looked = Date.parse(evaluatedAt);
+  const change = Date.parse(lastDecision?.nextChangeTime);
+  const poll = looked + 1000 * pollIntervalSeconds;
+  const next = change > looked ? Math.min(change, poll) : poll;
+  const again = `${summary.events.listening ? "again with the next event, and" : "again"} at ${clock(next)}`;
   return [
     ["Deployment", el("span", {}, deployment ? `${deployment.namespace}/${deployment.name}` : "not known")],
     ["Replicas", el("span", {}, replicasBar(summary), wants)],
     ["Backlog", backlogBar(summary)],
-    ["Subject", el("span", {}, subject ?? "not known")],
+    ["Subject", el("span", {}, subject ?? "not known", consumers.length ? el("small", {}, `counted on ${consumers.join(", ")}`) : null)],
     ["Scales by", el("span", {}, deployment ? by : "not known")],
     standsBy
       ? ["Written at", el("span", {}, time(evaluatedAt), el("small", {}, "by the one that leads, who writes changes"))]
-      : ["Looked at", el("span", {}, time(evaluatedAt), next ? el("small", {}, `again at ${clock(next)} at the latest`) : null)],
+      : ["Last checked", el("span", {}, time(evaluatedAt), next ? el("small", {}, again) : null)],
   ].flatMap(([term, value]) => [el("div", {}, el("dt", {}, term), el("dd", {}, value))]);
 }
 
