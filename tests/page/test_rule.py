@@ -175,3 +175,4 @@ async def test_it_says_what_is_counted_and_since_when_something_is_wrong(
     await expect(page.locator("#verdict")).not_to_contain_text("not ready since")
     page = await visitor.live(gallery.rule("unknown-backlog"))
     await expect(page.locator("#verdict")).to_contain_text("not ready since")
+    await expect(page.locator("#facts")).to_contain_text("tried again and again")

@@ -60,7 +60,8 @@ function facts({ summary, consumers, evaluatedAt, lastDecision, pollIntervalSeco
   const change = Date.parse(lastDecision?.nextChangeTime);
   const poll = looked + 1000 * pollIntervalSeconds;
   const next = change > looked ? Math.min(change, poll) : poll;
-  const again = `${summary.events.listening ? "again with the next event, and" : "again"} at ${clock(next)}`;
+  const known = `${summary.events.listening ? "again with the next event, and" : "again"} at ${clock(next)}`;
+  const again = summary.backlog === null ? "tried again and again" : known;
   return [
     ["Deployment", el("span", {}, deployment ? `${deployment.namespace}/${deployment.name}` : "not known")],
     ["Replicas", el("span", {}, replicasBar(summary), wants)],
