@@ -12,6 +12,7 @@ REACH = (
     " resolves it (http://nats.NAMESPACE:8222), that the configuration of NATS sets http_port, and that no"
     " NetworkPolicy forbids it"
 )
+PORT = "{url}/jsz must lead to the monitoring port of nats-server, 8222 by default"
 NO_MEND_NEEDED = "It ends by itself; if it lasts, see the operator's log"
 POLLED = "Such a rule is polled: set a shorter spec.pollIntervalSeconds if that is too slow"
 
@@ -50,13 +51,10 @@ MENDS: dict[Reason, str] = {
     Reason.MONITORING_UNREACHABLE: REACH,
     Reason.MONITORING_TIMEOUT: f"{REACH}. If it is reached, it is overloaded",
     Reason.MONITORING_HTTP_STATUS: (
-        f"If it wants credentials, name them in spec.monitoring.secretRef: {EDIT}. Otherwise see who answers"
-        " there: {url}/jsz must lead to the monitoring port of nats-server, 8222 by default"
+        f"If it wants credentials, name them in spec.monitoring.secretRef: {EDIT}."
+        f" Otherwise see who answers there: {PORT}"
     ),
-    Reason.MONITORING_UNREADABLE: (
-        "See who answers there: {url}/jsz must lead to the monitoring port of nats-server, 8222 by default"
-        " (4222 is for clients)"
-    ),
+    Reason.MONITORING_UNREADABLE: f"See who answers there: {PORT} (4222 is for clients)",
     Reason.MONITORING_TOO_LARGE: (
         "See who answers at {url}; if it is NATS, spread the streams over several servers"
     ),

@@ -14,7 +14,7 @@ import yaml
 from kubernetes.aio import client
 
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.demo.ports import free_port
+from natsscaler.demo.ports import free_ports
 from natsscaler.permissions import Permission
 from tests.clusters import RealCluster
 from tests.conftest import KubeApi
@@ -51,7 +51,7 @@ class Account:
         self.stage = Stage(kube_api, nats_server, directory)
         self._log = directory / "operator.log"
         self._log.touch()
-        self._probes, self._metrics = free_port(), free_port()
+        self._probes, self._metrics = free_ports(2)
         self._process: asyncio.subprocess.Process | None = None
         self._objects = client.CustomObjectsApi(kube_api.client)
 

@@ -51,17 +51,23 @@ function verdict({ summary, steps, conditions, pollIntervalSeconds }) {
   );
 }
 
+function checkedAgain({ summary, evaluatedAt, lastDecision, pollIntervalSeconds }) {
+  if (!evaluatedAt) return null;
+  if (summary.backlog === null) return "tried again and again";
+  const checked = Date.parse(evaluatedAt);
+  const poll = checked + 1000 * pollIntervalSeconds;
+  const change = Date.parse(lastDecision?.nextChangeTime);
+  const next = change > checked ? Math.min(change, poll) : poll;
+  return `again ${summary.events.listening ? "with the next event, and " : ""}at ${clock(next)}`;
+}
+
 // One that stands by does not look itself, and the one that leads writes only what is new.
-function facts({ summary, consumers, evaluatedAt, lastDecision, pollIntervalSeconds }) {
+function facts(detail) {
+  const { summary, consumers, evaluatedAt } = detail;
   const { deployment, subject, desired, replicas, messagesPerReplica } = summary;
   const wants = desired !== null && desired !== replicas ? el("small", {}, `wanted: ${desired}`) : null;
   const by = messagesPerReplica ? `${count(messagesPerReplica)} messages per replica` : "one replica per step";
-  const looked = Date.parse(evaluatedAt);
-  const change = Date.parse(lastDecision?.nextChangeTime);
-  const poll = looked + 1000 * pollIntervalSeconds;
-  const next = change > looked ? Math.min(change, poll) : poll;
-  const known = `${summary.events.listening ? "again with the next event, and" : "again"} at ${clock(next)}`;
-  const again = summary.backlog === null ? "tried again and again" : known;
+  const again = checkedAgain(detail);
   return [
     ["Deployment", el("span", {}, deployment ? `${deployment.namespace}/${deployment.name}` : "not known")],
     ["Replicas", el("span", {}, replicasBar(summary), wants)],
@@ -70,7 +76,7 @@ function facts({ summary, consumers, evaluatedAt, lastDecision, pollIntervalSeco
     ["Scales by", el("span", {}, deployment ? by : "not known")],
     standsBy
       ? ["Written at", el("span", {}, time(evaluatedAt), el("small", {}, "by the one that leads, who writes changes"))]
-      : ["Last checked", el("span", {}, time(evaluatedAt), next ? el("small", {}, again) : null)],
+      : ["Last checked", el("span", {}, time(evaluatedAt), again ? el("small", {}, again) : null)],
   ].flatMap(([term, value]) => [el("div", {}, el("dt", {}, term), el("dd", {}, value))]);
 }
 
