@@ -197,7 +197,8 @@ def _deleted(resource: Resource, obj: Object) -> Object:
 
 async def _body(request: web.Request) -> Any:
     if not request.content_type.endswith("json") and request.content_type != "application/octet-stream":
-        raise api_errors.unsupported_media_type(request.content_type)
+        found = f"{request.content_type}: the embedded API takes JSON, as kubectl apply -f sends it"
+        raise api_errors.unsupported_media_type(found)
     try:
         return msgspec.json.decode(await request.read() or b"{}")
     except msgspec.DecodeError as error:

@@ -30,6 +30,14 @@ DEPLOYMENT = {
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 
 
+async def test_what_kubectl_create_deployment_sends_is_refused_with_the_mend() -> None:
+    async with EmbeddedKubernetes() as server, httpx.AsyncClient(base_url=server.url) as client:
+        protobuf = {"Content-Type": "application/vnd.kubernetes.protobuf"}
+        refused = await client.post(DEPLOYMENTS, content=b"k8s\0", headers=protobuf)
+    assert refused.status_code == 415
+    assert "kubectl apply -f" in refused.json()["message"]
+
+
 @pytest.mark.parametrize("ticks", range(6))
 async def test_a_connection_that_comes_while_an_api_stops_is_closed(ticks: int) -> None:
     server = EmbeddedKubernetes()
