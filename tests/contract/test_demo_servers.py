@@ -174,6 +174,7 @@ async def test_a_nats_that_does_not_stop_is_killed(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("natsscaler.demo.nats_server.GRACE_SECONDS", 0)
+    nats_server.pause()  # frozen, it cannot obey SIGTERM however late it is killed
     await nats_server.stop()
     assert nats_server._process
     assert nats_server._process.returncode == -signal.SIGKILL
