@@ -103,7 +103,7 @@ class NatsServer:
     async def stop(self) -> None:
         """Let the server shut down in order: clients are told, streams are flushed.
 
-        If that takes longer than GRACE_SECONDS it is killed, as it would be in a pod.
+        One that does not end within GRACE_SECONDS, as while it is paused, is killed, as it would be in a pod.
         """
         try:
             async with asyncio.timeout(GRACE_SECONDS):
@@ -173,7 +173,6 @@ class NatsServer:
 
     async def _end(self, sent: signal.Signals) -> None:
         if self._process and self._process.returncode is None:
-            self.resume()  # before the signal: afterwards it would reap the child behind asyncio's back
             self._process.send_signal(sent)
             await self._process.wait()
 
