@@ -13,8 +13,18 @@ from msgspec import Meta, Struct
 
 from natsscaler.consumers import Candidate, Match, Selection, Unknown, listed, select
 from natsscaler.errors import Reason
-from natsscaler.jsz import ConsumerInfo, StreamInfo, is_sourced, published_subjects
+from natsscaler.jsz import (
+    INT64_MAX,
+    ConsumerInfo,
+    StreamInfo,
+    StreamState,
+    implausible,
+    is_sourced,
+    is_transformed,
+    published_subjects,
+)
 from natsscaler.rules import BacklogMode, Rule
+from natsscaler.subjects import within
 from natsscaler.view import View, cut_off
 
 
@@ -59,6 +69,8 @@ class Backlog(Struct, frozen=True, kw_only=True):
     """A stream of the source is filled from other streams, where no subscription of ours sees it."""
     paused: bool = False
     """Every chosen consumer is paused: its workers are given nothing of what waits here."""
+    wider: tuple[str, ...] = ()
+    """What a consumer that the rule names takes beyond the rule's subject, and so counts too."""
 
     @property
     def messages(self) -> int:
@@ -82,24 +94,38 @@ def measure(
     """
     if view.disabled:
         return Unknown(Reason.JETSTREAM_DISABLED, "JetStream is disabled on the NATS server: enable it")
-    selection = select(rule, view)
+    before = kept if kept and kept.selector == rule.selector else None
+    selection = _select(rule, view, before)
     if isinstance(selection, Unknown):
-        return _incomplete(selection, view)
-    same = kept is not None and kept.selector == rule.selector
-    if kept and same and selection.match.rank > kept.match.rank:
-        gone = Unknown(
-            Reason.CONSUMER_GONE,
-            f"{listed(kept.consumers)} no longer exists, and what is left matches the subject less well:"
-            " create it again, or name spec.consumer",
-        )
-        return _incomplete(gone, view)
+        return selection
     source = _source(rule, selection)
-    unseen = _unseen(rule, view, selection, source, kept if same else None)
+    unseen = _unseen(rule, view, selection, source, before)
     if unseen:
         return Unknown(Reason.MONITORING_INCOMPLETE, unseen)
     if selection.match is Match.STREAM:
         return _count_streams(rule, view, selection, source)
     return _count_consumers(rule, view, selection.candidates, source, told or {})
+
+
+def _select(rule: Rule, view: View, before: Source | None) -> Selection | Unknown:
+    """Find what is counted, which may be of no worse class than what was counted before."""
+    if before and before.match.former:
+        return Unknown(
+            Reason.CONSUMER_NOT_FOUND,
+            f"{listed(before.consumers)} was counted so far, and no longer is, as it is not durable or takes"
+            f" more than {rule.spec.subject}: name it in spec.consumer, or the consumer of the workers",
+        )
+    selection = select(rule, view)
+    if isinstance(selection, Unknown):
+        return _incomplete(selection, view)
+    if before and selection.match.rank > before.match.rank:
+        gone = Unknown(
+            Reason.CONSUMER_GONE,
+            f"{listed(before.consumers)} no longer exists, and what is left matches the subject less well:"
+            " create it again, or name spec.consumer",
+        )
+        return _incomplete(gone, view)
+    return selection
 
 
 def in_doubt(rule: Rule, view: View) -> Sequence[Candidate]:
@@ -156,11 +182,21 @@ def _count_consumers(
         if doubt:
             return Unknown(Reason.LEADER_UNCLEAR, f"{candidate}: {doubt}")
     counts = [told.get(str(candidate), candidate.consumer) for candidate in chosen]
-    active = [consumer for consumer in counts if not consumer.paused]
-    counted = active or counts
+    holds = [_holds(view, candidate) for candidate in chosen]
+    for candidate, held, count in zip(chosen, holds, counts, strict=True):
+        problem = implausible(held, count)
+        if problem:
+            return Unknown(Reason.IMPLAUSIBLE_COUNT, f"{candidate}: {problem}")
+    pairs = list(zip(holds, counts, strict=True))
+    active = [(held, count) for held, count in pairs if not count.paused]
+    counted = active or pairs
+    pending = sum(min(count.num_pending, held.messages) for held, count in counted)
+    unacknowledged = sum(count.num_ack_pending for _, count in counted)
+    if pending + unacknowledged > INT64_MAX:
+        return Unknown(Reason.IMPLAUSIBLE_COUNT, f"{listed(source.consumers)}: too many messages to be true")
     return Backlog(
-        pending=sum(consumer.num_pending for consumer in counted),
-        unacknowledged=sum(consumer.num_ack_pending for consumer in counted),
+        pending=pending,
+        unacknowledged=unacknowledged,
         mode=rule.spec.backlog,
         source=source,
         account_key=chosen[0].account.key,
@@ -170,7 +206,21 @@ def _count_consumers(
         via=Via.CONSUMER_INFO if told else Via.MONITORING,
         sourced=any(is_sourced(candidate.stream) for candidate in chosen),
         paused=not active,
+        wider=_wider(rule.spec.subject, chosen),
     )
+
+
+def _holds(view: View, candidate: Candidate) -> StreamState:
+    """Say what the consumer's stream holds; as much as can be where its leader has not spoken."""
+    if view.doubt(candidate.account, candidate.stream):
+        return StreamState(messages=INT64_MAX)
+    return candidate.stream.state
+
+
+def _wider(subject: str, chosen: Sequence[Candidate]) -> tuple[str, ...]:
+    """List what is counted beyond the subject, of streams that store what is published as it is."""
+    own = (one for one in chosen if not (is_transformed(one.stream) or is_sourced(one.stream)))
+    return tuple(sorted({taken for one in own for taken in one.filters if not within(taken, subject)}))
 
 
 def _count_streams(rule: Rule, view: View, selection: Selection, source: Source) -> Backlog | Unknown:
@@ -179,6 +229,9 @@ def _count_streams(rule: Rule, view: View, selection: Selection, source: Source)
         doubt = view.doubt(account, stream)
         if doubt:
             return Unknown(Reason.LEADER_UNCLEAR, f"{stream.name}: {doubt}")
+        problem = implausible(stream.state)
+        if problem:
+            return Unknown(Reason.IMPLAUSIBLE_COUNT, f"{stream.name}: {problem}")
     return Backlog(
         pending=sum(stream.state.messages for stream in streams),
         unacknowledged=0,

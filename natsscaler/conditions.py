@@ -143,8 +143,11 @@ def _conditions(facts: Facts) -> dict[str, tuple[str, Finding]]:
 def _source(facts: Facts) -> str:
     if facts.seen is None or isinstance(facts.seen.backlog, Unknown):
         return "The backlog was not read"
-    source = facts.seen.backlog.source
-    return f"The backlog is known: {', '.join(source.consumers)} in account {source.account}"
+    source, wider = facts.seen.backlog.source, facts.seen.backlog.wider
+    known = f"The backlog is known: {', '.join(source.consumers)} in account {source.account}"
+    if wider:
+        known += f". It takes {', '.join(wider)}, not only {facts.rule.spec.subject}: all of that counts"
+    return known
 
 
 def switched_off(facts: Facts) -> Finding | None:

@@ -1,9 +1,11 @@
 """Which consumers are those of a rule's workers.
 
 A rule names a subject, while JetStream counts per consumer. The consumers are found by classes, best first,
-and never guessed: where several answers are possible, there is none, and the message says what to name.
+and never guessed: where several answers are possible, there is none, and the message says what to name. What
+the workers of a queue would not use, or what takes more than the subject, only counts if the rule names it.
 """
 
+import difflib
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
@@ -11,15 +13,17 @@ from typing import NamedTuple
 from natsscaler.errors import Reason
 from natsscaler.jsz import (
     AccountInfo,
+    ConsumerConfig,
     ConsumerInfo,
     StreamInfo,
     is_sourced,
     is_transformed,
+    known_subjects,
     own_filters,
     published_subjects,
 )
 from natsscaler.rules import Rule
-from natsscaler.subjects import all_within, any_overlap, disjoint
+from natsscaler.subjects import all_within, disjoint
 from natsscaler.view import View
 
 LISTED_CANDIDATES = 5
@@ -27,7 +31,10 @@ LISTED_CANDIDATES = 5
 
 
 class Match(StrEnum):
-    """How a backlog was found, best class first."""
+    """How a backlog was found, best class first.
+
+    Earlier versions also counted what overlaps and what is ephemeral; a status may still say so.
+    """
 
     NAMED = "Named"
     EQUAL = "Equal"
@@ -37,6 +44,11 @@ class Match(StrEnum):
     EPHEMERAL_WITHIN = "EphemeralWithin"
     EPHEMERAL_OVERLAPPING = "EphemeralOverlapping"
     STREAM = "Stream"
+
+    @property
+    def former(self) -> bool:
+        """Whether only earlier versions found a backlog like this."""
+        return self is Match.OVERLAPPING or self.startswith("Ephemeral")
 
     @property
     def rank(self) -> int:
@@ -88,7 +100,6 @@ def select(rule: Rule, view: View) -> Selection | Unknown:
         Candidate(account, stream, consumer, own_filters(consumer) or _everything(stream))
         for account, stream in streams
         for consumer in sorted(stream.consumer_detail, key=lambda consumer: consumer.name)
-        if not (consumer.config and consumer.config.direct)
     ]
     if any(candidate.consumer.config is None for candidate in candidates):
         return Unknown(Reason.MONITORING_INCOMPLETE, "/jsz gave a consumer without its configuration")
@@ -97,12 +108,12 @@ def select(rule: Rule, view: View) -> Selection | Unknown:
     classes: dict[Match, list[Candidate]] = {}
     for candidate in candidates:
         match = _match(rule.spec.subject, candidate)
-        if match is not None:
+        if match is not None and not unfit(candidate.consumer):
             classes.setdefault(match, []).append(candidate)
     if classes:
         best = min(classes, key=lambda match: match.rank)
         return _countable(best, classes[best], streams)
-    return _work_queues(rule, streams)
+    return _work_queues(rule, candidates, streams)
 
 
 def _streams(rule: Rule, view: View) -> Streams | Unknown:
@@ -112,40 +123,58 @@ def _streams(rule: Rule, view: View) -> Streams | Unknown:
         accounts = tuple(a for a in accounts if spec.account in (a.name, a.id))
         if not accounts:
             seen = listed(account.name for account in view.accounts)
+            meant = did_you_mean(spec.account, (account.name for account in view.accounts))
             return Unknown(
                 Reason.ACCOUNT_NOT_FOUND,
-                f"no account {spec.account} has JetStream; these do: {seen}. Mend spec.account",
+                f"no account {spec.account} has JetStream; these do: {seen}. {meant}Fix spec.account",
             )
     if spec.stream:
-        found = [(a, s) for a in accounts for s in a.stream_detail if s.name == spec.stream]
+        found = [(a, s) for a, s in _all(accounts) if s.name == spec.stream]
         if not found:
+            streams = {stream.name for _, stream in _all(accounts)}
+            meant = did_you_mean(spec.stream, streams)
             return Unknown(
                 Reason.STREAM_NOT_FOUND,
-                f"there is no stream {spec.stream}; these exist: {_stream_names(accounts)}."
-                " Create it or mend spec.stream",
+                f"there is no stream {spec.stream}; these exist: {listed(streams)}. {meant}Fix spec.stream",
             )
     else:
         ids = {id(account) for account in accounts}
         found = [(a, s) for a, s in view.streams_for(spec.subject) if id(a) in ids]
         if not found:
-            return Unknown(
-                Reason.STREAM_NOT_FOUND,
-                f"no stream has subjects that match {spec.subject}; these streams exist:"
-                f" {_stream_names(accounts)}. Create one or mend spec.subject",
-            )
+            return _no_stream(spec.subject, [stream for _, stream in _all(accounts)])
     owners = {account.key: account.name for account, _ in found}
     if len(owners) > 1:  # the name may be a mere tag that two accounts share; the id never is
         names = (name if name == id_ else f"{name} ({id_})" for id_, name in owners.items())
-        streams = listed({stream.name for _, stream in found})
+        several = listed({stream.name for _, stream in found})
         return Unknown(
             Reason.AMBIGUOUS_ACCOUNT,
-            f"several accounts have such a stream ({streams}): {listed(names)}. Name one in spec.account",
+            f"several accounts have such a stream ({several}): {listed(names)}. Name one in spec.account",
         )
     return sorted(found, key=lambda pair: pair[1].name)  # /jsz lists them in no order
 
 
-def _stream_names(accounts: Iterable[AccountInfo]) -> str:
-    return listed({stream.name for account in accounts for stream in account.stream_detail})
+def _all(accounts: Iterable[AccountInfo]) -> Streams:
+    return [(account, stream) for account in accounts for stream in account.stream_detail]
+
+
+def _no_stream(subject: str, streams: Sequence[StreamInfo]) -> Unknown:
+    filters = {taken for stream in streams for one in stream.consumer_detail for taken in own_filters(one)}
+    known = filters.union(*map(known_subjects, streams))
+    fix = f"{did_you_mean(subject, known)}Fix spec.subject, or create the stream"
+    filled = {stream.name for stream in streams if is_sourced(stream)}
+    if filled:
+        fix += f". To count on a stream that is filled from others ({listed(filled)}), name it in spec.stream"
+    return Unknown(
+        Reason.STREAM_NOT_FOUND,
+        f"no stream has subjects that match {subject}; these streams exist:"
+        f" {listed({stream.name for stream in streams})}. {fix}",
+    )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Ask whether one of the known names was meant; "" if none is near."""
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75)
+    return f"Did you mean {near[0]}? " if near and near[0] != name else ""
 
 
 def _named(name: str, candidates: Sequence[Candidate], streams: Streams) -> Selection | Unknown:
@@ -155,7 +184,8 @@ def _named(name: str, candidates: Sequence[Candidate], streams: Streams) -> Sele
             Reason.CONSUMER_NOT_FOUND,
             f"there is no consumer {name} on {listed(stream.name for _, stream in streams)};"
             f" these exist: {listed(candidate.consumer.name for candidate in candidates)}."
-            " Create it or mend spec.consumer",
+            f" {did_you_mean(name, (candidate.consumer.name for candidate in candidates))}"
+            "Create it or fix spec.consumer",
         )
     return _countable(Match.NAMED, named, streams)
 
@@ -166,20 +196,26 @@ def _everything(stream: StreamInfo) -> tuple[str, ...]:
 
 
 def _match(subject: str, candidate: Candidate) -> Match | None:
-    durable = bool(candidate.consumer.config and candidate.consumer.config.durable_name)
     if candidate.filters == (subject,):
-        return Match.EQUAL if durable else Match.EPHEMERAL_EQUAL
-    if candidate.filters and all_within(candidate.filters, (subject,)):
-        return Match.WITHIN if durable else Match.EPHEMERAL_WITHIN
-    if any_overlap(candidate.filters, (subject,)):
-        return Match.OVERLAPPING if durable else Match.EPHEMERAL_OVERLAPPING
-    return None
+        return Match.EQUAL
+    return Match.WITHIN if candidate.filters and all_within(candidate.filters, (subject,)) else None
+
+
+def unfit(consumer: ConsumerInfo) -> str:
+    """Say why a consumer is not one of a queue's workers, whatever it takes; "" if it may be."""
+    config = consumer.config or ConsumerConfig()
+    if config.direct or config.ack_policy == "flow_control":
+        return "of a mirror or source"
+    if not config.durable_name:
+        return "not durable"
+    if config.deliver_subject and config.ack_policy == "none":
+        return "pushed to without acknowledgement"
+    return ""
 
 
 def _countable(match: Match, chosen: Sequence[Candidate], streams: Streams) -> Selection | Unknown:
     """Accept several consumers only if a message counts on no more than one of them."""
-    only_one = match in (Match.OVERLAPPING, Match.EPHEMERAL_OVERLAPPING)
-    if len(chosen) > 1 and (only_one or not disjoint(candidate.filters for candidate in chosen)):
+    if len(chosen) > 1 and not disjoint(candidate.filters for candidate in chosen):
         return Unknown(
             Reason.AMBIGUOUS_CONSUMER,
             f"several consumers match equally well: {listed(map(str, chosen))}."
@@ -188,18 +224,35 @@ def _countable(match: Match, chosen: Sequence[Candidate], streams: Streams) -> S
     return Selection(match, chosen, streams)
 
 
-def _work_queues(rule: Rule, streams: Streams) -> Selection | Unknown:
+def _not_found(subject: str, candidates: Sequence[Candidate], streams: Streams) -> Unknown:
+    """List the consumers that there are, and why none of them counts."""
+    names = listed(stream.name for _, stream in streams)
+    if not candidates:
+        return Unknown(
+            Reason.CONSUMER_NOT_FOUND,
+            f"{names} has no consumer: create the workers' durable consumer for {subject} first",
+        )
+    shown = (f"{one} ({unfit(one.consumer) or _takes(one)})" for one in candidates)
+    meant = did_you_mean(subject, (filter_ for one in candidates for filter_ in one.filters))
+    return Unknown(
+        Reason.CONSUMER_NOT_FOUND,
+        f"no durable consumer on {names} takes {subject} and nothing else; there are: {listed(shown)}."
+        f" {meant}Name the workers' in spec.consumer, create it, or fix spec.subject",
+    )
+
+
+def _takes(candidate: Candidate) -> str:
+    return f"takes {listed(candidate.filters)}" if candidate.filters else "takes what others fill it with"
+
+
+def _work_queues(rule: Rule, candidates: Sequence[Candidate], streams: Streams) -> Selection | Unknown:
     """Without a consumer, a stream's messages are a backlog only if each waits for one worker."""
     subject = rule.spec.subject
     for _, stream in streams:
         feeds = published_subjects(stream)
         work_queue = stream.config is not None and stream.config.retention == "workqueue"
         if is_sourced(stream) or not (work_queue and feeds and all_within(feeds, (subject,))):
-            return Unknown(
-                Reason.CONSUMER_NOT_FOUND,
-                f"no consumer on {listed(s.name for _, s in streams)} takes messages of {subject}:"
-                " create the workers' durable consumer first",
-            )
+            return _not_found(subject, candidates, streams)
     return Selection(Match.STREAM, (), streams)
 
 

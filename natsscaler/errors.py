@@ -50,6 +50,7 @@ class Reason(StrEnum):
     MONITORING_TOO_LARGE = "MonitoringTooLarge"
     MONITORING_STALE = "MonitoringStale"
     MONITORING_INCOMPLETE = "MonitoringIncomplete"
+    IMPLAUSIBLE_COUNT = "ImplausibleCount"
     ADDRESS_NOT_ALLOWED = "AddressNotAllowed"
     JETSTREAM_DISABLED = "JetStreamDisabled"
     ACCOUNT_NOT_FOUND = "AccountNotFound"

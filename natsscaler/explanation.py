@@ -26,14 +26,10 @@ MATCHES = {
     Match.NAMED: "named by spec.consumer",
     Match.EQUAL: "durable, and its filter is the rule's subject {subject}",
     Match.WITHIN: "durable, and all that it takes lies within the rule's subject {subject}",
-    Match.OVERLAPPING: "the only durable consumer that takes some of {subject}; all that waits for it counts",
-    Match.EPHEMERAL_EQUAL: "not durable, but no durable consumer takes {subject}",
-    Match.EPHEMERAL_WITHIN: "not durable, but no durable consumer takes messages within {subject}",
-    Match.EPHEMERAL_OVERLAPPING: "not durable, but the only consumer that takes some of {subject}",
     Match.STREAM: "no consumer, but a work queue on {subject} alone: each message in it waits for a worker",
 }
 SWITCHES = {Reason.PAUSED: "the rule is paused", Reason.DRY_RUN: "the rule only rehearses (spec.dryRun)"}
-DURABLE = "Let the workers use a durable consumer: an ephemeral one goes with its last client"
+NARROW = "Give the workers a consumer whose filter lies within {subject}, or make spec.subject what it takes"
 
 
 def explain(facts: Facts) -> tuple[Step, ...]:
@@ -102,8 +98,10 @@ def _backlog(rule: Rule, seen: Observation) -> list[Step]:
     asked = f"{', '.join(backlog.leaders) or 'the server'} answered at {url}"
     if backlog.via is Via.CONSUMER_INFO:
         asked = f"{', '.join(backlog.leaders)} answered over NATS, as {url} does not lead there"
-    ephemeral = source.match.startswith("Ephemeral")
-    why = MATCHES[source.match].format(subject=rule.spec.subject)
+    subject, wider = rule.spec.subject, ", ".join(backlog.wider)
+    why = MATCHES[source.match].format(subject=subject)
+    if wider:
+        why += f"; it takes {wider}, so all that waits for it counts, not only {subject}"
     several = f", {len(source.consumers)} that share no message" if len(source.consumers) > 1 else ""
     counted = _counted(backlog)
     return [
@@ -111,8 +109,8 @@ def _backlog(rule: Rule, seen: Observation) -> list[Step]:
         Step(
             "Consumer",
             f"{names} in account {source.account}{several}: {why}",
-            State.ATTENTION if ephemeral else State.OK,
-            DURABLE if ephemeral else None,
+            State.ATTENTION if wider else State.OK,
+            NARROW.format(subject=subject) if wider else None,
         ),
         Step(
             "Backlog",

@@ -5,14 +5,18 @@ JSInfo, AccountDetail, StreamDetail, Varz; server/consumer.go ConsumerInfo). A f
 and missing there makes the document unreadable, and so the backlog Unknown.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-Count = Annotated[int, Meta(ge=0)]
+INT64_MAX = 2**63 - 1
+Count = int
+"""As a server says it; `plausible` tells whether it can be true."""
 Moment = Annotated[datetime, Meta(tz=True)]
 """By the clock of the server that answered."""
+SKEW = timedelta(minutes=1)
+"""How far the clocks of the servers of one cluster may be apart."""
 
 
 class ConsumerConfig(Struct, frozen=True):
@@ -24,6 +28,10 @@ class ConsumerConfig(Struct, frozen=True):
     num_replicas: int = 0
     """0: as many as the stream has."""
     direct: bool = False
+    deliver_subject: str = ""
+    """Where messages are pushed to; "": they are pulled."""
+    ack_policy: str = "explicit"
+    """`flow_control` is for streams that are filled from others (nats-server: server/consumer.go)."""
 
 
 class Peer(Struct, frozen=True):
@@ -66,6 +74,7 @@ class ConsumerInfo(Struct, frozen=True):
     cluster: Raft | None = None
     ts: Moment | None = None
     """When this was said."""
+    created: Moment | None = None
 
 
 class StreamConfig(Struct, frozen=True):
@@ -83,6 +92,8 @@ class StreamState(Struct, frozen=True):
     """`state` of a stream."""
 
     messages: Count
+    last_seq: Count | None = None
+    """How many messages it has ever had, as sequences begin with 1."""
 
 
 class StreamInfo(Struct, frozen=True):
@@ -139,6 +150,30 @@ class Varz(Struct, frozen=True):
     """HOST:PORT for clients, of all nodes; empty with `no_advertise`."""
     start: Moment | None = None
     now: Moment | None = None
+
+
+def implausible(stream: StreamState, consumer: ConsumerInfo | None = None) -> str:
+    """Say what in the counts of a stream or its consumer cannot be true; "" if they may be.
+
+    The stream's messages are counted a moment before the consumer's, and perhaps by another node, so these
+    may be more: up to twice as many, of which only as many count as the stream has.
+    """
+    counts = {"messages": stream.messages}
+    if consumer:
+        counts |= {"num_pending": consumer.num_pending, "num_ack_pending": consumer.num_ack_pending}
+    for name, count in counts.items():
+        if not 0 <= count <= INT64_MAX:
+            return f"{name} {count} is no number of messages"
+    if consumer is None:
+        return ""
+    messages, ever = stream.messages, stream.last_seq
+    if consumer.num_pending > 2 * messages:
+        return f"num_pending {consumer.num_pending} is more than the {messages} messages of the stream"
+    if ever is not None and consumer.num_ack_pending > 2 * ever:
+        return f"num_ack_pending {consumer.num_ack_pending} is more than the {ever} messages it has ever had"
+    if consumer.created and consumer.ts and consumer.created > consumer.ts + SKEW:
+        return f"it was created {consumer.created.isoformat()}, after it said this"
+    return ""
 
 
 def replicas_of(stream: StreamInfo, consumer: ConsumerInfo | None = None) -> int:

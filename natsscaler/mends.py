@@ -62,6 +62,10 @@ MENDS: dict[Reason, str] = {
     Reason.MONITORING_INCOMPLETE: (
         "Bring the missing node back, or name spec.stream and spec.consumer so that it does not matter"
     ),
+    Reason.IMPLAUSIBLE_COUNT: (
+        "Compare: nats consumer info STREAM CONSUMER. If NATS counts wrongly, a step down of the consumer's"
+        " leader or a restart of the server makes it count anew: nats consumer cluster step-down"
+    ),
     Reason.ADDRESS_NOT_ALLOWED: "Ask an administrator to permit the host of {url} by --allow-hosts",
     Reason.JETSTREAM_DISABLED: "Put jetstream {{}} into the configuration of the NATS server, and restart it",
     Reason.LEADER_UNCLEAR: (
@@ -79,7 +83,8 @@ MENDS: dict[Reason, str] = {
     Reason.ACCOUNT_NOT_FOUND: f"Set spec.account to one that is named above: {EDIT}",
     Reason.AMBIGUOUS_ACCOUNT: f"Set spec.account to the one that is meant: {EDIT}",
     Reason.STREAM_NOT_FOUND: (
-        f"Create it: nats stream add --subjects {{subject}}; or name what exists: {EDIT}"
+        f"Name one that exists in spec.stream, or fix spec.subject: {EDIT}. If none of them is meant,"
+        " create it: nats stream add STREAM --subjects {subject} --defaults"
     ),
     Reason.CONSUMER_NOT_FOUND: (
         "Start the workers, or create their durable consumer:"

@@ -124,7 +124,10 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = None
     consumer: Annotated[
         Name | None,
-        Meta(description="Only look at this consumer. Default: found by the subject."),
+        Meta(
+            description="Count what waits for this consumer, of whatever kind it is and whatever it takes."
+            " Default: the durable consumers whose filters are the subject, or lie within it."
+        ),
     ] = None
     account: Annotated[
         Annotated[str, Meta(min_length=1, max_length=255)] | None,

@@ -24,7 +24,7 @@ LED_SECONDS = 1.0
 nats-server 2.15.1 gave 0 for up to 30 ms."""
 QUIET_SECONDS = 3.0
 """For how long evaluations are put off for the sake of new leaders before that is said."""
-PASSING = (Reason.LEADER_UNCLEAR, Reason.MONITORING_INCOMPLETE)
+PASSING = (Reason.LEADER_UNCLEAR, Reason.MONITORING_INCOMPLETE, Reason.IMPLAUSIBLE_COUNT)
 
 
 class RuleState:

@@ -74,9 +74,9 @@ def consumer(
     pending: int = 0,
     unacknowledged: int = 0,
     durable: bool = True,
-    direct: bool = False,
     paused: bool = False,
     leader: str | None = None,
+    **config: Any,
 ) -> ConsumerInfo:
     """Make a consumer; without `leader` its server is standalone, and one filter is written as NATS does."""
     return ConsumerInfo(
@@ -87,18 +87,22 @@ def consumer(
             durable_name=name if durable else "",
             filter_subject=filters[0] if len(filters) == 1 else "",
             filter_subjects=filters if len(filters) > 1 else (),
-            direct=direct,
+            **config,
         ),
         paused=paused,
         cluster=None if leader is None else Raft(leader=leader),
     )
 
 
+MANY = 10_000_000
+"""Messages in a stream with consumers: more than any of them has."""
+
+
 def stream(
     name: str,
     subjects: Iterable[str],
     *consumers: ConsumerInfo,
-    messages: int = 0,
+    messages: int | None = None,
     retention: str = "limits",
     mirror: str | None = None,
     sources: Iterable[str] = (),
@@ -106,7 +110,7 @@ def stream(
 ) -> StreamInfo:
     return StreamInfo(
         name=name,
-        state=StreamState(messages=messages),
+        state=StreamState(messages=MANY if messages is None and consumers else messages or 0),
         config=StreamConfig(
             subjects=tuple(subjects),
             retention=retention,

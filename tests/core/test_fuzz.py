@@ -106,6 +106,15 @@ def damaged(draw: st.DrawFn) -> Any:
     return document
 
 
+def led(one: Any) -> bool:
+    return bool((one.get("cluster") or {"leader": "n1"}).get("leader") == "n1")
+
+
+def holds(stream: Any) -> int:
+    """Say how many messages can be pending in a stream: a consumer is counted after its stream."""
+    return int(stream["state"]["messages"]) if led(stream) else 2**63
+
+
 def said(document: Any, source: Source) -> set[int]:
     """Read from a raw document what its consumers, or streams, can add up to; names may stand twice."""
     named = [one for one in document["account_details"] if one["name"] == source.account]
@@ -118,11 +127,10 @@ def said(document: Any, source: Source) -> set[int]:
             counts = {one["state"]["messages"] for one in holders}
         else:
             counts = {
-                0 if one.get("paused") else one["num_pending"] + one["num_ack_pending"]
+                0 if one.get("paused") else min(one["num_pending"], holds(holder)) + one["num_ack_pending"]
                 for holder in holders
                 for one in holder.get("consumer_detail", ())
-                if one["name"] == consumer_name
-                and (one.get("cluster") or {"leader": "n1"}).get("leader") == "n1"
+                if one["name"] == consumer_name and led(one)
             }
         totals = {total + count for total in totals for count in counts}
     return totals

@@ -25,7 +25,7 @@ def said(
     by: str,
     *consumers: ConsumerInfo,
     stream_leader: str = "n1",
-    messages: int = 0,
+    messages: int | None = None,
     retention: str = "limits",
     peers: tuple[str, ...] = NAMES,
 ) -> Node:
@@ -53,7 +53,7 @@ def test_the_leaders_count_is_taken_whatever_followers_say(order: tuple[str, ...
 
 
 def test_a_consumer_with_one_replica_is_known_from_the_only_node_that_has_it() -> None:
-    view = View([said("n1"), said("n2", workers(5, "n2")), said("n3")])
+    view = View([said("n1", messages=5), said("n2", workers(5, "n2")), said("n3")])
     assert known(measure(rule(), view)).messages == 5
 
 
@@ -250,6 +250,19 @@ def test_a_leader_that_is_cut_off_is_not_believed_over_nats_either() -> None:
 
 def test_a_leader_that_spoke_is_not_asked() -> None:
     assert in_doubt(rule(), View(TWO_OF_THREE)) == []
+
+
+# Counts beside those of the stream, which may be from another node.
+
+
+def test_more_than_the_streams_leader_holds_is_not_believed_of_the_consumers_leader() -> None:
+    nodes = [said("n1", workers(0, "n2"), messages=3), said("n2", workers(70, "n2"), messages=100)]
+    unknown(measure(rule(), View([*nodes, said("n3")])), Reason.IMPLAUSIBLE_COUNT)
+
+
+def test_what_another_node_than_the_streams_leader_holds_says_nothing() -> None:
+    nodes = [said("n2", workers(70, "n2"), messages=3), said("n3", workers(0, "n2"), messages=3)]
+    assert known(measure(rule(), View(nodes))).messages == 70
 
 
 # For every state of a cluster.
