@@ -6,7 +6,6 @@ says. So it is given functions, which it calls when the encryption, if any, is i
 """
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from ipaddress import ip_address
@@ -19,6 +18,7 @@ from nats.aio.client import Client
 from natsscaler.credentials import NatsCredentials
 from natsscaler.errors import NotAllowed
 from natsscaler.network import AllowList
+from natsscaler.tls import client_context
 
 CONNECT_SECONDS = 5
 CLOSE_SECONDS = 1
@@ -123,7 +123,7 @@ class _Guard:
     """
 
     def __init__(self, credentials: NatsCredentials, *, encrypted: bool) -> None:
-        self.context = credentials.tls.context() or (ssl.create_default_context() if encrypted else None)
+        self.context = credentials.tls.context() or (client_context() if encrypted else None)
         self._credentials = credentials
         self._handshakes = self._count()
 

@@ -89,6 +89,7 @@ class Reason(StrEnum):
     PERMISSION_DENIED = "PermissionDenied"
     SOURCED_STREAM = "SourcedStream"
     SUBJECT_TOO_WIDE = "SubjectTooWide"
+    SUBJECT_UNUSABLE = "SubjectUnusable"
 
     # Conditions that are as they should be, in the words of the HorizontalPodAutoscaler.
     READY_FOR_NEW_SCALE = "ReadyForNewScale"

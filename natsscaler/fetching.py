@@ -17,7 +17,7 @@ import msgspec
 from natsscaler.credentials import MonitoringCredentials
 from natsscaler.errors import MonitoringError, Reason, excerpt
 from natsscaler.settings import Settings
-from natsscaler.tls import failure
+from natsscaler.tls import client_context, failure
 
 T = TypeVar("T")
 
@@ -147,4 +147,4 @@ def _shown(url: httpx.URL) -> str:
 
 @cache
 def _public_authorities() -> ssl.SSLContext:
-    return ssl.create_default_context()
+    return client_context()

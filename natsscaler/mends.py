@@ -110,4 +110,5 @@ MENDS: dict[Reason, str] = {
     Reason.PERMISSION_DENIED: "Permit it to the operator's user in the configuration of NATS",
     Reason.SOURCED_STREAM: POLLED,
     Reason.SUBJECT_TOO_WIDE: POLLED,
+    Reason.SUBJECT_UNUSABLE: POLLED,
 }

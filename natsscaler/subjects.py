@@ -13,6 +13,21 @@ SUBJECT_PATTERN = rf"^({_TOKEN}\.)*(>|{_TOKEN})\Z"
 """What a subject or pattern may look like: no empty token, no white space, `>` alone only as last token."""
 
 
+MAX_LENGTH = 1024
+"""Of a subject that is subscribed to, in bytes; nats-server ends a connection at a line of over 4 KiB."""
+
+
+def subscribable(pattern: str) -> bool:
+    """Tell whether this can be subscribed to as it is: it came from elsewhere, and is sent to a server.
+
+    It must be printable, as a line break would begin a command of its own.
+    """
+    tokens = pattern.split(".")
+    shaped = all(token and (token in ("*", ">") or not set(token) & {"*", ">"}) for token in tokens)
+    plain = pattern.isprintable() and not any(map(str.isspace, pattern))
+    return shaped and plain and ">" not in tokens[:-1] and len(pattern.encode()) <= MAX_LENGTH
+
+
 def is_literal(pattern: str) -> bool:
     """Tell whether a pattern covers exactly one subject: itself."""
     return not any(token in ("*", ">") for token in pattern.split("."))

@@ -12,6 +12,17 @@ from dataclasses import dataclass, field
 NOT_ACCEPTED = "its certificate is not accepted"
 
 
+def client_context(ca: str = "") -> ssl.SSLContext:
+    """Make a context that trusts `ca` (PEM) alone, or without it whom the system does.
+
+    It accepts what kubectl, curl and NATS's own clients accept. From Python 3.13 on, the default would refuse
+    certificates without key identifiers, which many clusters and companies have (VERIFY_X509_STRICT).
+    """
+    made = ssl.create_default_context(cadata=ca or None)
+    made.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return made
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tls:
     """PEM texts; empty: none."""
@@ -24,7 +35,7 @@ class Tls:
         """Make a context that trusts `ca` alone, or without it whom the system does; None: all are empty."""
         if not (self.ca or self.certificate):
             return None
-        made = ssl.create_default_context(cadata=self.ca or None)
+        made = client_context(self.ca)
         if self.certificate:
             with _file(self.certificate) as certificate, _file(self.key) as key:
                 made.load_cert_chain(certificate, key, password=lambda: "")

@@ -8,17 +8,18 @@ until then one more read is asked for.
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import filterfalse
 
 from natsscaler.backlog import Backlog
 from natsscaler.consumers import Unknown
 from natsscaler.decision import messages_until_change
-from natsscaler.errors import Finding, Reason
+from natsscaler.errors import Finding, Reason, excerpt
 from natsscaler.reactor.acting import acts
 from natsscaler.reactor.ports import ConnectionPort
 from natsscaler.reactor.shared import Shared
 from natsscaler.reactor.state import BACKOFF_SECONDS, RuleState
 from natsscaler.rules import EventSource
-from natsscaler.subjects import too_wide
+from natsscaler.subjects import subscribable, too_wide
 from natsscaler.view import Reading
 
 CONFIRM_SECONDS = 1.0
@@ -36,6 +37,7 @@ LASTING = (
     Reason.OTHER_ACCOUNT,
     Reason.SOURCED_STREAM,
     Reason.SUBJECT_TOO_WIDE,
+    Reason.SUBJECT_UNUSABLE,
     Reason.PERMISSION_DENIED,
 )
 """What is true of a rule's events until a read shows something else."""
@@ -62,7 +64,7 @@ class Listening:
             await self.disarm(state)
             limit = max(1, min(DOORBELL_LIMIT, DOORBELL_BYTES // state.message_size))
             ring = partial(self._ring, state, "doorbell")
-            state.doorbell_subjects, state.armed_at = backlog.feeds, math.inf
+            state.armed_for, state.armed_at = (state.connection, backlog.feeds), math.inf
             state.doorbell = await state.connection.doorbell(backlog.feeds, limit, ring)
             if state.gone:  # meanwhile
                 await self.disarm(state)
@@ -92,7 +94,7 @@ class Listening:
         elif missing is None or state.seen is None or isinstance(state.seen.backlog, Unknown):
             state.arm_at = math.inf
             await self.disarm(state)
-        elif bell is None or state.doorbell_subjects != state.seen.backlog.feeds:
+        elif bell is None or state.armed_for != (state.connection, state.seen.backlog.feeds):
             if state.arm_at == math.inf:
                 state.arm_at = now
         elif bell.spent:
@@ -146,6 +148,7 @@ def _lasting(events: Finding | None) -> Finding | None:
 def _deaf(backlog: Backlog, connection: ConnectionPort) -> Finding | None:
     """Say why no message of this backlog could be heard on the connection, if so."""
     source, wide = backlog.source, next(filter(too_wide, backlog.feeds), None)
+    unusable = next(filterfalse(subscribable, backlog.feeds), None)
     denied = connection.denied(backlog.feeds)
     if backlog.account_key != connection.account:
         return Finding(
@@ -154,6 +157,12 @@ def _deaf(backlog: Backlog, connection: ConnectionPort) -> Finding | None:
         )
     if backlog.sourced:
         return Finding(Reason.SOURCED_STREAM, "the stream is filled from others, which ring no doorbell")
+    if unusable is not None:
+        return Finding(
+            Reason.SUBJECT_UNUSABLE,
+            f"a filter of the stream or consumer, {excerpt(unusable)!r}, cannot be subscribed to:"
+            " * and > stand alone in a token, without blanks, in 1,024 bytes at most",
+        )
     if wide:
         return Finding(Reason.SUBJECT_TOO_WIDE, f"{wide} also covers traffic that feeds no stream")
     if denied:

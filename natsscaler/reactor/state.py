@@ -51,7 +51,8 @@ class RuleState:
         """Listening, or why not; None: not known yet."""
         self.connection: ConnectionPort | None = None
         self.doorbell: DoorbellPort | None = None
-        self.doorbell_subjects: tuple[str, ...] = ()
+        self.armed_for: tuple[ConnectionPort | None, tuple[str, ...]] = (None, ())
+        """The connection that the doorbell is armed on, and is lost with; and its subjects."""
         self.armed_at = math.inf
         """When the doorbell began to miss nothing; infinite: it does not yet."""
         self.backoff = BACKOFF_SECONDS[0]

@@ -14,6 +14,7 @@ from natsscaler.subjects import (
     disjoint,
     is_literal,
     overlaps,
+    subscribable,
     too_wide,
     within,
 )
@@ -152,3 +153,20 @@ def test_the_pattern_agrees_with_the_rules_of_subjects(text: str) -> None:
 )  # fmt: skip
 def test_too_wide_a_subscription_sees_what_feeds_no_stream(pattern: str, expected: bool) -> None:
     assert too_wide(pattern) is expected
+
+
+@pytest.mark.parametrize("subject", ["a", "*", ">", "a.*.b", "a.>", "$JS.x", "größe", "a" * 1024])
+def test_what_can_be_subscribed_to(subject: str) -> None:
+    assert subscribable(subject)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        *("", ".", "a.", ".a", "a..b", "a.>.b", "a*", "a.b>"),
+        *("a b", "a\tb", "a\r\nPUB b 0\r\n", "a\x00", "a\u2028b", "a\x85b"),
+        *("a" * 1025, "ö" * 600),
+    ],
+)
+def test_what_would_be_no_subscription_or_one_to_something_else(subject: str) -> None:
+    assert not subscribable(subject)

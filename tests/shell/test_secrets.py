@@ -253,6 +253,30 @@ async def test_a_secret_that_changes_is_used_without_being_refused_first(
         await here.becomes("EventDriven", "False", "SecretNotLabelled")
 
 
+async def test_a_rule_whose_secret_changes_listens_by_the_new_one(nats_servers: Servers) -> None:
+    """Both connections listen for other rules, too; then the old user is removed."""
+    users = "authorization {{ users: [{}] }}"
+    new, old = "{user: new, password: new}", "{user: old, password: old}"
+    server = await nats_servers(config=users.format(f"{new}, {old}"))
+    url = f"nats://new:new@127.0.0.1:{server.port}"
+    await prepare(url)
+    async with world(server) as here:
+        here.keep_secret(login("new", "new"), "new")
+        here.keep_secret(login("old", "old"), "old")
+        for name in ("new", "old"):
+            here.apply(name, nats={"secretRef": {"name": name}}, dryRun=True)
+        here.apply(nats={"secretRef": {"name": "old"}})
+        await here.listens(*("orders.processing",) * 3)
+        here.apply(nats={"secretRef": {"name": "new"}})
+        await here.rests()
+        server.reload(users.format(new))
+        await here.becomes("EventDriven", "False", "CredentialsRefused", "old")
+        async with user(url) as client:
+            await publish(client, 60)
+        await until(lambda: here.cluster.table[TARGET] == 2)
+        assert here.condition("EventDriven") == ("True", "Listening")
+
+
 async def test_rules_share_connections_and_reads_by_address_and_secret(nats_server: NatsServer) -> None:
     await prepare(nats_server.url)
     async with world(nats_server) as here:

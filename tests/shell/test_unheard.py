@@ -109,6 +109,15 @@ async def test_subject_too_wide(nats_server: NatsServer, wide: str, published: s
         await polled(here, nats_server.url, "SubjectTooWide", published=published, subject=wide)
 
 
+async def test_subject_unusable(nats_server: NatsServer) -> None:
+    """NATS takes such a subject, where the star is a mere letter; its clients do not subscribe to it."""
+    async with user(nats_server.url) as client, world(nats_server) as here:
+        await create_stream(client, "ORDERS", "orders.a*")
+        await create_consumer(client, subject="orders.a*")
+        await polled(here, nats_server.url, "SubjectUnusable", published="orders.a*", subject="orders.a*")
+        assert "'orders.a*'" in here.message("EventDriven")
+
+
 async def test_other_account(nats_servers: Servers) -> None:
     server = await nats_servers(config=ACCOUNTS)
     url = f"nats://orders:orders@127.0.0.1:{server.port}"
