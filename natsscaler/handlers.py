@@ -185,13 +185,19 @@ class Handlers:
     async def _login(self, **_: object) -> kopf.AiohttpSession:
         """Let kopf use the credentials that the rest of the process uses."""
         configuration = self._api.configuration
-        header = await configuration.get_api_key_with_prefix("BearerToken")
+
+        async def authorize(
+            request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+        ) -> aiohttp.ClientResponse:
+            header = await configuration.get_api_key_with_prefix("BearerToken")
+            if header:
+                request.headers["Authorization"] = header
+            return await handler(request)
+
         connection = kopf.ConnectionInfo(
             server=configuration.host,
             ca_path=configuration.ssl_ca_cert,
             insecure=not configuration.verify_ssl,
-            scheme="Bearer" if header else None,
-            token=header.removeprefix("Bearer ") if header else None,
             certificate_path=configuration.cert_file,
             private_key_path=configuration.key_file,
         )
@@ -200,7 +206,7 @@ class Handlers:
         trace.on_request_end.append(self._answered)
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=connection.as_ssl_context()),
-            headers=connection.as_http_headers(),
+            middlewares=[authorize],
             trace_configs=[trace],
         )
         return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
