@@ -77,9 +77,10 @@ class Monitoring:
         self._endpoints: dict[Access, Endpoint] = {}
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and the allow-list."""
         for access in list(self._endpoints):
             await self.forget(access)
+        await self._allow.close()
 
     async def forget(self, access: Access) -> None:
         """Drop what is remembered of an endpoint that no rule names any more."""
@@ -250,6 +251,7 @@ class Endpoint:
             self._skipped[address] = time.monotonic() + SKIP_SECONDS
             return
         self._skipped.pop(address, None)
+        answers.costs.append((f"{address}:{self._port}", answer.seconds))
         place = Place(address, answer.server.server_id)
         if address not in answers.named and place not in self._places.values():
             answers.tried.discard(address)  # to be asked again if a node names it

@@ -11,6 +11,9 @@ from collections.abc import Iterable
 from fnmatch import fnmatch
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+from aiodns import DNSResolver
+from aiodns.error import DNSError
+
 from natsscaler.errors import NotAllowed, SettingsError, excerpt
 
 Address = IPv4Address | IPv6Address
@@ -18,7 +21,46 @@ METADATA_ADDRESSES = frozenset(
     ip_address(address) for address in ("100.100.100.200", "168.63.129.16", "fd00:ec2::254")
 )
 """Instance metadata services outside the link-local ranges: Alibaba Cloud, Azure, Amazon EC2 over IPv6."""
+LOOKUP_SECONDS = 5.0
+"""For one name, with all search domains and servers of resolv.conf."""
 NAT64 = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48")))
+
+
+class Resolver:
+    """Finds the addresses of names as /etc/hosts and resolv.conf have it.
+
+    The operating system's own resolver needs a thread for as long as a name server is silent: names of a zone
+    that never answers would keep everybody's names waiting. This one needs none, so names wait for nobody; it
+    keeps answers for as long as their name server says.
+    """
+
+    def __init__(self) -> None:
+        self._dns: DNSResolver | None = None
+
+    async def addresses(self, host: str) -> list[Address]:
+        """Return all addresses of a host; an address is its own. Raises OSError if there are none."""
+        try:
+            return [_unmapped(host)]
+        except ValueError:
+            return list(dict.fromkeys(map(_unmapped, await self._look_up(host))))
+
+    async def close(self) -> None:
+        """End all look-ups."""
+        if self._dns:
+            await self._dns.close()
+
+    async def _look_up(self, host: str) -> list[str]:
+        self._dns = self._dns or DNSResolver(timeout=LOOKUP_SECONDS / 4, tries=2)
+        try:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                found = await self._dns.getaddrinfo(host, type=socket.SOCK_STREAM)
+        except TimeoutError as error:
+            raise OSError(f"no name server answered within {LOOKUP_SECONDS:g} s") from error
+        except DNSError as error:
+            raise OSError(str(error.args[1])) from error
+        except UnicodeError as error:  # an empty or too long label
+            raise OSError(f"{excerpt(host)} is no host name") from error
+        return [node.addr[0].decode().split("%")[0] for node in found.nodes]
 
 
 class AllowList:
@@ -44,16 +86,21 @@ class AllowList:
                 raise SettingsError(f"--allow-hosts {pattern}: {error}") from error
         self._in_cluster = in_cluster
         self._api_server = api_server
+        self._resolver = Resolver()
+
+    async def close(self) -> None:
+        """Look up no more names."""
+        await self._resolver.close()
 
     async def resolve(self, host: str, port: int) -> tuple[str, ...]:
         """Return the addresses of a host that may be connected to.
 
         Raises NotAllowed if there are addresses but none is allowed, OSError if there are none.
         """
-        found = await _addresses(host, port)
+        found = await self._resolver.addresses(host)
         forbidden_server = frozenset[Address]()
         if self._api_server and port == self._api_server[1]:
-            forbidden_server = frozenset(await _addresses(*self._api_server))
+            forbidden_server = frozenset(await self._resolver.addresses(self._api_server[0]))
         allowed = [
             address
             for address in found
@@ -90,18 +137,6 @@ def _led_to(address: Address) -> list[IPv4Address]:
     if any(address in network for network in NAT64):
         found.append(IPv4Address(int(address) & 0xFFFF_FFFF))
     return [one for one in found if one]
-
-
-async def _addresses(host: str, port: int) -> list[Address]:
-    try:
-        return [_unmapped(host)]
-    except ValueError:
-        pass
-    try:
-        infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError as error:  # an empty or too long label
-        raise OSError(f"{excerpt(host)} is no host name") from error
-    return list(dict.fromkeys(_unmapped(str(info[4][0]).split("%")[0]) for info in infos))
 
 
 def _unmapped(text: str) -> Address:

@@ -114,7 +114,6 @@ class Answers:
 
     def add(self, node: Node) -> bool:
         """Take a node's answer; False: it belongs to another cluster, so nothing of it counts."""
-        self.costs.append((node.server.server_id, node.seconds))
         name = node.server.cluster.name
         if self.cluster is None:
             self.cluster = name

@@ -203,4 +203,5 @@ class Reading(NamedTuple):
     nats_url: str
     """Where this server takes NATS clients, as far as its monitoring endpoint tells."""
     costs: Sequence[tuple[str, float]]
-    """For each node that answered, its server_id and how long it was kept busy, in seconds."""
+    """For each node that answered, ADDRESS:PORT and how long it was kept busy, in seconds. Where an answer
+    came from is known; what it says of its server may be made up, so that another server pays for it."""

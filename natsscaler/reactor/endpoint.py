@@ -145,7 +145,7 @@ class Endpoint:
                 Reason.MONITORING_UNREADABLE, f"{self.access.url} gave what cannot be read: see the log"
             )
         self._failures, self._not_before = 0, -math.inf
-        self._budgets = [self._shared.budget(server_id) for server_id, _ in reading.costs]
+        self._budgets = [self._shared.budget(place) for place, _ in reading.costs]
         for budget, (_, seconds) in zip(self._budgets, reading.costs, strict=True):
             budget.spend(seconds, now())
             metrics.reads.observe(seconds)

@@ -44,6 +44,6 @@ class Shared:
     writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITERS))
     _budgets: WeakValueDictionary[str, Budget] = field(default_factory=WeakValueDictionary)
 
-    def budget(self, server_id: str) -> Budget:
-        """Return the read budget of a server, however its URL is spelt; it is kept by those who read it."""
-        return self._budgets.setdefault(server_id, Budget(self.settings.read_budget, self.clock()))
+    def budget(self, place: str) -> Budget:
+        """Return the read budget of who answers at ADDRESS:PORT; it is kept by those who read it."""
+        return self._budgets.setdefault(place, Budget(self.settings.read_budget, self.clock()))

@@ -1,12 +1,10 @@
 """Reads by a host name whose addresses change: who is there now is believed, and who they name."""
 
 import itertools
-import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -21,6 +19,7 @@ from natsscaler.demo.ports import free_port, free_ports
 from natsscaler.jsz import ClusterInfo, Jsz, MetaCluster, Peer, Raft, Varz
 from natsscaler.monitoring import Monitoring
 from tests.core.factories import account, consumer, rule, stream
+from tests.names import resolve_by
 from tests.nats_cluster import NatsCluster, eventually
 from tests.shell.world import create_consumer, create_stream, publish, user
 
@@ -32,14 +31,8 @@ pytestmark = pytest.mark.timeout(120)
 @pytest.fixture
 def addresses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Have the name stand for the addresses that a test puts into this list."""
-    resolve: Callable[..., Any] = socket.getaddrinfo
     listed: list[str] = []
-
-    def with_name(host: Any, port: Any, *rest: Any, **more: Any) -> Any:
-        hosts = listed if host == NAME else [host]
-        return [found for one in hosts for found in resolve(one, port, *rest, **more)]
-
-    monkeypatch.setattr(socket, "getaddrinfo", with_name)
+    resolve_by(monkeypatch, lambda host: list(listed) if host == NAME else None)
     return listed
 
 

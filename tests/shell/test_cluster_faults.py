@@ -8,7 +8,6 @@ The cluster is reached by one name with an address per node, as by a headless se
 import asyncio
 import logging
 import math
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from natsscaler.decision import Decision, History, Observation, decide
 from natsscaler.dialing import obediently
 from natsscaler.reactor import endpoint
 from natsscaler.rules import Rule
+from tests.names import resolve_by
 from tests.nats_cluster import NatsCluster, eventually
 from tests.shell.world import TARGET, World, until, world
 
@@ -37,13 +37,8 @@ FAULT_SECONDS = 60.0
 async def cluster(nats_cluster: NatsCluster, monkeypatch: pytest.MonkeyPatch) -> NatsCluster:
     """Three healthy nodes without streams, behind one name."""
     await nats_cluster.mend()
-    resolve: Callable[..., Any] = socket.getaddrinfo
-
-    def with_name(host: str, port: int, *rest: Any, **more: Any) -> Any:
-        hosts = [node.host for node in nats_cluster.nodes] if host == NAME else [host]
-        return [found for one in hosts for found in resolve(one, port, *rest, **more)]
-
-    monkeypatch.setattr(socket, "getaddrinfo", with_name)
+    hosts = [node.host for node in nats_cluster.nodes]
+    resolve_by(monkeypatch, lambda host: hosts if host == NAME else None)
     return nats_cluster
 
 

@@ -6,7 +6,6 @@ first shows that the door is one.
 
 import asyncio
 import pathlib
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -18,6 +17,7 @@ from aiohttp import web
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port, free_ports
 from natsscaler.errors import Reason
+from tests.names import resolve_by
 from tests.shell.world import World, until, world
 
 pytestmark = pytest.mark.timeout(60)
@@ -134,13 +134,8 @@ async def test_a_name_that_leads_elsewhere_once_it_was_checked(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch, derived: bool
 ) -> None:
     """What was checked is connected to, and the next use of the name is checked anew (DNS rebinding)."""
-    resolve: Callable[..., Any] = socket.getaddrinfo
     answers = iter([HERE])
-
-    def rebinding(host: str, *rest: Any, **more: Any) -> Any:
-        return resolve(next(answers, THERE) if host == "nats.internal" else host, *rest, **more)
-
-    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    resolve_by(monkeypatch, lambda host: [next(answers, THERE)] if host == "nats.internal" else None)
     ports = nats_server.port, nats_server.monitoring_port
     async with recorder(*ports) as at, world(nats_server, **reach(permitted=False)) as here:
         here.apply(

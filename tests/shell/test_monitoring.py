@@ -111,8 +111,8 @@ async def test_reads_a_real_server(reader: Monitoring, nats_server: NatsServer) 
     assert not reading.view.disabled
     assert reading.server.server_name == "nats"
     assert reading.nats_url == nats_server.url
-    [(server_id, seconds)] = reading.costs
-    assert server_id == reading.server.server_id
+    [(place, seconds)] = reading.costs
+    assert place == f"127.0.0.1:{nats_server.monitoring_port}"
     assert 0 < seconds < 5
     assert (await reader.read(Access(f"{nats_server.monitoring_url}/"))).view.accounts, (
         "a slash changes nothing"

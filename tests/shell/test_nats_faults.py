@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 
-from natsscaler import network, signals
+from natsscaler import signals
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.dialing import dial
-from natsscaler.network import Address
 from natsscaler.reactor import endpoint
+from tests.names import resolve_by
 from tests.shell.world import TARGET, World, create_consumer, create_stream, publish, until, user, world
 
 pytestmark = pytest.mark.timeout(90)
@@ -64,12 +64,7 @@ async def test_nats_that_comes_back_on_another_address(
 ) -> None:
     """As behind a host name whose address changes; the ports stay."""
     where = "127.0.0.1"
-    found = network._addresses
-
-    async def resolve(host: str, port: int) -> list[Address]:
-        return await found(where if host == "nats.example" else host, port)
-
-    monkeypatch.setattr(network, "_addresses", resolve)
+    resolve_by(monkeypatch, lambda host: [where] if host == "nats.example" else None)
     async with world(nats_server) as here:
         here.apply(
             natsMonitoringURL=f"http://nats.example:{nats_server.monitoring_port}",

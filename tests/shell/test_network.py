@@ -1,7 +1,16 @@
 """The allow-list: literal addresses need no resolver, and `localhost` every machine has."""
 
-import pytest
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from functools import partial
+from ipaddress import ip_address
+from typing import cast
 
+import pytest
+from aiodns import DNSResolver
+
+from natsscaler import network
 from natsscaler.errors import NotAllowed, Reason, SettingsError
 from natsscaler.network import AllowList
 
@@ -122,6 +131,13 @@ async def test_resolves_to_addresses() -> None:
     assert set(addresses) <= {"127.0.0.1", "::1"}
 
 
+async def test_a_name_that_does_not_exist() -> None:
+    allow = AllowList(in_cluster=False)
+    with pytest.raises(OSError, match="name"):
+        await allow.resolve("no-such-host.invalid", 1)
+    await allow.close()
+
+
 async def test_the_refusal_names_host_port_and_mend() -> None:
     with pytest.raises(NotAllowed, match=r"10\.0\.0\.1:8222.*--allow-hosts"):
         await AllowList(["*.svc"], in_cluster=True).resolve("10.0.0.1", 8222)
@@ -134,3 +150,52 @@ def test_the_refusal_has_a_reason() -> None:
 def test_a_wrong_cidr_names_the_flag() -> None:
     with pytest.raises(SettingsError, match=r"--allow-hosts 10\.0\.0\.0/99"):
         AllowList(["10.0.0.0/99"], in_cluster=True)
+
+
+async def test_names_that_nobody_answers_for_keep_no_other_name_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A name server that answers for one zone, and is silent about another; 300 names of that wait."""
+    async with dns_server({b"good"}) as port:
+        monkeypatch.setattr(
+            network, "DNSResolver", partial(DNSResolver, nameservers=["127.0.0.1"], udp_port=port)
+        )
+        allow = AllowList(in_cluster=True)
+        silent = [asyncio.create_task(allow.resolve(f"n{number}.silent.", 8222)) for number in range(300)]
+        await asyncio.sleep(0)
+        assert await allow.resolve("nats.good.", 8222) == ("10.1.2.3",)
+        assert not any(task.done() for task in silent)
+        assert await allow.resolve("other.good.", 8222) == ("10.1.2.3",)
+        for task in silent:
+            task.cancel()
+        await asyncio.gather(*silent, return_exceptions=True)
+        await allow.close()
+
+
+@contextlib.asynccontextmanager
+async def dns_server(zones: set[bytes]) -> AsyncIterator[int]:
+    """Answer every question about a name that ends in one of the zones with 10.1.2.3, and no other."""
+
+    class Server(asyncio.DatagramProtocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = cast("asyncio.DatagramTransport", transport)
+
+        def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+            labels, at = [], 12
+            while length := data[at]:
+                labels.append(data[at + 1 : at + 1 + length])
+                at += 1 + length
+            if labels[-1] not in zones:
+                return
+            question = data[12 : at + 5]
+            is_a = question[-4:-2] == b"\x00\x01"
+            answer = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x00\x00\x04" + ip_address("10.1.2.3").packed
+            counts = b"\x00\x01" + (b"\x00\x01" if is_a else b"\x00\x00") + bytes(4)
+            self.transport.sendto(data[:2] + b"\x81\x80" + counts + question + answer * is_a, addr)
+
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(Server, local_addr=("127.0.0.1", 0))
+    try:
+        yield transport.get_extra_info("sockname")[1]
+    finally:
+        transport.close()
