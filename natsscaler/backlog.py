@@ -144,14 +144,17 @@ def _incomplete(unknown: Unknown, view: View) -> Unknown:
 
 def _unseen(rule: Rule, view: View, selection: Selection, source: Source, kept: Source | None) -> str:
     """Say why there may be consumers of this rule beside those that were found; "" if there are none."""
-    lost = set(kept.consumers) - set(source.consumers) if kept else ()
-    if lost and view.young:
-        return f"{listed(view.young)} started a moment ago and may not have found {listed(lost)} again yet"
-    if not view.silent or source == kept or _certain(selection):
+    if source == kept or _certain(selection):
         return ""
+    unsure = view.unsure(selection.streams[0][0])
+    why = f"{listed(unsure)} may not have found all of its streams again" if unsure else ""
+    if view.silent:
+        why = f"{listed(view.silent)} did not answer"
     return (
-        f"{listed(view.silent)} did not answer and may have more consumers of {rule.spec.subject}:"
+        f"{why}, and there may be more consumers of {rule.spec.subject}:"
         " bring it back, or name spec.stream and spec.consumer"
+        if why
+        else ""
     )
 
 

@@ -7,6 +7,7 @@ settings name; it is told the address too, but for https, where it is told the n
 
 import asyncio
 import ssl
+from collections.abc import Container
 from contextlib import AsyncExitStack
 from functools import cache
 from typing import NamedTuple, TypeVar
@@ -75,13 +76,25 @@ class Fetcher:
         if not self._requests:
             await self._client.aclose()
 
-    async def get(self, url: httpx.URL, address: str, path: str, kind: type[T], *, anew: bool = False) -> T:
-        """Get a document of this type; `anew`: by a connection of its own. Raises MonitoringError."""
+    async def get(
+        self,
+        url: httpx.URL,
+        address: str,
+        path: str,
+        kind: type[T],
+        *,
+        anew: bool = False,
+        also: Container[int] = (),
+    ) -> T:
+        """Get a document of this type; `anew`: by a connection of its own. Raises MonitoringError.
+
+        `also`: other HTTP statuses than 200 that come with such a document.
+        """
         shown = _shown(url)
         self._requests += 1
         try:
             async with asyncio.timeout(self._how.seconds), AsyncExitStack() as turn:
-                body = await self._fetch(url, address, path, turn, anew=anew)
+                body = await self._fetch(url, address, path, turn, anew=anew, also=also)
                 return msgspec.json.decode(body, type=kind)
         except (TimeoutError, httpx.TimeoutException) as error:
             message = f"{shown} did not answer within {self._how.seconds:g} s"
@@ -98,7 +111,14 @@ class Fetcher:
                 await self.close()
 
     async def _fetch(
-        self, url: httpx.URL, address: str, path: str, turn: AsyncExitStack, *, anew: bool
+        self,
+        url: httpx.URL,
+        address: str,
+        path: str,
+        turn: AsyncExitStack,
+        *,
+        anew: bool,
+        also: Container[int],
     ) -> bytearray:
         """Return the body of an answer; who has got a large one keeps the turn for it in `turn`."""
         told = url.host if self._how.proxy and url.scheme == "https" else address
@@ -108,6 +128,7 @@ class Fetcher:
             headers={
                 "Host": url.netloc.decode(),
                 "Accept-Encoding": "identity",
+                "Cache-Control": "no-cache",
                 "Connection": "close" if anew else "keep-alive",
             },
             extensions={"sni_hostname": url.host},
@@ -124,7 +145,7 @@ class Fetcher:
                     raise MonitoringError(Reason.MONITORING_TOO_LARGE, message)
         finally:
             await response.aclose()
-        if response.status_code != httpx.codes.OK:
+        if response.status_code != httpx.codes.OK and response.status_code not in also:
             raise self._refusal(f"{_shown(url)}{url.path}".rstrip("/"), response.status_code, body)
         return body
 

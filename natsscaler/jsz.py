@@ -19,6 +19,10 @@ SKEW = timedelta(minutes=1)
 """How far the clocks of the servers of one cluster may be apart."""
 
 
+HEARD_NANOSECONDS = 3_000_000_000
+"""A leader hears its followers every second; after 4 s without it they may elect another (server/raft.go)."""
+
+
 class ConsumerConfig(Struct, frozen=True):
     """`config` of a consumer (NATS ADR-8 for filters; `direct` marks the internal ones of mirrors)."""
 
@@ -38,7 +42,15 @@ class Peer(Struct, frozen=True):
     """One of `replicas`: a node as the answering one sees it."""
 
     name: str
-    offline: bool = False
+    active: int = 0
+    """Nanoseconds since it was heard; 0: never (nats-server: server/jetstream_cluster.go clusterInfo)."""
+    pending: bool = False
+    """It is to join, and has no vote yet."""
+
+    @property
+    def heard(self) -> bool:
+        """Whether it follows the answering node: for so long after, no election can have passed that by."""
+        return 0 < self.active <= HEARD_NANOSECONDS
 
 
 class Raft(Struct, frozen=True):
@@ -49,6 +61,12 @@ class Raft(Struct, frozen=True):
     """Since when the leader leads, by its own word; older servers do not say."""
     replicas: tuple[Peer, ...] = ()
     """The other replicas; of a single replica none."""
+
+    @property
+    def backed(self) -> bool:
+        """Whether a majority follows the leader that says this, itself included."""
+        voters = [peer for peer in self.replicas if not peer.pending]
+        return 2 * (1 + sum(peer.heard for peer in voters)) > 1 + len(voters)
 
 
 class MetaCluster(Struct, frozen=True):
@@ -123,7 +141,7 @@ class Jsz(Struct, frozen=True):
     """The answer of `GET /jsz?accounts=true&consumers=true&config=true`."""
 
     server_id: str
-    now: str
+    now: Moment
     disabled: bool = False
     total: int = 0
     account_details: tuple[AccountInfo, ...] = ()
@@ -174,6 +192,34 @@ def implausible(stream: StreamState, consumer: ConsumerInfo | None = None) -> st
     if consumer.created and consumer.ts and consumer.created > consumer.ts + SKEW:
         return f"it was created {consumer.created.isoformat()}, after it said this"
     return ""
+
+
+class HealthError(Struct, frozen=True):
+    """One of `errors`."""
+
+    type: str = ""
+    account: str = ""
+    error: str = ""
+
+
+class Health(Struct, frozen=True):
+    """The answer of `GET /healthz?details=true`; older servers give no details."""
+
+    status: str
+    error: str = ""
+    errors: tuple[HealthError, ...] = ()
+
+    @property
+    def starting(self) -> bool:
+        """Whether it takes no clients yet: a single server does so once it has found all of its streams."""
+        kinds = {one.type for one in self.errors}
+        return "CONNECTION" in kinds or (self.status == "error" and not kinds)
+
+    @property
+    def lacking(self) -> frozenset[str]:
+        """Ids of the accounts of which it lacks something that it should have; "": of all."""
+        found = frozenset(one.account for one in self.errors)
+        return found if found or self.status == "ok" else frozenset({""})
 
 
 def replicas_of(stream: StreamInfo, consumer: ConsumerInfo | None = None) -> int:

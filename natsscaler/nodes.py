@@ -11,7 +11,8 @@ import httpx
 
 from natsscaler.errors import MonitoringError, Reason
 from natsscaler.fetching import Fetcher
-from natsscaler.jsz import Jsz, Varz
+from natsscaler.freshness import Clock
+from natsscaler.jsz import Health, Jsz, Varz
 from natsscaler.view import Node, peers
 
 JSZ = "/jsz?accounts=true&consumers=true&config=true"
@@ -19,8 +20,12 @@ VARZ_SECONDS = 60.0
 """How long what `/varz` says is good for: it names other nodes, which come and go."""
 YOUNG_SECONDS = 60.0
 """How long after its start a server may still be finding its streams again."""
-VARZ_TRIES = 6
-"""How often `/varz` is asked until the node answers that gave `/jsz`: behind a load balancer it may not."""
+TRIES = 6
+"""How often one node is asked for until it answers: behind a load balancer another one may."""
+HEALTHZ = "/healthz?details=true"
+NOT_HEALTHY = (500, 503)
+HEALTH_SECONDS = 10.0
+"""How long what `/healthz` lacks is taken for lacking; that it once lacked nothing is true until it ends."""
 
 
 class Server(NamedTuple):
@@ -28,6 +33,13 @@ class Server(NamedTuple):
 
     told: Varz
     began: float
+    asked: float
+
+
+class Known(NamedTuple):
+    """What a server said of its health, and when (monotonic)."""
+
+    health: Health
     asked: float
 
 
@@ -39,8 +51,8 @@ class NodeReader:
         self._url = url
         self._servers: dict[str, Server] = {}
         """By server_id, which a server has from its start to its end."""
-        self._last_now: dict[str, str] = {}
-        """When a server answered last, by its own clock."""
+        self._clocks: dict[str, Clock] = {}
+        self._health: dict[str, Known] = {}
 
     async def read(self, address: str, *, anew: bool) -> Node | MonitoringError:
         """Read the node at an address; `anew`: by new connections, for who may be led elsewhere by them."""
@@ -53,12 +65,13 @@ class NodeReader:
     def remember(self, server_ids: Collection[str]) -> None:
         """Forget all servers but these."""
         self._servers = {one: known for one, known in self._servers.items() if one in server_ids}
-        self._last_now = {one: now for one, now in self._last_now.items() if one in server_ids}
+        self._clocks = {one: clock for one, clock in self._clocks.items() if one in server_ids}
+        self._health = {one: health for one, health in self._health.items() if one in server_ids}
 
     async def _read(self, address: str, *, anew: bool) -> Node:
         started = time.monotonic()
-        documents = [await self.fetcher.get(self._url, address, JSZ, Jsz, anew=anew)]
-        first = documents[0]
+        first, late = await self._fresh(address, anew=anew)
+        documents = [first]
         accounts = {account.key for account in first.account_details}
         while len(accounts) < first.total:  # nats-server gives 1,024 accounts at the most in one answer
             page = await self.fetcher.get(self._url, address, f"{JSZ}&offset={len(accounts)}", Jsz)
@@ -72,17 +85,57 @@ class NodeReader:
             documents.append(page)
         seconds = time.monotonic() - started
         server, began, _ = await self._server(address, first.server_id)
-        if self._last_now.get(server.server_id) == first.now:
+        if late:
+            when = f"of {late:.1f} s before it was asked" if late < math.inf else "with the same moment again"
             raise MonitoringError(
                 Reason.MONITORING_STALE,
-                f"{server.server_name} answers with the same moment again:"
-                " a cache in front of it, or a stopped clock",
+                f"{server.server_name} gave an answer {when}: a cache in front of it, or a clock set back",
             )
-        self._last_now[server.server_id] = first.now
-        return Node(server, documents, seconds, young=time.monotonic() - began < YOUNG_SECONDS)
+        health = None if anew else await self._healthy(address, first.server_id)
+        healthy = health is not None and health.status == "ok"
+        young = not healthy and time.monotonic() - began < YOUNG_SECONDS
+        if health and health.starting:
+            raise MonitoringError(
+                Reason.MONITORING_INCOMPLETE,
+                f"{server.server_name} is starting and has not found all of its streams yet: it is retried",
+            )
+        return Node(
+            server, documents, seconds, young=young, lacking=health.lacking if health else frozenset()
+        )
+
+    async def _fresh(self, address: str, *, anew: bool) -> tuple[Jsz, float]:
+        """Get the first page, and how late it is; who answers for the first time is asked twice.
+
+        The first answer may be of any age: only by the next one is its clock known.
+        """
+        for _ in range(TRIES):
+            began = time.monotonic()
+            document = await self.fetcher.get(self._url, address, JSZ, Jsz, anew=anew)
+            met = document.server_id in self._clocks
+            clock = self._clocks.setdefault(document.server_id, Clock())
+            late = clock.late(document.now, began, time.monotonic())
+            if met:
+                break
+        return document, late
+
+    async def _healthy(self, address: str, server_id: str) -> Health | None:
+        """Return what a server last said of its health; None: it does not tell.
+
+        Asked by the connection that gave `/jsz`, as the answer does not tell whose it is.
+        """
+        health, asked = self._health.get(server_id, (None, -math.inf))
+        if health and (health.status == "ok" or time.monotonic() - asked < HEALTH_SECONDS):
+            return health
+        try:
+            health = await self.fetcher.get(self._url, address, HEALTHZ, Health, also=NOT_HEALTHY)
+        except MonitoringError:
+            return None
+        if not health.starting:
+            self._health[server_id] = Known(health, time.monotonic())
+        return health
 
     async def _server(self, address: str, server_id: str) -> Server:
-        for _ in range(VARZ_TRIES):
+        for _ in range(TRIES):
             known = self._servers.get(server_id)
             if known and time.monotonic() - known.asked < VARZ_SECONDS:
                 return known

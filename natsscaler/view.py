@@ -40,6 +40,8 @@ class Node(NamedTuple):
     """How long it was kept busy."""
     young: bool = False
     """It started so recently that it may not have found all of its streams again."""
+    lacking: frozenset[str] = frozenset()
+    """Ids of the accounts of which it lacks something, by its own word; "": of all."""
 
     @property
     def name(self) -> str:
@@ -79,8 +81,7 @@ class View:
         self.nodes = frozenset(node.name for node in nodes)
         self.silent = tuple(sorted(peers(nodes) - self.nodes))
         """Nodes that belong to the cluster and did not answer."""
-        self.young = tuple(sorted(node.name for node in nodes if node.young))
-        """Nodes that answered and may not have found all of their streams again."""
+        self._unsure = [(node.name, node.young, node.lacking) for node in nodes]
         self.disabled = all(node.disabled for node in nodes)
         self._leaders: dict[tuple[str, str, str], list[str]] = {}
         """Who rightly says that it leads a stream (consumer "") or consumer; filled for clusters only."""
@@ -107,6 +108,11 @@ class View:
         for account, stream in self._by_pattern:
             if any_overlap(known_subjects(stream), (subject,)):
                 yield account, stream
+
+    def unsure(self, account: AccountInfo) -> list[str]:
+        """Name the nodes that answered and may not have found again all that they have of an account."""
+        concerned = {"", account.key}
+        return sorted(name for name, young, lacking in self._unsure if young or lacking & concerned)
 
     def doubt(self, account: AccountInfo, stream: StreamInfo, consumer: ConsumerInfo | None = None) -> str:
         """Say why the counts of a stream or consumer here are not its leader's; "" if they are."""
@@ -184,9 +190,9 @@ def peers(nodes: Iterable[Node]) -> set[str]:
 
 
 def cut_off(raft: Raft | None) -> str:
-    """Say so if a leader sees none of the other replicas, which may have another leader by now."""
-    if raft and raft.replicas and all(peer.offline for peer in raft.replicas):
-        return f"its leader {raft.leader} sees none of the other replicas"
+    """Say so if no majority of the replicas follows a leader: they may have another one by now."""
+    if raft and not raft.backed:
+        return f"its leader {raft.leader} hears no majority of its replicas, which may have another leader"
     return ""
 
 

@@ -1,6 +1,7 @@
 """Makes rules, reads of a server and observations, each with only what a test is about spelled out."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from natsscaler.backlog import Backlog, Source
@@ -14,6 +15,7 @@ from natsscaler.jsz import (
     ConsumerConfig,
     ConsumerInfo,
     Jsz,
+    Peer,
     Raft,
     StreamConfig,
     StreamInfo,
@@ -122,6 +124,15 @@ def stream(
     )
 
 
+def peer(name: str, seconds: float = 0.5) -> Peer:
+    """Make a replica that was last heard so many seconds ago."""
+    return Peer(name, active=round(seconds * 1e9))
+
+
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+"""When NATS answers here, by its own clock."""
+
+
 def account(name: str, *streams: StreamInfo, identity: str = "") -> AccountInfo:
     return AccountInfo(name=name, id=identity or name, stream_detail=streams)
 
@@ -132,9 +143,7 @@ def node(name: str, *documents: Jsz, cluster: str = "") -> Node:
 
 
 def view_of(*accounts: AccountInfo, server: str = "n1", disabled: bool = False) -> View:
-    document = Jsz(
-        server_id="NA", now="2026-01-01T00:00:00Z", disabled=disabled, account_details=tuple(accounts)
-    )
+    document = Jsz(server_id="NA", now=MOMENT, disabled=disabled, account_details=tuple(accounts))
     return View([node(server, document)])
 
 

@@ -18,7 +18,7 @@ from natsscaler.rules import Rule
 from natsscaler.subjects import overlaps
 from natsscaler.view import View
 
-from .factories import account, consumer, known, node, rule, stream, unknown, view, view_of
+from .factories import MOMENT, account, consumer, known, node, rule, stream, unknown, view, view_of
 
 SUBJECT = "orders.processing"
 BEST_FIRST = [
@@ -788,9 +788,9 @@ def test_the_index_finds_the_streams_that_a_search_of_all_would_find(
 def test_the_pages_of_a_read_are_one_view() -> None:
     with_workers = account("B", orders(consumer("w", SUBJECT, pending=2)))
     pages = [
-        Jsz(server_id="N", now="", account_details=(account("A"),)),
-        Jsz(server_id="N", now="", account_details=(with_workers,)),
+        Jsz(server_id="N", now=MOMENT, account_details=(account("A"),)),
+        Jsz(server_id="N", now=MOMENT, account_details=(with_workers,)),
     ]
     assert known(measure(rule(), View([node("n1", *pages)]))).source.account == "B"
-    disabled = [*pages, Jsz(server_id="N", now="", disabled=True)]
+    disabled = [*pages, Jsz(server_id="N", now=MOMENT, disabled=True)]
     unknown(measure(rule(), View([node("n1", *disabled)])), Reason.JETSTREAM_DISABLED)

@@ -44,7 +44,7 @@ def worker(name: str, pending: int, *filters: str, leader: str = "n1") -> dict[s
         "num_pending": pending,
         "num_ack_pending": 3,
         "paused": False,
-        "cluster": {"name": "east", "leader": leader, "replicas": [{"name": "n2", "offline": False}]},
+        "cluster": {"name": "east", "leader": leader, "replicas": [{"name": "n2", "active": 5}]},
     }
 
 

@@ -1,8 +1,9 @@
 """Reads by a host name whose addresses change: who is there now is believed, and who they name."""
 
-import itertools
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from natsscaler.access import Access
 from natsscaler.backlog import Backlog, measure
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port, free_ports
-from natsscaler.jsz import ClusterInfo, Jsz, MetaCluster, Peer, Raft, Varz
+from natsscaler.jsz import ClusterInfo, Jsz, MetaCluster, Raft, Varz
 from natsscaler.monitoring import Monitoring
-from tests.core.factories import account, consumer, rule, stream
+from tests.core.factories import account, consumer, peer, rule, stream
 from tests.names import resolve_by
 from tests.nats_cluster import NatsCluster, eventually
 from tests.shell.world import create_consumer, create_stream, publish, user
@@ -121,7 +122,6 @@ class Pretender:
     def __init__(self, name: str, server_id: str, messages: int = 0) -> None:
         self.name, self.server_id, self.messages = name, server_id, messages
         self.advertises: list[str] = []
-        self._moments = itertools.count()
 
     async def varz(self, _: web.Request) -> web.Response:
         cluster, urls = ClusterInfo(name="east"), tuple(self.advertises)
@@ -129,14 +129,14 @@ class Pretender:
         return web.json_response(body=msgspec.json.encode(told))
 
     async def jsz(self, _: web.Request) -> web.Response:
-        raft = Raft(leader=self.name, replicas=(Peer("n1"),))
+        raft = Raft(leader=self.name, replicas=(peer("n1"),))
         worker = replace(consumer("worker", "orders.processing", pending=self.messages), cluster=raft)
         orders = replace(stream("ORDERS", ["orders.>"], worker), cluster=raft)
         told = Jsz(
             server_id=self.server_id,
-            now=f"moment {next(self._moments)}",
+            now=datetime.fromtimestamp(time.time(), UTC),
             account_details=(account("$G", orders) if self.messages else account("$G"),),
-            meta_cluster=MetaCluster(leader="n1", replicas=(Peer("n2"),)),
+            meta_cluster=MetaCluster(leader="n1", replicas=(peer("n2"),)),
         )
         return web.json_response(body=msgspec.json.encode(told))
 
@@ -185,4 +185,4 @@ async def test_of_a_server_that_starts_again_and_again_nothing_is_kept(
             named.name, named.server_id = f"n{number}", f"S{number}"
             await backlog(reader, port)
         known = reader._endpoints[Access(f"http://{NAME}:{port}")]._nodes
-        assert (list(known._servers), list(known._last_now)) == (["S7"], ["S7"])
+        assert (list(known._servers), list(known._clocks)) == (["S7"], ["S7"])

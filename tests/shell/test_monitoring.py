@@ -4,9 +4,11 @@ import asyncio
 import gc
 import itertools
 import json
+import time
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import nats
@@ -27,27 +29,40 @@ pytestmark = pytest.mark.timeout(30)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 VARZ = {"server_id": "S1", "server_name": "one", "port": 4222}
-moments = itertools.count()
+
+
+def moment(seconds_ago: float = 0.0) -> str:
+    return datetime.fromtimestamp(time.time() - seconds_ago, UTC).isoformat()
 
 
 def jsz(*accounts: str, **fields: Any) -> dict[str, Any]:
     return {
         "server_id": "S1",
-        "now": f"moment {next(moments)}",
+        "now": moment(),
         "total": len(accounts),
         "account_details": [{"name": name, "id": name} for name in accounts],
     } | fields
 
 
 @asynccontextmanager
-async def serve(answer: Handler) -> AsyncIterator[str]:
-    """Serve `/jsz` by the given handler, and a right `/varz`."""
+async def serve(answer: Handler, healthz: Handler | None = None) -> AsyncIterator[str]:
+    """Serve `/jsz` by this handler, and a right `/varz`; who asks for the first time is told the time."""
+    met = False
+
+    async def introduce(request: web.Request) -> web.StreamResponse:
+        nonlocal met
+        if met:
+            return await answer(request)
+        met = True
+        return web.json_response(jsz())
 
     async def varz(_: web.Request) -> web.StreamResponse:
         return web.json_response(VARZ)
 
     app = web.Application()
-    app.router.add_get("/jsz", answer)
+    app.router.add_get("/jsz", introduce)
+    if healthz:
+        app.router.add_get("/healthz", healthz)
     app.router.add_get("/varz", varz)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
@@ -65,9 +80,9 @@ def always(text: str, status: int = 200, headers: dict[str, str] | None = None) 
     return answer
 
 
-def documents(*given: dict[str, Any]) -> Handler:
+def documents(*given: dict[str, Any] | Iterator[dict[str, Any]]) -> Handler:
     """Answer with one document after the other."""
-    rest = iter(given)
+    rest = itertools.chain.from_iterable([one] if isinstance(one, dict) else one for one in given)
 
     async def answer(_: web.Request) -> web.StreamResponse:
         return web.json_response(next(rest))
@@ -175,17 +190,72 @@ async def test_jetstream_disabled(reader: Monitoring) -> None:
 
 
 async def test_the_same_moment_twice_is_stale(reader: Monitoring) -> None:
-    async with serve(documents(jsz(now="then"), jsz(now="then"), jsz(now="later"))) as url:
+    once = jsz()
+    async with serve(documents(once, once, jsz())) as url:
         await reader.read(Access(url))
         assert (await failure(reader, url)).reason is Reason.MONITORING_STALE
         await reader.read(Access(url))
 
 
 async def test_a_forgotten_endpoint_is_not_stale(reader: Monitoring) -> None:
-    async with serve(documents(jsz(now="then"), jsz(now="then"))) as url:
+    once, later = jsz(), jsz()
+    async with serve(documents(once, once, later)) as url:
         await reader.read(Access(url))
         await reader.forget(Access(url))
         await reader.read(Access(url))
+
+
+@pytest.mark.parametrize("seconds", [0.5, 8, 3600])
+async def test_an_answer_from_before_it_was_asked_for_is_stale(reader: Monitoring, seconds: float) -> None:
+    def answers() -> Iterator[dict[str, Any]]:
+        yield jsz()
+        for late in (seconds, seconds / 2):
+            yield jsz(now=moment(late))
+        yield jsz()
+
+    async with serve(documents(answers())) as url:
+        await reader.read(Access(url))
+        assert (await failure(reader, url)).reason is Reason.MONITORING_STALE
+        if seconds > 1:
+            assert (await failure(reader, url)).reason is Reason.MONITORING_STALE
+            await reader.read(Access(url))
+
+
+async def test_what_a_server_says_first_is_not_believed(reader: Monitoring) -> None:
+    """A cache in front may have kept it for any time: the second answer shows how the clock goes."""
+    answers = documents(jsz("A", now="2026-01-01T00:00:00Z"), jsz("B"))
+    runner = web.AppRunner(app := web.Application(), shutdown_timeout=0.1)
+    app.router.add_get("/jsz", answers)
+    app.router.add_get("/varz", always(json.dumps(VARZ)))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    assert names(await reader.read(Access(f"http://127.0.0.1:{runner.addresses[0][1]}"))) == ["B"]
+    await runner.cleanup()
+
+
+async def test_a_server_that_has_not_found_its_streams_yet_is_not_believed(reader: Monitoring) -> None:
+    """It takes no clients until it has, which its health tells."""
+    health: list[tuple[int, dict[str, Any]]] = [
+        (500, {"status": "error", "errors": [{"type": "CONNECTION", "error": "failed to be ready"}]}),
+        (500, {"status": "error", "error": "failed to be ready for connections"}),
+        (200, {"status": "ok"}),
+    ]
+
+    async def healthz(_: web.Request) -> web.StreamResponse:
+        status, said = health.pop(0)
+        return web.json_response(said, status=status)
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.json_response(jsz("A"))
+
+    async with serve(answer, healthz) as url:
+        for _ in range(2):
+            error = await failure(reader, url)
+            assert error.reason is Reason.MONITORING_INCOMPLETE
+            assert "one is starting" in error.message
+        for _ in range(2):
+            assert names(await reader.read(Access(url))) == ["A"]
+    assert health == [], "it is asked until it is well"
 
 
 async def test_pages_are_merged(reader: Monitoring) -> None:
@@ -316,7 +386,7 @@ async def test_a_proxy_is_used_only_if_the_settings_name_it(
         found = await reader.read(Access(there.replace("127.0.0.1", "localhost")))
     await proxy.cleanup()
     assert names(found) == (["by the proxy"] if asked else ["direct"])
-    assert [one.partition("/jsz")[0] for one in seen if "/jsz" in one] == ([there] if asked else [])
+    assert [one.partition("/jsz")[0] for one in seen if "/jsz" in one] == 2 * ([there] if asked else [])
 
 
 async def test_a_server_that_always_has_one_more_account(

@@ -29,7 +29,7 @@ FAULTS = [
     ),
     pytest.param(with_fields(account_details=[]), Reason.MONITORING_INCOMPLETE, id="accounts-are-missing"),
     pytest.param(
-        changed(lambda _: b'{"server_id": "X", "now": "1", "disabled": true}'),
+        changed(lambda _: b'{"server_id": "X", "now": "2026-01-01T00:00:00Z", "disabled": true}'),
         Reason.LEADER_UNCLEAR,
         id="another-server",
     ),
