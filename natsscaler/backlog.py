@@ -5,11 +5,11 @@ the decision then holds the replicas.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from natsscaler.consumers import Candidate, Match, Selection, Unknown, listed, select
 from natsscaler.errors import Reason
@@ -24,20 +24,9 @@ from natsscaler.jsz import (
     published_subjects,
 )
 from natsscaler.rules import BacklogMode, Rule
+from natsscaler.sources import Former, NotTold, Source, Told, interrupted, source_of
 from natsscaler.subjects import within
 from natsscaler.view import View, cut_off
-
-
-class Source(Struct, frozen=True):
-    """Where a backlog came from; kept in the rule's status so that it cannot silently get worse."""
-
-    selector: Annotated[str, Meta(description="What the rule looks for; the choice holds until it changes.")]
-    account: Annotated[str, Meta(description="The NATS account.")]
-    match: Annotated[Match, Meta(description="How well it matches: the class that it was found by.")]
-    consumers: Annotated[
-        tuple[str, ...],
-        Meta(description="STREAM/CONSUMER, or STREAM where the stream's own messages count; sorted."),
-    ]
 
 
 class Via(StrEnum):
@@ -69,6 +58,8 @@ class Backlog(Struct, frozen=True, kw_only=True):
     """A stream of the source is filled from other streams, where no subscription of ours sees it."""
     paused: bool = False
     """Every chosen consumer is paused: its workers are given nothing of what waits here."""
+    at: datetime | None = None
+    """When this was true, by the clock of NATS."""
     wider: tuple[str, ...] = ()
     """What a consumer that the rule names takes beyond the rule's subject, and so counts too."""
 
@@ -80,59 +71,60 @@ class Backlog(Struct, frozen=True, kw_only=True):
         return self.pending + self.unacknowledged
 
 
-Told = Mapping[str, ConsumerInfo]
-"""What consumers' leaders said when asked over NATS, by STREAM/CONSUMER (NATS API: $JS.API.CONSUMER.INFO)."""
-
-
 def measure(
-    rule: Rule, view: View, kept: Source | None = None, told: Told | None = None
+    rule: Rule,
+    view: View,
+    kept: Source | None = None,
+    told: Told | None = None,
+    seen: datetime | None = None,
 ) -> Backlog | Unknown:
     """Find the rule's consumers in what was read, and count what waits for them.
 
-    `kept` is the source of the last known backlog: while the rule selects by the same words, a source of
-    a worse class does not replace it. What was `told` replaces what no leader said in the view.
+    `kept` is the source of the last known backlog, when it was last `seen`: while the rule selects by the
+    same words, it is replaced by another one only if it was deleted, and never by one of a worse class. What
+    was `told` over NATS replaces what the view has.
     """
     if view.disabled:
         return Unknown(Reason.JETSTREAM_DISABLED, "JetStream is disabled on the NATS server: enable it")
-    before = kept if kept and kept.selector == rule.selector else None
+    before, told = former(rule, kept), told or {}
     selection = _select(rule, view, before)
     if isinstance(selection, Unknown):
-        return selection
-    source = _source(rule, selection)
+        return _incomplete(selection, view)
+    source = source_of(rule, selection)
     unseen = _unseen(rule, view, selection, source, before)
     if unseen:
         return Unknown(Reason.MONITORING_INCOMPLETE, unseen)
+    if before and (why := interrupted(Former(before, seen), source, selection, view, told)):
+        return _incomplete(why, view)
     if selection.match is Match.STREAM:
         return _count_streams(rule, view, selection, source)
-    return _count_consumers(rule, view, selection.candidates, source, told or {})
+    return _count_consumers(rule, view, selection.candidates, source, told)
+
+
+def former(rule: Rule, kept: Source | None) -> Source | None:
+    """Return the last source if the rule still selects by the same words."""
+    return kept if kept and kept.selector == rule.selector else None
 
 
 def _select(rule: Rule, view: View, before: Source | None) -> Selection | Unknown:
-    """Find what is counted, which may be of no worse class than what was counted before."""
     if before and before.match.former:
         return Unknown(
             Reason.CONSUMER_NOT_FOUND,
             f"{listed(before.consumers)} was counted so far, and no longer is, as it is not durable or takes"
             f" more than {rule.spec.subject}: name it in spec.consumer, or the consumer of the workers",
         )
-    selection = select(rule, view)
-    if isinstance(selection, Unknown):
-        return _incomplete(selection, view)
-    if before and selection.match.rank > before.match.rank:
-        gone = Unknown(
-            Reason.CONSUMER_GONE,
-            f"{listed(before.consumers)} no longer exists, and what is left matches the subject less well:"
-            " create it again, or name spec.consumer",
-        )
-        return _incomplete(gone, view)
-    return selection
+    return select(rule, view)
 
 
 def in_doubt(rule: Rule, view: View) -> Sequence[Candidate]:
     """List the chosen consumers whose leader did not speak, so that it can be asked in another way."""
+    return [one for one in counted(rule, view) if not view.leaders(one.account, one.stream, one.consumer)]
+
+
+def counted(rule: Rule, view: View) -> Sequence[Candidate]:
+    """List the consumers that the rule's backlog would be counted on."""
     selection = select(rule, view)
-    candidates = () if isinstance(selection, Unknown) else selection.candidates
-    return [one for one in candidates if not view.leaders(one.account, one.stream, one.consumer)]
+    return () if isinstance(selection, Unknown) else selection.candidates
 
 
 def _incomplete(unknown: Unknown, view: View) -> Unknown:
@@ -144,7 +136,7 @@ def _incomplete(unknown: Unknown, view: View) -> Unknown:
 
 def _unseen(rule: Rule, view: View, selection: Selection, source: Source, kept: Source | None) -> str:
     """Say why there may be consumers of this rule beside those that were found; "" if there are none."""
-    if source == kept or _certain(selection):
+    if (kept and source.consumers == kept.consumers) or _certain(selection):
         return ""
     unsure = view.unsure(selection.streams[0][0])
     why = f"{listed(unsure)} may not have found all of its streams again" if unsure else ""
@@ -163,28 +155,15 @@ def _certain(selection: Selection) -> bool:
     return len(selection.candidates) == 1 and selection.match in (Match.NAMED, Match.EQUAL)
 
 
-def _source(rule: Rule, selection: Selection) -> Source:
-    names = map(str, selection.candidates) if selection.candidates else (s.name for _, s in selection.streams)
-    return Source(
-        selector=rule.selector,
-        account=selection.streams[0][0].name,
-        match=selection.match,
-        consumers=tuple(sorted(names)),
-    )
-
-
 def _count_consumers(
     rule: Rule, view: View, chosen: Sequence[Candidate], source: Source, told: Told
 ) -> Backlog | Unknown:
+    counts = []
     for candidate in chosen:
-        answer = told.get(str(candidate))
-        if answer:
-            doubt = cut_off(answer.cluster)
-        else:
-            doubt = view.doubt(candidate.account, candidate.stream, candidate.consumer)
+        count, doubt = _word(view, candidate, told.get(str(candidate), NotTold.CANNOT_ASK))
         if doubt:
             return Unknown(Reason.LEADER_UNCLEAR, f"{candidate}: {doubt}")
-    counts = [told.get(str(candidate), candidate.consumer) for candidate in chosen]
+        counts.append(count)
     holds = [_holds(view, candidate) for candidate in chosen]
     for candidate, held, count in zip(chosen, holds, counts, strict=True):
         problem = implausible(held, count)
@@ -204,13 +183,28 @@ def _count_consumers(
         source=source,
         account_key=chosen[0].account.key,
         feeds=tuple(sorted({subject for candidate in chosen for subject in candidate.feeds})),
+        at=view.now,
         leaders=_leaders(view, counts),
         led_seconds=min(map(_led_seconds, counts)),
-        via=Via.CONSUMER_INFO if told else Via.MONITORING,
+        via=Via.CONSUMER_INFO if in_doubt(rule, view) else Via.MONITORING,
         sourced=any(is_sourced(candidate.stream) for candidate in chosen),
         paused=not active,
         wider=_wider(rule.spec.subject, chosen),
     )
+
+
+def _word(view: View, one: Candidate, answer: ConsumerInfo | NotTold) -> tuple[ConsumerInfo, str]:
+    """Return a consumer's counts by its leader's word, and why they are to be doubted: "" if they are not."""
+    if isinstance(answer, ConsumerInfo):
+        if answer.created != one.consumer.created:
+            return answer, "NATS leads to another one of that name than the monitoring endpoint"
+        if view.clustered and not (answer.cluster and answer.cluster.leader):
+            return answer, "who answered for it over NATS does not know its leader"
+        return answer, cut_off(answer.cluster)
+    doubt = view.doubt(one.account, one.stream, one.consumer)
+    if not doubt and answer is not NotTold.CANNOT_ASK:
+        doubt = f"asked over NATS, there is {answer}"
+    return one.consumer, doubt
 
 
 def _holds(view: View, candidate: Candidate) -> StreamState:
@@ -242,6 +236,7 @@ def _count_streams(rule: Rule, view: View, selection: Selection, source: Source)
         source=source,
         account_key=selection.streams[0][0].key,
         feeds=tuple(sorted({subject for stream in streams for subject in published_subjects(stream)})),
+        at=view.now,
         leaders=_leaders(view, streams),
         led_seconds=min(map(_led_seconds, streams)),
         sourced=any(is_sourced(stream) for stream in streams),

@@ -95,6 +95,18 @@ class ConsumerInfo(Struct, frozen=True):
     created: Moment | None = None
 
 
+class ApiError(Struct, frozen=True):
+    """`error` of an answer of JetStream's API."""
+
+    err_code: int = 0
+
+
+class ConsumerAnswer(Struct, frozen=True):
+    """The answer of `$JS.API.CONSUMER.INFO`, as far as it tells of an error."""
+
+    error: ApiError | None = None
+
+
 class StreamConfig(Struct, frozen=True):
     """`config` of a stream."""
 
@@ -122,6 +134,7 @@ class StreamInfo(Struct, frozen=True):
     config: StreamConfig | None = None
     consumer_detail: tuple[ConsumerInfo, ...] = ()
     cluster: Raft | None = None
+    created: Moment | None = None
 
 
 class AccountInfo(Struct, frozen=True):

@@ -167,14 +167,21 @@ class Endpoint:
             self._forget_others(own)
         self._own = own
         answers = Answers(self._cluster, named=set(own))
-        known = [place.address for place in self._places.values() if not self._skips(place.address)]
-        await self._ask(known + new, answers)
+        known = [place.address for place in self._places.values()]
+        if self._cluster == "":  # who else answers by that name may be another server
+            known += own
+        await self._ask([address for address in known if not self._skips(address)] + new, answers)
         if not answers.nodes:
             await self._ask([address for address in own if address not in answers.tried], answers)
         self._cluster = answers.cluster if answers.nodes else None
         if not answers.nodes:
             raise answers.failure or MonitoringError(
                 Reason.MONITORING_UNREACHABLE, f"{self._url.host} has no address"
+            )
+        if answers.strangers:
+            raise MonitoringError(
+                Reason.LEADER_UNCLEAR,
+                f"{self._url.host} leads to servers that are no cluster: {', '.join(own)}. Name one of them",
             )
         if answers.lacking():
             await self._ask(await self._others(own, answers), answers)
@@ -232,7 +239,7 @@ class Endpoint:
                 for address in addresses
             }
             pending = set(asked)
-            while pending and (answers.lacking() or not answers.nodes):
+            while pending and answers.open():
                 limit = STRAGGLER_SECONDS if answers.nodes else None
                 done, pending = await asyncio.wait(pending, timeout=limit, return_when=FIRST_COMPLETED)
                 for task in done:
@@ -241,7 +248,7 @@ class Endpoint:
                     break
             for task in pending:
                 task.cancel()
-                if answers.lacking():
+                if answers.open():
                     self._skipped[asked[task]] = time.monotonic() + SKIP_SECONDS
 
     def _take(self, answer: Node | MonitoringError, address: str, answers: Answers) -> None:
@@ -255,7 +262,7 @@ class Endpoint:
         place = Place(address, answer.server.server_id)
         if address not in answers.named and place not in self._places.values():
             answers.tried.discard(address)  # to be asked again if a node names it
-        elif answers.add(answer):
+        elif answers.add(answer, own=address in self._own):
             self._places[answer.server.server_name] = place
             return
         self._places = {name: one for name, one in self._places.items() if one.address != address}

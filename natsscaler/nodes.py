@@ -164,13 +164,17 @@ class Answers:
     costs: list[tuple[str, float]] = field(default_factory=list)
     tried: set[str] = field(default_factory=set)
     failure: MonitoringError | None = None
+    strangers: bool = False
+    """An address of the URL's own host led to who belongs to none of the others."""
 
-    def add(self, node: Node) -> bool:
-        """Take a node's answer; False: it belongs to another cluster, so nothing of it counts."""
-        name = node.server.cluster.name
+    def add(self, node: Node, *, own: bool) -> bool:
+        """Take a node's answer; False: it does not belong to the others, so nothing of it counts."""
+        name, others = node.server.cluster.name, self.nodes.values()
         if self.cluster is None:
             self.cluster = name
-        if name != self.cluster:
+        namesakes = [one for one in others if not name or one.name == node.name]
+        if name != self.cluster or any(one.server.server_id != node.server.server_id for one in namesakes):
+            self.strangers |= own
             message = f"{node.server.server_name} is of cluster {name!r} now, not of {self.cluster!r}"
             self.failure = self.failure or MonitoringError(Reason.LEADER_UNCLEAR, message)
             return False
@@ -181,6 +185,10 @@ class Answers:
     def expected(self) -> set[str]:
         """Names of all JetStream nodes of the cluster, as far as those that answered know."""
         return peers(self.nodes.values()) | self.nodes.keys()
+
+    def open(self) -> bool:
+        """Tell whether who has not answered yet matters; a single server may not be the only one."""
+        return not self.nodes or not self.cluster or self.lacking()
 
     def lacking(self) -> bool:
         """Tell whether nodes that have not answered may know more."""

@@ -31,10 +31,11 @@ from natsscaler.dialing import (
 )
 from natsscaler.doorbell import Doorbell
 from natsscaler.errors import CredentialsError, Finding, NotAllowed, Reason, excerpt
-from natsscaler.jsz import ConsumerInfo
+from natsscaler.jsz import ConsumerAnswer, ConsumerInfo
 from natsscaler.keyring import MAX_AGE_SECONDS
 from natsscaler.metrics import Metrics
 from natsscaler.network import AllowList
+from natsscaler.sources import NotTold
 from natsscaler.tls import failure
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ INBOX = f"{INBOX_PREFIX}.>"
 CONSUMER_INFO = "$JS.API.CONSUMER.INFO."
 FLUSH_SECONDS = 2
 INFO_SECONDS = 1
+UNTOLD = {10014: NotTold.NO_CONSUMER, 10059: NotTold.NO_STREAM}
+"""By the codes of JetStream's errors (nats-server: server/errors.json)."""
 RETRY_SECONDS = (0.5, 10.0)
 """Between attempts to connect: the first wait, and the one that doubling ends at. A connection that stayed up
 for longer than the latter begins anew with the former."""
@@ -133,17 +136,19 @@ class Connection:
             return None
         return bell
 
-    async def consumer_info(self, stream: str, consumer: str) -> ConsumerInfo | None:
-        """Ask a consumer's leader for its counts; None if it gives no usable answer within INFO_SECONDS."""
-        if self._client is None:
-            return None
+    async def consumer_info(self, stream: str, consumer: str) -> ConsumerInfo | NotTold:
+        """Ask a consumer's leader for its counts; wait for INFO_SECONDS at the most."""
+        subject = f"{CONSUMER_INFO}{stream}.{consumer}"
+        if self._client is None or self.denied([subject]):
+            return NotTold.CANNOT_ASK
         try:
-            answer = await obediently(
-                self._client.request(f"{CONSUMER_INFO}{stream}.{consumer}", timeout=INFO_SECONDS)
-            )
+            answer = await obediently(self._client.request(subject, timeout=INFO_SECONDS))
+            error = msgspec.json.decode(answer.data, type=ConsumerAnswer).error
+            if error:
+                return UNTOLD.get(error.err_code, NotTold.NO_ANSWER)
             return msgspec.json.decode(answer.data, type=ConsumerInfo)
         except (msgspec.MsgspecError, *NATS_ERRORS):
-            return None
+            return NotTold.CANNOT_ASK if self.denied([subject]) else NotTold.NO_ANSWER
 
     async def settle(self) -> bool:
         """Return once the server has seen every subscription made so far; False if it has not.

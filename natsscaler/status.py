@@ -15,8 +15,9 @@ import msgspec
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
-from natsscaler.backlog import Source, Via
+from natsscaler.backlog import Via
 from natsscaler.decision import History, Want
+from natsscaler.sources import Source
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 GOOD = {"Ready": "True", "AbleToScale": "True", "ScalingActive": "True", "EventDriven": "True"}

@@ -85,7 +85,10 @@ class View:
         self.disabled = all(node.disabled for node in nodes)
         self._leaders: dict[tuple[str, str, str], list[str]] = {}
         """Who rightly says that it leads a stream (consumer "") or consumer; filled for clusters only."""
-        self._standalone = len(nodes) == 1 and not nodes[0].clustered
+        self.clustered = any(node.clustered for node in nodes)
+        self._standalone = len(nodes) == 1 and not self.clustered
+        self.now = min((document.now for node in nodes for document in node.documents[:1]), default=None)
+        """When this was said, by the clock of the node that answered first."""
         self.accounts = _accounts(nodes[0]) if self._standalone else self._merged(nodes)
         self._by_subject: dict[str, list[tuple[AccountInfo, StreamInfo]]] = {}
         self._by_pattern: list[tuple[AccountInfo, StreamInfo]] = []

@@ -10,7 +10,7 @@ import math
 from typing import NamedTuple
 
 from natsscaler.access import Access
-from natsscaler.backlog import Backlog, Told, measure
+from natsscaler.backlog import Backlog, measure
 from natsscaler.consumers import Unknown
 from natsscaler.decision import Observation, decide
 from natsscaler.errors import MonitoringError, Reason
@@ -22,6 +22,7 @@ from natsscaler.reactor.listening import Listening
 from natsscaler.reactor.shared import Shared
 from natsscaler.reactor.state import LED_SECONDS, RuleState
 from natsscaler.rules import RuleKey
+from natsscaler.sources import Told
 from natsscaler.view import Reading
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,13 @@ class Endpoint:
         began = self._shared.clock()
         turns = [_Turn(state, state.answer(), _deliveries(state)) for state in batch]
         found = await self._read()
-        told = {} if isinstance(found, Unknown) else await ask_leaders(batch, found)
+        told: dict[RuleKey, Told] = {}
+        now = self._shared.clock()
+        if not isinstance(found, Unknown):
+            for state in batch:
+                if not state.gone:
+                    state.connection = self._shared.connect(state.rule, found)
+            told = await ask_leaders(batch, found, self._shared.cluster.replicas, now)
         for turn in turns:
             if turn.state.gone:
                 continue
@@ -166,8 +173,7 @@ class Endpoint:
         if isinstance(found, Unknown):
             measured = found
         else:
-            state.connection = shared.connect(rule, found)
-            measured = measure(rule, found.view, state.source, told)
+            measured = measure(rule, found.view, state.source, told, state.source_seen)
         if state.puts_off(measured, began, now):
             state.retry_at = began + LED_SECONDS
             state.rung_at = min(state.rung_at, turn.rung_at)

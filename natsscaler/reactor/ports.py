@@ -7,6 +7,7 @@ from natsscaler.access import Access
 from natsscaler.errors import Finding
 from natsscaler.jsz import ConsumerInfo
 from natsscaler.rules import RuleKey, Target
+from natsscaler.sources import NotTold
 from natsscaler.status import RuleStatus
 from natsscaler.view import Reading
 
@@ -67,7 +68,7 @@ class ConnectionPort(Protocol):
         self, subjects: Sequence[str], limit: int, ring: Callable[[], None]
     ) -> DoorbellPort | None: ...
 
-    async def consumer_info(self, stream: str, consumer: str) -> ConsumerInfo | None: ...
+    async def consumer_info(self, stream: str, consumer: str) -> ConsumerInfo | NotTold: ...
 
     async def settle(self) -> bool: ...
 

@@ -121,7 +121,7 @@ class Reactor:
             status = of_no_deployment(status)
         if old and _identity(old.rule) == _identity(rule):
             if old.rule.selector != rule.selector:
-                old.source = old.proposed = None
+                old.source = old.source_seen = None
             self._leave_target(old.rule)
             old.rule = rule
             state = old

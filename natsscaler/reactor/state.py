@@ -1,15 +1,17 @@
 """What the reactor remembers of one rule between two evaluations."""
 
 import math
+from datetime import UTC, datetime
 
-from natsscaler.backlog import Backlog, Source
+from natsscaler.backlog import Backlog
 from natsscaler.consumers import Unknown
 from natsscaler.decision import Decision, History, Observation
 from natsscaler.errors import Finding, Reason
 from natsscaler.reactor.ports import ConnectionPort, DoorbellPort
 from natsscaler.rules import Rule
 from natsscaler.series import RuleSeries
-from natsscaler.status import RuleStatus, of_no_deployment, restore
+from natsscaler.sources import Source
+from natsscaler.status import RuleStatus, epoch, of_no_deployment, restore
 
 BACKOFF_SECONDS = (0.05, 2.0)
 """Before a doorbell that rang in vain is armed again: the first wait, and the one that doubling ends at."""
@@ -24,7 +26,12 @@ LED_SECONDS = 1.0
 nats-server 2.15.1 gave 0 for up to 30 ms."""
 QUIET_SECONDS = 3.0
 """For how long evaluations are put off for the sake of new leaders before that is said."""
-PASSING = (Reason.LEADER_UNCLEAR, Reason.MONITORING_INCOMPLETE, Reason.IMPLAUSIBLE_COUNT)
+PASSING = (
+    Reason.LEADER_UNCLEAR,
+    Reason.MONITORING_INCOMPLETE,
+    Reason.IMPLAUSIBLE_COUNT,
+    Reason.CONSUMER_GONE,
+)
 
 
 class RuleState:
@@ -42,8 +49,8 @@ class RuleState:
         """None until the replicas are seen for the first time."""
         self.replicas: int | None = None
         self.source: Source | None = status.backlog_source
-        self.proposed: Source | None = None
-        """A source that lacks consumers of the last one; believed when a second read finds it again."""
+        self.source_seen = _last_seen(status)
+        """When that was last seen, by the clock of NATS; after a restart, of the last decision."""
         self.seen: Observation | None = None
         self.decision: Decision | None = None
         self.unable: Finding | None = None
@@ -113,6 +120,7 @@ class RuleState:
         if status.last_scaling != self.status.last_scaling:
             self.scaled_at = now
         self.status, self.source = status, status.backlog_source
+        self.source_seen = _last_seen(status)
 
     def ring(self, source: str, now: float) -> None:
         """Ask for an evaluation."""
@@ -135,28 +143,14 @@ class RuleState:
         self.status = of_no_deployment(self.status)
 
     def believe(self, found: Backlog | Unknown) -> Backlog | Unknown:
-        """Accept a backlog, unless consumers that were counted before are missing for the first time.
-
-        nats-server leaves a consumer out of `/jsz` when it cannot get at it for a moment; counting only
-        the others would look like a smaller backlog.
-        """
-        if isinstance(found, Unknown):
-            self.proposed = None
-            return found
-        if self.put_off_since < math.inf:
+        """Accept a backlog as the one that later ones must go on from, unless its leaders are new."""
+        if isinstance(found, Backlog) and self.put_off_since < math.inf:
             return Unknown(
                 Reason.LEADER_UNCLEAR,
                 f"{', '.join(found.leaders)} lead it only since a moment ago, again and again",
             )
-        kept = self.source
-        lost = set(kept.consumers) - set(found.source.consumers) if kept else set()
-        same = kept is not None and kept.selector == found.source.selector
-        if same and lost and self.proposed != found.source:
-            self.proposed = found.source
-            missing = ", ".join(sorted(lost))
-            return Unknown(Reason.CONSUMER_GONE, f"{missing} is missing: the next read will tell if for good")
-        self.proposed = None
-        self.source = found.source
+        if isinstance(found, Backlog):
+            self.source, self.source_seen = found.source, found.at or self.source_seen
         return found
 
     def puts_off(self, found: Backlog | Unknown, began: float, now: float) -> bool:
@@ -176,7 +170,7 @@ class RuleState:
     def doubted(self, now: float) -> float:
         """Say when to look again at a backlog that may become known by itself; infinite: no need to."""
         backlog = self.seen.backlog if self.seen else None
-        if not isinstance(backlog, Unknown) or not (self.proposed or backlog.reason in PASSING):
+        if not isinstance(backlog, Unknown) or backlog.reason not in PASSING:
             self.doubts = 0
             return math.inf
         first, last = DOUBT_SECONDS
@@ -187,3 +181,8 @@ class RuleState:
         """Drop what an evaluation makes up for: all timers but the deadline and the doorbell's."""
         self.deadline = now + self.rule.spec.poll_interval_seconds
         self.next_change = self.confirm_at = self.retry_at = math.inf
+
+
+def _last_seen(status: RuleStatus) -> datetime | None:
+    last = epoch(status.last_decision.time) if status.last_decision else None
+    return None if last is None else datetime.fromtimestamp(last, UTC)

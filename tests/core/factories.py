@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from natsscaler.backlog import Backlog, Source
+from natsscaler.backlog import Backlog
 from natsscaler.conditions import Facts
 from natsscaler.consumers import Match, Unknown
 from natsscaler.decision import History, Observation, decide
@@ -23,6 +23,7 @@ from natsscaler.jsz import (
     Varz,
 )
 from natsscaler.rules import PAUSED_ANNOTATION, BacklogMode, Rule, parse
+from natsscaler.sources import Source
 from natsscaler.view import Node, View
 
 SAMPLE_SPEC: dict[str, Any] = {

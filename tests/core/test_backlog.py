@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from natsscaler.backlog import Backlog, Source, measure
+from natsscaler.backlog import Backlog, measure
 from natsscaler.consumers import LISTED_CANDIDATES, Match, Unknown
 from natsscaler.errors import Reason
 from natsscaler.jsz import AccountInfo, ConsumerInfo, Jsz, StreamInfo, known_subjects
 from natsscaler.rules import Rule
+from natsscaler.sources import NotTold, Source
 from natsscaler.subjects import overlaps
 from natsscaler.view import View
 
@@ -390,7 +391,11 @@ def test_a_work_queue_without_consumer_counts_its_messages() -> None:
     found = known(measure(rule(), seen))
     assert (found.pending, found.unacknowledged, found.messages) == (12, 0, 12)
     assert found.source == Source(
-        selector="subject orders.processing", account="$G", match=Match.STREAM, consumers=("ORDERS",)
+        selector="subject orders.processing",
+        account="$G",
+        match=Match.STREAM,
+        consumers=("ORDERS",),
+        account_id="$G",
     )
     assert found.feeds == (SUBJECT,)
 
@@ -586,25 +591,150 @@ def kept(match: Match, **changed: Any) -> Source:
     return replace(source, **changed)
 
 
+GONE = {"ORDERS/former": NotTold.NO_CONSUMER}
+"""NATS says that it does not have what was counted."""
+
+
 @pytest.mark.parametrize("before", BEST_FIRST)
-def test_only_the_same_or_a_better_class_takes_over(before: Match) -> None:
+def test_only_the_same_or_a_better_class_takes_over_and_only_from_what_is_deleted(before: Match) -> None:
     seen = view(orders(consumer("workers", SUBJECT, pending=6)))
     measured = rule(subject="orders.*")
-    found = measure(measured, seen, kept(before, selector=measured.selector))
+    last = kept(before, selector=measured.selector)
     if before.former:
-        unknown(found, Reason.CONSUMER_NOT_FOUND)
-    elif BEST_FIRST.index(Match.WITHIN) <= BEST_FIRST.index(before):
+        unknown(measure(measured, seen, last, GONE), Reason.CONSUMER_NOT_FOUND)
+        return
+    message = unknown(measure(measured, seen, last), Reason.CONSUMER_GONE)
+    assert "ORDERS/former, which was counted so far, is missing" in message
+    assert "spec.consumer" in message
+    found = measure(measured, seen, last, GONE)
+    if BEST_FIRST.index(Match.WITHIN) <= BEST_FIRST.index(before):
         assert known(found).source.consumers == ("ORDERS/workers",)
     else:
-        message = unknown(found, Reason.CONSUMER_GONE)
-        assert "ORDERS/former" in message
-        assert "spec.consumer" in message
+        assert "less well" in unknown(found, Reason.CONSUMER_GONE)
 
 
 def test_a_vanished_durable_consumer_is_not_replaced_by_the_streams_messages() -> None:
     seen = view(stream("ORDERS", [SUBJECT], messages=0, retention="workqueue"))
     unknown(measure(rule(), seen, kept(Match.EQUAL)), Reason.CONSUMER_GONE)
-    known(measure(rule(), seen, kept(Match.STREAM)))
+    unknown(measure(rule(), seen, kept(Match.EQUAL), GONE), Reason.CONSUMER_GONE)
+    known(measure(rule(), seen, kept(Match.STREAM, consumers=("ORDERS",))))
+
+
+def test_a_better_class_does_not_replace_what_still_exists() -> None:
+    """As an audit that somebody adds, with the very subject as its filter, and only new messages."""
+    measured = rule(subject="orders.*")
+    workers = consumer("workers", SUBJECT, pending=400)
+    before = known(measure(measured, view(orders(workers)))).source
+    seen = view(orders(workers, consumer("audit", "orders.*", pending=0)))
+    message = unknown(measure(measured, seen, before), Reason.AMBIGUOUS_CONSUMER)
+    assert "ORDERS/audit matches as well or better, but ORDERS/workers" in message
+    named = rule(subject="orders.*", consumer="workers")
+    assert known(measure(named, seen, before)).messages == 400
+
+
+def test_what_comes_beside_all_that_was_counted_counts_too() -> None:
+    """The sum is then no lower than before."""
+    measured = rule(subject="orders.*")
+    a, b = (consumer(name, f"orders.{name}", pending=5) for name in "ab")
+    before = known(measure(measured, view(orders(a)))).source
+    assert known(measure(measured, view(orders(a, b)), before)).messages == 10
+
+
+def test_one_of_a_sum_that_is_deleted_no_longer_counts() -> None:
+    measured = rule(subject="orders.*")
+    a, b = (consumer(name, f"orders.{name}", pending=5) for name in "ab")
+    before, seen = known(measure(measured, view(orders(a, b)))).source, view(orders(a))
+    unknown(measure(measured, seen, before), Reason.CONSUMER_GONE)
+    unknown(measure(measured, seen, before, {"ORDERS/b": NotTold.NO_ANSWER}), Reason.CONSUMER_GONE)
+    unknown(measure(measured, seen, before, {"ORDERS/b": b}), Reason.CONSUMER_GONE)
+    for answer in (NotTold.NO_CONSUMER, NotTold.NO_STREAM):
+        assert known(measure(measured, seen, before, {"ORDERS/b": answer})).messages == 5
+
+
+def test_a_work_queue_whose_first_consumers_take_all_of_it_is_counted_on_them() -> None:
+    queue = stream("ORDERS", ["orders.a", "orders.b"], messages=9, retention="workqueue")
+    measured = rule(subject="orders.*")
+    before = known(measure(measured, view(queue))).source
+    a, b = (consumer(name, f"orders.{name}", pending=4) for name in "ab")
+    half, whole = (replace(queue, consumer_detail=workers) for workers in ((a,), (a, b)))
+    unknown(measure(measured, view(half), before), Reason.AMBIGUOUS_CONSUMER)
+    assert known(measure(measured, view(whole), before)).messages == 8
+
+
+BORN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def born(stream_days: int, consumer_days: int, pending: int = 0) -> StreamInfo:
+    """Make a stream and its consumer that were created so many days after the first of January."""
+    workers = consumer("workers", SUBJECT, pending=pending)
+    workers = replace(workers, created=BORN + timedelta(days=consumer_days))
+    return replace(orders(workers), created=BORN + timedelta(days=stream_days))
+
+
+@pytest.mark.parametrize(
+    ("later", "expected"),
+    [
+        pytest.param((10, 11), True, id="the-same"),
+        pytest.param((10, 21), True, id="a-consumer-that-was-created-again"),
+        pytest.param((21, 22), True, id="a-stream-that-was-created-again"),
+        pytest.param((10, 5), False, id="another-consumer-that-is-older"),
+        pytest.param((5, 6), False, id="another-server-that-was-there-before"),
+        pytest.param((12, 13), False, id="another-server-that-was-there-when-this-was-last-seen"),
+        pytest.param((5, 21), False, id="a-consumer-that-is-new-on-another-server"),
+    ],
+)
+def test_another_one_of_the_same_name_is_counted_only_if_it_came_in_its_place(
+    later: tuple[int, int], *, expected: bool
+) -> None:
+    before = known(measure(rule(), view(born(10, 11, pending=400)))).source
+    last_seen = BORN + timedelta(days=20)
+    found = measure(rule(), view(born(*later)), before, seen=last_seen)
+    if expected:
+        assert known(found).messages == 0
+    else:
+        assert "is another one of that name" in unknown(found, Reason.CONSUMER_GONE)
+    if later != (10, 11):
+        unknown(measure(rule(), view(born(*later)), before), Reason.CONSUMER_GONE)
+    assert known(measure(rule(stream="ORDERS"), view(born(*later)), before)).messages == 0, "a person says so"
+
+
+def test_a_status_that_does_not_say_when_they_were_created_is_taken_by_name() -> None:
+    before = known(measure(rule(), view(born(10, 11)))).source
+    old = replace(before, created=(), account_id="")
+    assert (
+        known(measure(rule(), view(born(5, 6)), old)).source.births["ORDERS"] == "2026-01-06T00:00:00.000000Z"
+    )
+
+
+def test_such_a_stream_of_another_account_is_another_one() -> None:
+    one, other = (account(name, orders(consumer("workers", SUBJECT))) for name in ("A", "B"))
+    before = known(measure(rule(), view_of(one))).source
+    message = unknown(measure(rule(), view_of(other), before), Reason.AMBIGUOUS_ACCOUNT)
+    assert "spec.account" in message
+
+
+@pytest.mark.parametrize("others", [0, 5])
+def test_a_consumer_of_another_server_of_that_name_confirms_nothing(others: int) -> None:
+    workers = born(10, 11, pending=0).consumer_detail[0]
+    another = born(10, 12, pending=others).consumer_detail[0]
+    told = {"ORDERS/workers": another}
+    message = unknown(measure(rule(), view(born(10, 11)), told=told), Reason.LEADER_UNCLEAR)
+    assert "another one of that name" in message
+    assert known(measure(rule(), view(born(10, 11)), told={"ORDERS/workers": workers})).messages == 0
+
+
+@pytest.mark.parametrize("answer", [NotTold.NO_ANSWER, NotTold.NO_CONSUMER, NotTold.NO_STREAM])
+def test_a_count_that_nats_does_not_confirm_when_it_is_asked_is_unknown(answer: NotTold) -> None:
+    seen = view(orders(consumer("workers", SUBJECT)))
+    unknown(measure(rule(), seen, told={"ORDERS/workers": answer}), Reason.LEADER_UNCLEAR)
+    known(measure(rule(), seen, told={"ORDERS/workers": NotTold.CANNOT_ASK}))
+
+
+def test_what_nats_confirms_is_what_counts() -> None:
+    seen = view(orders(consumer("workers", SUBJECT, pending=0)))
+    told = {"ORDERS/workers": consumer("workers", SUBJECT, pending=400)}
+    found = known(measure(rule(), seen, told=told))
+    assert (found.messages, found.via) == (400, "Monitoring")
 
 
 def test_a_rule_that_selects_by_other_words_forgets_the_choice() -> None:

@@ -5,13 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from natsscaler.backlog import Source, Via
+from natsscaler.backlog import Via
 from natsscaler.conditions import Facts, compose
 from natsscaler.consumers import Match, Unknown
 from natsscaler.decision import History, Want
 from natsscaler.errors import Finding, Reason
 from natsscaler.explanation import explain
 from natsscaler.rules import BacklogMode, RuleKey
+from natsscaler.sources import Source
 from natsscaler.status import RuleStatus
 from natsscaler.steps import State, Step, explain_invalid, mend
 

@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from natsscaler.advisories import advisory_of
-from natsscaler.backlog import Backlog, Source, measure
+from natsscaler.backlog import Backlog, measure
 from natsscaler.consumers import Match, Unknown
 from natsscaler.errors import InvalidRule, Reason
 from natsscaler.jsz import ConsumerInfo, Jsz, Varz
 from natsscaler.rules import Rule, parse
+from natsscaler.sources import Source
 from natsscaler.status import RuleStatus, read_back
 from natsscaler.subjects import SUBJECT_PATTERN, overlaps, within
 from natsscaler.view import View

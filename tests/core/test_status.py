@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from natsscaler.backlog import Source
 from natsscaler.consumers import Match
 from natsscaler.decision import History, Want, decide
 from natsscaler.errors import Reason
+from natsscaler.sources import Source
 from natsscaler.status import (
     GOOD,
     Condition,

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from natsscaler.backlog import Backlog, Source, in_doubt, measure
+from natsscaler.backlog import Backlog, in_doubt, measure
 from natsscaler.consumers import Match
 from natsscaler.errors import Reason
 from natsscaler.jsz import ConsumerConfig, ConsumerInfo, Jsz, MetaCluster, Peer, Raft
+from natsscaler.sources import NotTold, Source
 from natsscaler.view import Node, View
 
 from .factories import MOMENT, account, consumer, known, node, peer, rule, stream, unknown
@@ -153,7 +154,9 @@ def test_consumers_that_a_node_has_not_found_again_are_not_gone() -> None:
     young = View([*lacking[:2], lacking[2]._replace(young=True)])
     message = unknown(measure(wide, young, kept), Reason.MONITORING_INCOMPLETE)
     assert "n3 may not have found all of its streams" in message
-    assert known(measure(wide, View(lacking), kept)).messages == 5, "the second read decides"
+    unknown(measure(wide, View(lacking), kept), Reason.CONSUMER_GONE)
+    told = {"ORDERS/b": NotTold.NO_CONSUMER}
+    assert known(measure(wide, View(lacking), kept, told)).messages == 5
     whole = View([said("n1", a, b), *young_ones()])
     assert known(measure(wide, whole, kept)).messages == 10
 

@@ -17,6 +17,7 @@ from natsscaler.reactor.state import RuleState
 from natsscaler.rules import Rule, RuleKey, Target
 from natsscaler.series import of_rule
 from natsscaler.settings import Settings
+from natsscaler.sources import NotTold
 from natsscaler.status import RuleStatus
 from natsscaler.view import Reading
 from tests.core import factories
@@ -183,8 +184,10 @@ class ImaginedWorld:
         assert subjects
         return None
 
-    async def consumer_info(self, stream: str, consumer: str) -> ConsumerInfo | None:
-        raise NotImplementedError
+    async def consumer_info(self, stream: str, consumer: str) -> ConsumerInfo | NotTold:
+        assert stream
+        assert consumer
+        return NotTold.CANNOT_ASK
 
     async def doorbell(self, subjects: Sequence[str], limit: int, ring: Callable[[], None]) -> Bell | None:
         assert subjects == ("orders.processing",)

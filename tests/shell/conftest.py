@@ -9,8 +9,9 @@ from nats.aio.client import Client
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.monitoring import Monitoring
 from natsscaler.network import AllowList
+from tests.names import resolve_by
 from tests.nats_cluster import NatsCluster
-from tests.shell.world import World, create_consumer, create_stream, user, world
+from tests.shell.world import NAME, World, create_consumer, create_stream, user, world
 
 
 @pytest.fixture
@@ -33,6 +34,14 @@ async def reader() -> AsyncIterator[Monitoring]:
     made = Monitoring(AllowList(in_cluster=False))
     yield made
     await made.close()
+
+
+@pytest.fixture
+def addresses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have NAME stand for the addresses that a test puts into this list."""
+    listed: list[str] = []
+    resolve_by(monkeypatch, lambda host: list(listed) if host == NAME else None)
+    return listed
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

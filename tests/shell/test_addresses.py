@@ -20,21 +20,11 @@ from natsscaler.demo.ports import free_port, free_ports
 from natsscaler.jsz import ClusterInfo, Jsz, MetaCluster, Raft, Varz
 from natsscaler.monitoring import Monitoring
 from tests.core.factories import account, consumer, peer, rule, stream
-from tests.names import resolve_by
 from tests.nats_cluster import NatsCluster, eventually
-from tests.shell.world import create_consumer, create_stream, publish, user
+from tests.shell.world import NAME, create_consumer, create_stream, publish, user
 
-NAME = "nats.internal"
 RULE = rule(subject="orders.processing")
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture
-def addresses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Have the name stand for the addresses that a test puts into this list."""
-    listed: list[str] = []
-    resolve_by(monkeypatch, lambda host: list(listed) if host == NAME else None)
-    return listed
 
 
 async def fill(server: NatsServer, messages: int, replicas: int = 1) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from natsscaler.demo.nats_server import NatsServer
+from natsscaler.jsz import ConsumerInfo
+from natsscaler.sources import NotTold
 from tests.shell.test_secrets import Servers, login
 from tests.shell.world import TARGET, World, create_consumer, create_stream, publish, until, user, world
 
@@ -62,7 +64,7 @@ async def test_they_are_enough(nats_servers: Servers) -> None:
         async with user(admin_of(server)) as admin:
             await publish(admin, 51)
         await until(lambda: here.cluster.table[TARGET] == 2)
-        assert await here.connections[0].consumer_info("ORDERS", "worker")
+        assert isinstance(await here.connections[0].consumer_info("ORDERS", "worker"), ConsumerInfo)
         assert here.condition("EventDriven", "least") == ("True", "Listening")
     assert "Violation" not in server.log.read_text()
 
@@ -88,4 +90,4 @@ async def test_without_the_optional_one_the_leader_is_not_asked(nats_servers: Se
     async with world(server) as here:
         apply_as(here, "most")
         await here.listens("orders.processing")
-        assert await here.connections[0].consumer_info("ORDERS", "worker") is None
+        assert await here.connections[0].consumer_info("ORDERS", "worker") is NotTold.CANNOT_ASK

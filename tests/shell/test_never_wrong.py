@@ -2,20 +2,36 @@
 
 import asyncio
 import pathlib
+import re
 from contextlib import suppress
 from typing import Any
 
 import httpx
 import nats
 import pytest
+from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from natsscaler import nodes
 from natsscaler.demo import nats_server as demo
 from natsscaler.demo.nats_server import NatsServer
+from natsscaler.demo.ports import free_ports
 from natsscaler.reactor import endpoint
-from tests.faulty_monitoring import Revalidating, front
+from natsscaler.signals import Connection
+from natsscaler.sources import NotTold
+from tests.faulty_monitoring import Revalidating, changed, front
 from tests.partition import wired
-from tests.shell.world import TARGET, create_consumer, create_stream, publish, until, user, work_off, world
+from tests.shell.test_secrets import Servers
+from tests.shell.world import (
+    NAME,
+    TARGET,
+    create_consumer,
+    create_stream,
+    publish,
+    until,
+    user,
+    work_off,
+    world,
+)
 
 pytestmark = pytest.mark.timeout(120)
 AT_ONCE = {"scaleDown": {"stabilizationWindowSeconds": 0}}
@@ -138,3 +154,136 @@ async def test_what_a_cache_in_front_has_kept_is_not_believed(nats_server: NatsS
         assert here.cluster.table[TARGET] == 8
         behind.fault = None
         await until(lambda: here.cluster.table[TARGET] == 10)
+
+
+async def fill(server: NatsServer, messages: int) -> None:
+    async with user(server.url) as client:
+        await create_stream(client)
+        await create_consumer(client)
+        await publish(client, messages)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_of_two_servers_of_one_name_none_is_believed(
+    tmp_path: pathlib.Path, addresses: list[str], *, at_once: bool
+) -> None:
+    """Whether the name gives both addresses, or one of them at a time."""
+    ports = free_ports(2)
+    full = NatsServer(tmp_path / "full", host="127.0.0.31", ports=(ports[0], ports[1]))
+    empty = NatsServer(tmp_path / "empty", host="127.0.0.32", ports=(ports[0], ports[1]))
+    async with full, empty:
+        await fill(full, 400)
+        await fill(empty, 0)
+        async with world(full) as here:
+            here.cluster.table[TARGET] = 8
+            addresses[:] = [full.host]
+            here.apply(**LIVELY, natsMonitoringURL=f"http://{NAME}:{ports[1]}", events=[])
+            await until(lambda: here.cluster.table[TARGET] == 10)
+            addresses[:] = [full.host, empty.host] if at_once else [empty.host]
+            reason = "LeaderUnclear" if at_once else "ConsumerGone"
+            await here.becomes("Ready", "False", reason)
+            for turn in range(10):
+                addresses.reverse()
+                if not at_once:
+                    addresses[:] = [(full, empty)[turn % 2].host]
+                begun = here.monitoring.begun
+                await until(lambda begun=begun: here.monitoring.begun > begun)  # type: ignore[misc]
+            assert here.cluster.table[TARGET] == 10
+            addresses[:] = [full.host]
+            await here.becomes("Ready", "True", "Scaling")
+            assert here.cluster.table[TARGET] == 10
+
+
+async def test_an_audit_that_matches_better_does_not_replace_the_workers(nats_server: NatsServer) -> None:
+    async with user(nats_server.url) as client, world(nats_server) as here:
+        await create_stream(client)
+        await create_consumer(client)
+        await publish(client, 400)
+        here.cluster.table[TARGET] = 8
+        here.apply(**LIVELY, subject="orders.*")
+        await until(lambda: here.cluster.table[TARGET] == 10)
+        audit = ConsumerConfig(
+            durable_name="audit", filter_subject="orders.*", deliver_policy=DeliverPolicy.NEW
+        )
+        await client.jetstream().add_consumer("ORDERS", audit)
+        await here.becomes("Ready", "False", "AmbiguousConsumer")
+        assert "ORDERS/worker, which was counted so far, still exists" in here.message("Ready")
+        assert here.cluster.table[TARGET] == 10
+        await client.jetstream().delete_consumer("ORDERS", "audit")
+        await here.becomes("Ready", "True", "Scaling")
+        assert here.cluster.table[TARGET] == 10
+
+
+@pytest.mark.parametrize("events", [["Advisories", "Doorbell"], []], ids=["connected", "polled"])
+async def test_one_of_a_sum_counts_until_it_is_seen_to_be_deleted(
+    nats_server: NatsServer, events: list[str]
+) -> None:
+    """Over NATS that is seen at once; without, a person must say so."""
+    async with user(nats_server.url) as client, world(nats_server) as here:
+        await create_stream(client)
+        for name in ("a", "b"):
+            await create_consumer(client, name=name, subject=f"orders.{name}")
+        await publish(client, 160, "orders.a")
+        here.cluster.table[TARGET] = 9
+        here.apply(**LIVELY, subject="orders.*", events=events)
+        await until(lambda: here.cluster.table[TARGET] == 8)
+        await client.jetstream().delete_consumer("ORDERS", "a")
+        if events:
+            await until(lambda: here.cluster.table[TARGET] == 1)
+            return
+        await here.becomes("Ready", "False", "ConsumerGone")
+        assert "ORDERS/a, which was counted so far, is missing" in here.message("Ready")
+        begun = here.monitoring.begun
+        await until(lambda: here.monitoring.begun > begun + 2)
+        assert here.cluster.table[TARGET] == 8
+        here.apply(**LIVELY, subject="orders.*", stream="ORDERS", events=events)
+        await until(lambda: here.cluster.table[TARGET] == 1)
+
+
+@pytest.mark.parametrize("permitted", [True, False])
+async def test_a_step_down_is_confirmed_over_nats(nats_servers: Servers, *, permitted: bool) -> None:
+    """The monitoring endpoint says nothing waits; the consumer's leader knows better, if it may be asked."""
+    deny = "" if permitted else 'deny: ["$JS.API.CONSUMER.INFO.>"]'
+    users = f"{{user: a, password: a}}, {{user: b, password: b, permissions: {{publish: {{{deny}}}}}}}"
+    server = await nats_servers(config=f"authorization {{ users: [{users}] }}")
+    async with front(server) as behind, world(server) as here, user(admin(server)) as client:
+        here.keep_secret({"username": "b", "password": "b"})
+        await create_stream(client)
+        await create_consumer(client)
+        await publish(client, 160)
+        here.cluster.table[TARGET] = 8
+        nats_at: dict[str, Any] = {"url": server.url, "secretRef": {"name": "nats"}}
+        here.apply(**LIVELY, natsMonitoringURL=behind.url, nats=nats_at)
+        await here.becomes("EventDriven", "True", "Listening")
+        await here.becomes("Ready", "True", "Scaling")
+        behind.fault = changed(lambda truth: re.sub(rb'"num_pending": ?160', b'"num_pending": 0', truth))
+        begun = here.monitoring.begun
+        await until(lambda: here.monitoring.begun > begun + 2)
+        assert here.cluster.table[TARGET] == (8 if permitted else 1)
+
+
+def admin(server: NatsServer) -> str:
+    return server.url.replace("nats://", "nats://a:a@")
+
+
+async def test_while_the_leader_does_not_confirm_it_there_is_no_step_down(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_answer(*_: object) -> NotTold:
+        return NotTold.NO_ANSWER
+
+    async with user(nats_server.url) as client, world(nats_server) as here:
+        await create_stream(client)
+        await create_consumer(client)
+        await publish(client, 160)
+        here.cluster.table[TARGET] = 8
+        here.apply(**LIVELY)
+        await here.becomes("EventDriven", "True", "Listening")
+        await here.becomes("Ready", "True", "Scaling")
+        with monkeypatch.context() as patched:
+            patched.setattr(Connection, "consumer_info", no_answer)
+            await work_off(client, 160)
+            await here.becomes("Ready", "False", "LeaderUnclear")
+            assert "asked over NATS, there is no answer" in here.message("Ready")
+            assert here.cluster.table[TARGET] == 8
+        await until(lambda: here.cluster.table[TARGET] == 1)

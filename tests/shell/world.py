@@ -37,6 +37,8 @@ SECONDS = 20.0
 NEVER = 3600
 """A poll interval in seconds that no test lives to see: what happens, an event has caused."""
 TARGET = Target("default", "my-app")
+NAME = "nats.internal"
+"""What the fixture `addresses` gives addresses to."""
 
 
 async def until(condition: Callable[[], Awaitable[bool] | bool], seconds: float = SECONDS) -> None:
