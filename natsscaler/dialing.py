@@ -6,6 +6,7 @@ says. So it is given functions, which it calls when the encryption, if any, is i
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from ipaddress import ip_address
@@ -18,7 +19,8 @@ from nats.aio.client import Client
 from natsscaler.credentials import NatsCredentials
 from natsscaler.errors import NotAllowed
 from natsscaler.network import AllowList
-from natsscaler.tls import client_context
+from natsscaler.probing import Speaks, who_listens
+from natsscaler.tls import certificate_error, client_context
 
 CONNECT_SECONDS = 5
 CLOSE_SECONDS = 1
@@ -32,7 +34,22 @@ SILENT = (nats.errors.NoServersError, ConnectionError, TimeoutError)
 """What it raises when nobody answers; other addresses of the same host may have said more."""
 
 
+REFUSAL = re.compile("nats: '")
+"""How nats-py tells an error in the server's own words."""
+SUBSCRIPTION_LIMIT = "maximum subscriptions exceeded"
+"""What nats-server says to a subscription above the limit of a connection or account; it stays connected."""
+
 T = TypeVar("T")
+
+
+class _Client(Client):
+    """Stays connected where the server does; nats-py would close at every error but those of permissions."""
+
+    async def _process_err(self, err_msg: str) -> None:
+        if SUBSCRIPTION_LIMIT in err_msg:
+            await self._error_cb(nats.errors.Error(f"nats: {err_msg}"))
+        else:
+            await super()._process_err(err_msg)
 
 
 class Dialled(NamedTuple):
@@ -111,9 +128,30 @@ async def dial(
         try:
             return await _dial(place, name, guard, on_error)
         except NATS_ERRORS as error:
-            if failure is None or not isinstance(error, SILENT):
-                failure = error
+            why = await _explained(place, error)
+            if failure is None or not isinstance(why, SILENT):
+                failure = why
     raise failure or OSError("no address")
+
+
+async def _explained(place: str, error: Exception) -> Exception:
+    """Say what listens at an address where NATS was not met, if that can be found out."""
+    if REFUSAL.match(str(error)) or certificate_error(error):
+        return error
+    parts = urlsplit(place)
+    speaks, said = await who_listens(parts.hostname or "", parts.port or 4222)
+    if speaks is Speaks.NOTHING:
+        return ConnectionError(f"nothing listens on port {parts.port} there")
+    if said:
+        return nats.errors.Error(f"nats: '{said}'")
+    if speaks in (Speaks.HTTP, Speaks.TLS):
+        kind = {Speaks.HTTP: "HTTP, as its monitoring port does", Speaks.TLS: "TLS from the first byte"}[
+            speaks
+        ]
+        return nats.errors.Error(
+            f"port {parts.port} speaks {kind}: name the port for clients, 4222 by default"
+        )
+    return error
 
 
 class _Guard:
@@ -162,7 +200,7 @@ async def _dial(
     async def on_closed() -> None:
         closed.set()
 
-    client = Client()
+    client = _Client()
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             await obediently(

@@ -47,6 +47,7 @@ class Reason(StrEnum):
     MONITORING_TIMEOUT = "MonitoringTimeout"
     MONITORING_HTTP_STATUS = "MonitoringHTTPStatus"
     MONITORING_UNREADABLE = "MonitoringUnreadable"
+    MONITORING_CERTIFICATE = "MonitoringCertificate"
     MONITORING_TOO_LARGE = "MonitoringTooLarge"
     MONITORING_STALE = "MonitoringStale"
     MONITORING_INCOMPLETE = "MonitoringIncomplete"
@@ -87,6 +88,7 @@ class Reason(StrEnum):
     OTHER_ACCOUNT = "OtherAccount"
     OTHER_SERVER = "OtherServer"
     PERMISSION_DENIED = "PermissionDenied"
+    SUBSCRIPTION_LIMIT = "SubscriptionLimit"
     SOURCED_STREAM = "SourcedStream"
     SUBJECT_TOO_WIDE = "SubjectTooWide"
     SUBJECT_UNUSABLE = "SubjectUnusable"
@@ -182,7 +184,7 @@ class ReplicasChanged(KubernetesError):
 EXCERPT_LENGTH = 120
 
 
-def excerpt(text: str) -> str:
-    """Make text from elsewhere fit for a condition: printable, on one line, at most EXCERPT_LENGTH long."""
+def excerpt(text: str, length: int = EXCERPT_LENGTH) -> str:
+    """Make text from elsewhere fit for a condition: printable, on one line, at most so long."""
     printable = "".join(character if character.isprintable() else " " for character in text)
-    return printable if len(printable) <= EXCERPT_LENGTH else printable[: EXCERPT_LENGTH - 1] + "…"
+    return printable if len(printable) <= length else printable[: length - 1] + "…"

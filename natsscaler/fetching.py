@@ -17,8 +17,9 @@ import msgspec
 
 from natsscaler.credentials import MonitoringCredentials
 from natsscaler.errors import MonitoringError, Reason, excerpt
+from natsscaler.probing import Speaks, wants_tls, who_listens
 from natsscaler.settings import Settings
-from natsscaler.tls import client_context, failure
+from natsscaler.tls import certificate_error, client_context, failure
 
 T = TypeVar("T")
 
@@ -100,8 +101,7 @@ class Fetcher:
             message = f"{shown} did not answer within {self._how.seconds:g} s"
             raise MonitoringError(Reason.MONITORING_TIMEOUT, message) from error
         except (OSError, httpx.HTTPError) as error:
-            message = f"{shown} cannot be reached: {excerpt(failure(error))}"
-            raise MonitoringError(Reason.MONITORING_UNREACHABLE, message) from error
+            raise await self._unreached(url, address, error) from error
         except msgspec.MsgspecError as error:
             message = f"{shown} gave no NATS monitoring document: {excerpt(str(error))}"
             raise MonitoringError(Reason.MONITORING_UNREADABLE, message) from error
@@ -109,6 +109,26 @@ class Fetcher:
             self._requests -= 1
             if self._closing:
                 await self.close()
+
+    async def _unreached(self, url: httpx.URL, address: str, error: Exception) -> MonitoringError:
+        """Say why there was no answer, and where something else listens, what it is."""
+        shown = _shown(url)
+        if certificate_error(error):
+            why = failure(error, "spec.monitoring.secretRef")
+            return MonitoringError(Reason.MONITORING_CERTIFICATE, f"{shown}: {why}")
+        port = url.port or (443 if url.scheme == "https" else 80)
+        speaks = Speaks.UNKNOWN if self._how.proxy else (await who_listens(address, port)).speaks
+        if speaks is Speaks.NOTHING:
+            message = f"{shown} cannot be reached: nothing listens on port {port} there"
+            return MonitoringError(Reason.MONITORING_UNREACHABLE, message)
+        if speaks is Speaks.NATS:
+            message = f"{shown} is the port for clients of NATS: natsMonitoringURL needs its http_port, 8222"
+            return MonitoringError(Reason.MONITORING_UNREADABLE, f"{message} by default")
+        other = {Speaks.HTTP: "http", Speaks.TLS: "https"}.get(speaks, url.scheme)
+        if other != url.scheme:
+            return _other_scheme(shown, other)
+        why = excerpt(failure(error, "spec.monitoring.secretRef"))
+        return MonitoringError(Reason.MONITORING_UNREACHABLE, f"{shown} cannot be reached: {why}")
 
     async def _fetch(
         self,
@@ -145,6 +165,8 @@ class Fetcher:
                     raise MonitoringError(Reason.MONITORING_TOO_LARGE, message)
         finally:
             await response.aclose()
+        if response.status_code == httpx.codes.BAD_REQUEST and url.scheme == "http" and wants_tls(body):
+            raise _other_scheme(_shown(url), "https")
         if response.status_code != httpx.codes.OK and response.status_code not in also:
             raise self._refusal(f"{_shown(url)}{url.path}".rstrip("/"), response.status_code, body)
         return body
@@ -160,6 +182,11 @@ class Fetcher:
         if status == httpx.codes.UNAUTHORIZED:
             said += "; spec.monitoring.secretRef can name credentials"
         return MonitoringError(Reason.MONITORING_HTTP_STATUS, f"{message}: {said}")
+
+
+def _other_scheme(shown: str, scheme: str) -> MonitoringError:
+    message = f"{shown} speaks {scheme}: write {scheme}:// in natsMonitoringURL"
+    return MonitoringError(Reason.MONITORING_UNREADABLE, message)
 
 
 def _shown(url: httpx.URL) -> str:

@@ -55,6 +55,10 @@ MENDS: dict[Reason, str] = {
         f" Otherwise see who answers there: {PORT}"
     ),
     Reason.MONITORING_UNREADABLE: f"See who answers there: {PORT} (4222 is for clients)",
+    Reason.MONITORING_CERTIFICATE: (
+        "Put the certificate of the authority as ca.crt into the Secret that spec.monitoring.secretRef names,"
+        " and use a host name that the server's certificate is for"
+    ),
     Reason.MONITORING_TOO_LARGE: (
         "See who answers at {url}; if it is NATS, spread the streams over several servers"
     ),
@@ -108,6 +112,10 @@ MENDS: dict[Reason, str] = {
     Reason.OTHER_ACCOUNT: "Give the operator credentials of the stream's account",
     Reason.OTHER_SERVER: f"Name a server of the same cluster in spec.nats.url: {EDIT}",
     Reason.PERMISSION_DENIED: "Permit it to the operator's user in the configuration of NATS",
+    Reason.SUBSCRIPTION_LIMIT: (
+        "Raise max_subscriptions in the configuration of NATS, or the subscriptions that the JWT of the"
+        " account or user allows"
+    ),
     Reason.SOURCED_STREAM: POLLED,
     Reason.SUBJECT_TOO_WIDE: POLLED,
     Reason.SUBJECT_UNUSABLE: POLLED,

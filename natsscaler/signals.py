@@ -25,12 +25,13 @@ from natsscaler.dialing import (
     INBOX_PREFIX,
     NATS_ERRORS,
     PING_SECONDS,
+    SUBSCRIPTION_LIMIT,
     dial,
     hang_up,
     obediently,
 )
 from natsscaler.doorbell import Doorbell
-from natsscaler.errors import CredentialsError, Finding, NotAllowed, Reason, excerpt
+from natsscaler.errors import EXCERPT_LENGTH, CredentialsError, Finding, NotAllowed, Reason, excerpt
 from natsscaler.jsz import ConsumerAnswer, ConsumerInfo
 from natsscaler.keyring import MAX_AGE_SECONDS
 from natsscaler.metrics import Metrics
@@ -42,11 +43,17 @@ log = logging.getLogger(__name__)
 
 USER_INFO = "$SYS.REQ.USER.INFO"
 INBOX = f"{INBOX_PREFIX}.>"
+OWN = {subject.lower(): subject for subject in (*SUBJECTS, INBOX)}
+"""What natsscaler itself subscribes to, by how nats-py tells it."""
 CONSUMER_INFO = "$JS.API.CONSUMER.INFO."
 FLUSH_SECONDS = 2
 INFO_SECONDS = 1
 UNTOLD = {10014: NotTold.NO_CONSUMER, 10059: NotTold.NO_STREAM}
 """By the codes of JetStream's errors (nats-server: server/errors.json)."""
+PERMISSION_SECONDS = 5.0
+"""After how long what NATS denied is tried again: it does not tell when permissions are granted."""
+SHORT_SECONDS = 60.0
+"""After how long a connection is made anew whose limit of subscriptions is too low for natsscaler itself."""
 RETRY_SECONDS = (0.5, 10.0)
 """Between attempts to connect: the first wait, and the one that doubling ends at. A connection that stayed up
 for longer than the latter begins anew with the former."""
@@ -108,7 +115,17 @@ class Connection:
         self._credentials = NatsCredentials()
         self._client: Client | None = None
         self._closed = asyncio.Event()
-        self._denied: set[str] = set()
+        self._denied: dict[str, str] = {}
+        """What the server refuses, in lower case as nats-py tells it, and as it was asked for."""
+        self._mute: set[str] = set()
+        """Requests that it denies, in lower case."""
+        self._violations: set[str] = set()
+        """What it refused since these were last cleared, in lower case."""
+        self._refused = self._short = 0
+        """Subscriptions that were too many for it; and how many of these natsscaler needs for itself."""
+        self._unsettled: list[Doorbell] = []
+        """Doorbells that the server may not have seen."""
+        self._one_by_one = asyncio.Lock()
         self._gossiped: tuple[str, ...] = ()
         self._place = ""
         """Where the last connection led."""
@@ -120,7 +137,16 @@ class Connection:
 
     def denied(self, subjects: Sequence[str]) -> str | None:
         """Return one of the subjects that the server does not let us subscribe to, if there is one."""
-        return next((subject for subject in subjects if subject.lower() in self._denied), None)
+        for subject in subjects:
+            if subject.lower() in self._denied:
+                self._denied[subject.lower()] = subject
+                return subject
+        return None
+
+    @property
+    def limited(self) -> bool:
+        """Tell whether the server has refused a subscription because there were too many."""
+        return self._refused > 0
 
     async def doorbell(
         self, subjects: Sequence[str], limit: int, ring: Callable[[], None]
@@ -130,16 +156,31 @@ class Connection:
             return None
         bell = Doorbell(self._client, limit, ring, self._metrics)
         try:
-            await bell.subscribe(subjects)
+            if self.limited:
+                fits = await self._subscribe_alone(bell, subjects, self._client)
+            else:
+                self._unsettled.append(bell)
+                await bell.subscribe(subjects)
+                fits = not self.limited
         except NATS_ERRORS:
-            await bell.close()
-            return None
-        return bell
+            fits = False
+        if fits:
+            return bell
+        await bell.close()
+        return None
+
+    async def _subscribe_alone(self, bell: Doorbell, subjects: Sequence[str], client: Client) -> bool:
+        """Subscribe a doorbell, and tell whether there was room: the server does not say what it refused."""
+        async with self._one_by_one:
+            before = self._refused
+            await bell.subscribe(subjects)
+            await self._flush(client)
+            return self._refused == before
 
     async def consumer_info(self, stream: str, consumer: str) -> ConsumerInfo | NotTold:
         """Ask a consumer's leader for its counts; wait for INFO_SECONDS at the most."""
         subject = f"{CONSUMER_INFO}{stream}.{consumer}"
-        if self._client is None or self.denied([subject]):
+        if self._client is None or subject.lower() in self._mute:
             return NotTold.CANNOT_ASK
         try:
             answer = await obediently(self._client.request(subject, timeout=INFO_SECONDS))
@@ -148,7 +189,7 @@ class Connection:
                 return UNTOLD.get(error.err_code, NotTold.NO_ANSWER)
             return msgspec.json.decode(answer.data, type=ConsumerInfo)
         except (msgspec.MsgspecError, *NATS_ERRORS):
-            return NotTold.CANNOT_ASK if self.denied([subject]) else NotTold.NO_ANSWER
+            return NotTold.CANNOT_ASK if subject.lower() in self._mute else NotTold.NO_ANSWER
 
     async def settle(self) -> bool:
         """Return once the server has seen every subscription made so far; False if it has not.
@@ -157,11 +198,13 @@ class Connection:
         """
         if self._client is None:
             return False
+        seen = set(self._unsettled)
         try:
             await self._flush(self._client)
         except NATS_ERRORS:
             self._closed.set()
             return False
+        self._unsettled = [bell for bell in self._unsettled if bell not in seen]
         return True
 
     async def run(self) -> None:
@@ -174,11 +217,13 @@ class Connection:
                     await self._connect()
                     before = self._state
                     await self._advised(self, None)
-                    self._lost(await self._end())
+                    why = await self._end()
+                    if why:
+                        self._lost(why)
                 except CredentialsError as error:
                     self._lose(Finding(error.reason, error.message))
                 except (NotAllowed, msgspec.MsgspecError, *NATS_ERRORS) as error:
-                    self._lost(failure(error))
+                    self._lost(failure(error, "spec.nats.secretRef"))
                 except Exception:  # a supervision point: what a strange server sends must not end the process
                     log.exception("The connection to NATS at %s failed", _shown(self.url))
                     self._lost("the server does not speak as NATS does")
@@ -193,12 +238,12 @@ class Connection:
             await self._drop()
 
     async def _end(self) -> str:
-        """Wait until the connection has ended, or its credentials have; return why.
+        """Wait until the connection has ended, or its credentials have; return why; "": it is worth no word.
 
         Raises CredentialsError where they are no longer to be used. Nats-py does not tell of every end, as of
         a reset that comes while something waits to be written: so it is asked, too.
         """
-        checked_at = time.monotonic()
+        began = checked_at = tried_at = time.monotonic()
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PING_SECONDS):
@@ -206,13 +251,21 @@ class Connection:
             if self._client is None or self._client.is_closed or self._closed.is_set():
                 said = str(self._client and self._client.last_error)
                 return said if REFUSED.search(said.lower()) else "the connection was lost"
+            if self._short and time.monotonic() - began >= SHORT_SECONDS:
+                return ""
+            if self._lacks() and time.monotonic() - tried_at >= PERMISSION_SECONDS:
+                if await self._try_again(self._client):
+                    return ""
+                tried_at = time.monotonic()
             if self._credentials.origin and time.monotonic() - checked_at >= MAX_AGE_SECONDS:
                 checked_at = time.monotonic()
                 if await self._find_credentials(MAX_AGE_SECONDS) != self._credentials:
                     return f"{self._credentials.origin} has changed"
 
     def _lost(self, why: str) -> None:
-        why = excerpt(self._credentials.hide(why))
+        why = excerpt(self._credentials.hide(why), 2 * EXCERPT_LENGTH)
+        if "connections exceeded" in why.lower():
+            why += ": raise max_connections in the configuration of NATS, or the connections of the account"
         if not REFUSED.search(why.lower()):
             self._lose(Finding(Reason.NOT_CONNECTED, f"not connected to NATS at {_shown(self.url)}: {why}"))
             return
@@ -232,7 +285,8 @@ class Connection:
             await hang_up(client)
 
     async def _connect(self) -> None:
-        self._denied.clear()
+        self._denied, self._refused, self._unsettled = {}, 0, []
+        self._mute.clear()
         self._credentials = await self._find_credentials(0.0)
         client, self._closed, self._place = await dial(
             self.url, self._gossiped, self._credentials, self._allow, self._error, left=self._place
@@ -245,18 +299,52 @@ class Connection:
         await self._identify(client)
         await self._flush(client)
         self._gossiped = tuple(uri.netloc for uri in client.discovered_servers)
+        self._short = self._refused
+        self._state = self._verdict()
+        log.info("Connected to NATS at %s, account %s", _shown(self.url), self.account)
+
+    def _verdict(self) -> Finding:
+        """Say whether all that natsscaler itself needs of the server is permitted."""
+        if self._short:
+            return Finding(
+                Reason.SUBSCRIPTION_LIMIT,
+                f"NATS at {_shown(self.url)} lets a connection have fewer subscriptions than the"
+                f" {len(SUBJECTS) + 1} that natsscaler needs for itself",
+            )
         lacking = [subject for subject in (*SUBJECTS, INBOX) if self.denied([subject])]
         if lacking:
             message = f"the NATS user may not subscribe to {', '.join(lacking)}: permit it"
-            self._state = Finding(Reason.PERMISSION_DENIED, message)
-        elif not self.account:
-            self._state = Finding(
-                Reason.PERMISSION_DENIED,
-                f"the NATS user got no answer on {USER_INFO}: permit it to publish there",
-            )
-        else:
-            self._state = Finding(Reason.LISTENING, f"listening on NATS at {_shown(self.url)}")
-        log.info("Connected to NATS at %s, account %s", _shown(self.url), self.account)
+            return Finding(Reason.PERMISSION_DENIED, message)
+        if not self.account:
+            message = f"the NATS user got no answer on {USER_INFO}: permit it to publish there"
+            return Finding(Reason.PERMISSION_DENIED, message)
+        return Finding(Reason.LISTENING, f"listening on NATS at {_shown(self.url)}")
+
+    def _lacks(self) -> bool:
+        return bool(self._denied or self._mute) or not self.account
+
+    async def _try_again(self, client: Client) -> bool:
+        """Try what was refused again; tell whether more of what natsscaler itself needs is permitted now.
+
+        The rules that are concerned are told of what is permitted to them.
+        """
+        tried = {lower: subject for lower, subject in self._denied.items() if subject}
+        self._violations.clear()
+        self._mute.clear()
+        probes = [await client.subscribe(subject) for subject in tried.values()]
+        await self._flush(client)
+        for probe in probes:
+            await probe.unsubscribe()
+        granted = tried.keys() - self._violations
+        if granted & OWN.keys():
+            return True
+        if not self.account:
+            await self._identify(client)
+            return bool(self.account)
+        if granted:
+            self._denied = {lower: one for lower, one in self._denied.items() if lower not in granted}
+            await self._advised(self, None)
+        return False
 
     async def _flush(self, client: Client) -> None:
         """Flush twice: nats-py can write the PING of a flush ahead of a SUB that is still in its buffer."""
@@ -275,11 +363,27 @@ class Connection:
         if isinstance(error, nats.errors.SlowConsumerError):  # a message was dropped, about whatever rule
             self._closed.set()
             return
-        denied = re.search(r"permissions violation for \w+ to \"([^\"]+)\"", str(error).lower())
-        if denied:
-            inbox = denied[1].startswith(INBOX_PREFIX.lower())
-            self._denied.add(INBOX.lower() if inbox else denied[1])
-            await self._advised(self, None)
+        told = str(error).lower()
+        if SUBSCRIPTION_LIMIT in told:
+            first, self._refused = not self.limited, self._refused + 1
+            if first:  # whichever of these it was, they are tried one by one
+                for bell in self._unsettled:
+                    await bell.close()
+        denied = re.search(r"permissions violation for (\w+) to \"([^\"]+)\"", told)
+        if denied and denied[1] == "publish":
+            self._mute.add(denied[2])
+        elif denied:
+            inbox = denied[2].startswith(INBOX_PREFIX.lower())
+            await self._deny(INBOX.lower() if inbox else denied[2])
+
+    async def _deny(self, subject: str) -> None:
+        self._violations.add(subject)
+        if subject in self._denied:
+            return
+        self._denied[subject] = OWN.get(subject, "")
+        if self._state and self._state.reason is Reason.LISTENING:
+            self._state = self._verdict()
+        await self._advised(self, None)
 
     async def _advisory(self, message: Msg) -> None:
         await self._advised(self, advisory_of(message.subject))

@@ -4,6 +4,7 @@ No key is ever written to a disk, which in the image cannot be written anyway.
 """
 
 import os
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,15 +46,34 @@ class Tls:
 NO_TLS = Tls()
 
 
-def failure(error: Exception) -> str:
-    """Say how a connection failed, in the words of what caused it; the text may be long."""
+UNKNOWN_AUTHORITY = (18, 19, 20, 21)
+"""OpenSSL's codes for a certificate whose authority is not known (X509_V_ERR_…)."""
+
+
+def failure(error: Exception, secret: str) -> str:
+    """Say how a connection failed, in the words of what caused it; the text may be long.
+
+    `secret`: where a rule names the Secret that may lack the authority's certificate.
+    """
+    refused = certificate_error(error)
+    if refused:
+        mend = f": put its authority's certificate as ca.crt into the Secret of {secret}"
+        why = refused.verify_message.rstrip(".")
+        return f"{NOT_ACCEPTED}: {why}{mend if refused.verify_code in UNKNOWN_AUTHORITY else ''}"
     cause: BaseException | None = error
     while cause and not str(cause):
         cause = cause.__cause__ or cause.__context__
-    text = str(cause or "").replace(
-        "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", NOT_ACCEPTED
-    )
-    return text or type(error).__name__
+    return re.sub(r" \(_ssl\.c:\d+\)", "", str(cause or "")) or type(error).__name__
+
+
+def certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
+    """Find out whether a connection failed by the server's certificate."""
+    cause: BaseException | None = error
+    while cause:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 @contextmanager

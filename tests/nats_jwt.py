@@ -44,9 +44,14 @@ class OperatorMode:
     """One operator with a system account and accounts with JetStream."""
 
     def __init__(self, *names: str) -> None:
-        operator, system = Key(nkeys.PREFIX_BYTE_OPERATOR), Key(nkeys.PREFIX_BYTE_ACCOUNT)
+        self._operator, self._system = Key(nkeys.PREFIX_BYTE_OPERATOR), Key(nkeys.PREFIX_BYTE_ACCOUNT)
         self.accounts = {name: Key(nkeys.PREFIX_BYTE_ACCOUNT) for name in names or ("ORDERS",)}
-        limits = dict.fromkeys(LIMITS, -1) | {"wildcards": True}
+        self.config = self.limited()
+
+    def limited(self, **limited: int) -> str:
+        """Write a server's configuration, with these limits of each account."""
+        operator, system = self._operator, self._system
+        limits = dict.fromkeys(LIMITS, -1) | {"wildcards": True} | limited
         signed = [
             f"{key.public}: {operator.sign('account', key, name, limits=limits)}"
             for name, key in self.accounts.items()
@@ -54,7 +59,7 @@ class OperatorMode:
         nobody = operator.sign(
             "account", system, "SYS", limits={**limits, "mem_storage": 0, "disk_storage": 0}
         )
-        self.config = f"""
+        return f"""
             operator: {operator.sign("operator", operator, "operator", system_account=system.public)}
             resolver: MEMORY
             system_account: {system.public}

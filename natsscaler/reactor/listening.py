@@ -32,6 +32,8 @@ QUIET_SECONDS = BACKOFF_SECONDS[1] + CONFIRM_SECONDS
 """A doorbell that listened for longer than this before it rang in vain begins to back off anew."""
 
 
+LIMITED_SECONDS = 30.0
+"""After how long a doorbell that found no room among NATS's subscriptions is tried again."""
 LASTING = (
     Reason.OTHER_SERVER,
     Reason.OTHER_ACCOUNT,
@@ -75,7 +77,11 @@ class Listening:
                 if not settled or state.doorbell is None:
                     await self.disarm(state)
                     state.back_off(self._shared.clock())
+                    state.crowded_out = settled and connection.limited
+                    if state.crowded_out:
+                        state.arm_at = self._shared.clock() + LIMITED_SECONDS
                 else:
+                    state.crowded_out = False
                     state.armed_at = self._shared.clock()
 
     async def tend(self, state: RuleState, heard: int, began: float) -> None:
@@ -87,15 +93,19 @@ class Listening:
         if bell:
             certain_at = max(state.armed_at, bell.last_delivery) + CONFIRM_SECONDS
             state.confirm_at = certain_at if began < certain_at else math.inf
-        listening = state.events is not None and state.events.reason is Reason.LISTENING
+        listening = state.events is not None and state.events.reason in (
+            Reason.LISTENING,
+            Reason.SUBSCRIPTION_LIMIT,
+        )
         missing = messages_until_change(state.rule, state.seen) if listening and state.seen else None
         if acts(state):
             state.calm_down()  # the evaluation that follows the scaling arms again
         elif missing is None or state.seen is None or isinstance(state.seen.backlog, Unknown):
-            state.arm_at = math.inf
+            state.arm_at, state.crowded_out = math.inf, False
             await self.disarm(state)
         elif bell is None or state.armed_for != (state.connection, state.seen.backlog.feeds):
-            if state.arm_at == math.inf:
+            room = state.crowded_out and state.connection is not None and not state.connection.limited
+            if state.arm_at == math.inf or room:  # another connection, or made anew
                 state.arm_at = now
         elif bell.spent:
             if state.arm_at == math.inf:
@@ -137,12 +147,23 @@ class Listening:
             return Finding(
                 Reason.OTHER_SERVER, "NATS leads to another server than natsMonitoringURL: set spec.nats.url"
             )
-        return _deaf(backlog, connection) or listening
+        return _deaf(backlog, connection) or _crowded_out(state, connection) or listening
 
 
 def _lasting(events: Finding | None) -> Finding | None:
     """Return a finding that a backlog which is unknown for a moment does not refute."""
     return events if events and events.reason in LASTING else None
+
+
+def _crowded_out(state: RuleState, connection: ConnectionPort) -> Finding | None:
+    """Say that there is no room for the rule's doorbell, if so."""
+    if not (state.crowded_out and connection.limited):
+        return None
+    return Finding(
+        Reason.SUBSCRIPTION_LIMIT,
+        "NATS limits the subscriptions of a connection or account, and there was no room for this rule's:"
+        f" raise max_subscriptions; it is tried again every {LIMITED_SECONDS:g} s",
+    )
 
 
 def _deaf(backlog: Backlog, connection: ConnectionPort) -> Finding | None:

@@ -62,6 +62,9 @@ class ConnectionPort(Protocol):
     @property
     def state(self) -> Finding | None: ...
 
+    @property
+    def limited(self) -> bool: ...
+
     def denied(self, subjects: Sequence[str]) -> str | None: ...
 
     async def doorbell(

@@ -60,6 +60,8 @@ class RuleState:
         self.doorbell: DoorbellPort | None = None
         self.armed_for: tuple[ConnectionPort | None, tuple[str, ...]] = (None, ())
         """The connection that the doorbell is armed on, and is lost with; and its subjects."""
+        self.crowded_out = False
+        """NATS limits its subscriptions, and there was no room for the doorbell."""
         self.armed_at = math.inf
         """When the doorbell began to miss nothing; infinite: it does not yet."""
         self.backoff = BACKOFF_SECONDS[0]
@@ -75,10 +77,7 @@ class RuleState:
         self.writing_since = math.inf
         """When it began to write, after having waited for its turn."""
         self.deadline = -math.inf
-        self.next_change = math.inf
-        self.arm_at = math.inf
-        self.confirm_at = math.inf
-        self.retry_at = math.inf
+        self.next_change = self.arm_at = self.confirm_at = self.retry_at = math.inf
         self.late = False
         self.doubts = 0
         """How many reads in a row left the backlog in doubt."""

@@ -180,6 +180,8 @@ class ImaginedWorld:
         assert access.url
 
     # Connection
+    limited = False
+
     def denied(self, subjects: Sequence[str]) -> str | None:
         assert subjects
         return None

@@ -146,6 +146,7 @@ async def test_a_server_of_an_unknown_authority(nats_servers: Servers, certifica
         here.apply(nats=REF | {"url": f"tls://localhost:{server.port}"})
         await here.becomes("EventDriven", "False", "NotConnected")
         assert "certificate is not accepted: unable to get local issuer" in here.message("EventDriven")
+        assert here.message("EventDriven").endswith("as ca.crt into the Secret of spec.nats.secretRef")
 
 
 INFO = b'INFO {"server_id":"S","version":"2.12.0","auth_required":true,"nonce":"n","max_payload":1048576}\r\n'

@@ -116,8 +116,11 @@ async def test_without_credentials_the_rule_says_where_to_name_them(
         here.apply(natsMonitoringURL=front.url, monitoring=REF)
         await here.becomes("ScalingActive", "False", "CredentialsRefused")
         here.apply(natsMonitoringURL=front.url)
-        await here.becomes("ScalingActive", "False", "MonitoringUnreachable")
+        await here.becomes("ScalingActive", "False", "MonitoringCertificate")
         assert "its certificate is not accepted" in here.message("ScalingActive")
+        mend = "put its authority's certificate as ca.crt into the Secret of spec.monitoring.secretRef"
+        assert here.message("ScalingActive").endswith(mend)
+        assert "_ssl.c" not in here.message("ScalingActive")
 
 
 async def test_a_clients_certificate(
@@ -140,7 +143,7 @@ async def test_a_name_that_the_certificate_does_not_have(
     async with proxy(nats_server, certificates) as front, world(nats_server) as here:
         here.keep_secret({"ca.crt": certificates.read("ca.crt")})
         here.apply(natsMonitoringURL=front.url.replace("localhost", "127.0.0.1"), monitoring=REF)
-        await here.becomes("ScalingActive", "False", "MonitoringUnreachable")
+        await here.becomes("ScalingActive", "False", "MonitoringCertificate")
         assert "certificate is not accepted: IP address mismatch" in here.message("ScalingActive")
 
 
