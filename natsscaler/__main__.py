@@ -4,6 +4,7 @@ Process 1 of a container never sees a SIGTERM that it has no handler for. So the
 which take most of a second; the operator puts its own in its place.
 """
 
+import os
 import signal
 import sys
 
@@ -11,6 +12,8 @@ import sys
 def main() -> None:
     """Run the command line."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 - a user that has none, which the libraries need at import
+        os.environ["HOME"] = "/"
     from natsscaler.cli import main as run  # noqa: PLC0415 - see above
 
     run()

@@ -19,7 +19,8 @@ import kopf
 from kubernetes.aio import client
 
 from natsscaler.errors import Finding, InvalidRule, KubernetesError
-from natsscaler.kube.api import request
+from natsscaler.kube import KubeClient
+from natsscaler.kube.api import UNAUTHORIZED, request
 from natsscaler.reactor import Reactor
 from natsscaler.rules import GROUP, PLURAL, VERSION, RuleKey, parse
 from natsscaler.status import read_back
@@ -54,7 +55,7 @@ class RuleLister(Protocol):
 class Handlers:
     """Feeds the reactor, and knows when every rule that exists has been seen."""
 
-    def __init__(self, reactor: Reactor, api: client.ApiClient) -> None:
+    def __init__(self, reactor: Reactor, api: KubeClient) -> None:
         self.registry = kopf.OperatorRegistry()
         self.asked_at = time.monotonic()
         """When kopf last sent a request for rules, on the monotonic clock."""
@@ -184,32 +185,11 @@ class Handlers:
 
     async def _login(self, **_: object) -> kopf.AiohttpSession:
         """Let kopf use the credentials that the rest of the process uses."""
-        configuration = self._api.configuration
-
-        async def authorize(
-            request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-        ) -> aiohttp.ClientResponse:
-            header = await configuration.get_api_key_with_prefix("BearerToken")
-            if header:
-                request.headers["Authorization"] = header
-            return await handler(request)
-
-        connection = kopf.ConnectionInfo(
-            server=configuration.host,
-            ca_path=configuration.ssl_ca_cert,
-            insecure=not configuration.verify_ssl,
-            certificate_path=configuration.cert_file,
-            private_key_path=configuration.key_file,
-        )
         trace = aiohttp.TraceConfig()
         trace.on_request_start.append(self._asked)
         trace.on_request_end.append(self._answered)
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=connection.as_ssl_context()),
-            middlewares=[authorize],
-            trace_configs=[trace],
-        )
-        return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
+        session = self._api.session([trace], [_retried_if_unauthorized])
+        return kopf.AiohttpSession(server=self._api.host, aiohttp_session=session)
 
     async def _asked(
         self, _: aiohttp.ClientSession, __: SimpleNamespace, request: aiohttp.TraceRequestStartParams
@@ -264,6 +244,17 @@ def _key(body: Mapping[str, Any]) -> RuleKey:
 
 def _version(body: Mapping[str, Any]) -> int:
     return int(body["metadata"]["resourceVersion"])
+
+
+async def _retried_if_unauthorized(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Have kopf wait before it asks again: at a 401 it would log in anew at once, again and again."""
+    response = await handler(request)
+    if response.status == UNAUTHORIZED:
+        response.release()
+        raise aiohttp.ClientConnectionError("the Kubernetes API does not accept the credentials (401)")
+    return response
 
 
 async def _served(api: client.ApiClient) -> bool:

@@ -9,6 +9,7 @@ import time
 
 from natsscaler.handlers import SILENT_SECONDS, Handlers
 from natsscaler.kube import Kube
+from natsscaler.kube.refusals import Refusals
 from natsscaler.reactor import Reactor
 
 WATCH_SILENT_SECONDS = 300.0
@@ -18,10 +19,11 @@ WATCH_SILENT_SECONDS = 300.0
 class Health:
     """What the probes ask for; every sentence is something that is wrong."""
 
-    def __init__(self, kube: Kube, reactor: Reactor, handlers: Handlers) -> None:
+    def __init__(self, kube: Kube, reactor: Reactor, handlers: Handlers, refusals: Refusals) -> None:
         self._kube = kube
         self._reactor = reactor
         self._handlers = handlers
+        self._refusals = refusals
 
     def live(self) -> list[str]:
         """Say what hangs; an answer at all proves the event loop."""
@@ -37,8 +39,9 @@ class Health:
         return wrong
 
     def ready(self) -> list[str]:
-        """Say which first list is still missing."""
-        missing = []
+        """Say which first list is still missing, and whether the API server refuses everything."""
+        problem = self._refusals.problem()
+        missing = [problem] if problem else []
         if not self._kube.synced:
             missing.append("Deployments and HorizontalPodAutoscalers have not been listed yet")
         if not self._reactor.listed.is_set():

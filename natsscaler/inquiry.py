@@ -11,7 +11,7 @@ from natsscaler.errors import KubernetesError, Reason
 from natsscaler.explaining import Explainer, NoSuchRule, find
 from natsscaler.keyring import Keyring
 from natsscaler.kube import connect
-from natsscaler.kube.api import namespace_of
+from natsscaler.kube.connection import namespace_of
 from natsscaler.kube.looking import Looking
 from natsscaler.network import AllowList
 from natsscaler.options import Options, split

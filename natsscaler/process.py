@@ -16,7 +16,6 @@ from typing import Any
 
 import httpx
 import kopf
-from kubernetes.aio import client
 
 from natsscaler import __version__
 from natsscaler.access import Access
@@ -25,7 +24,7 @@ from natsscaler.fetching import Fetching
 from natsscaler.handlers import Handlers
 from natsscaler.health import Health
 from natsscaler.keyring import Keyring
-from natsscaler.kube import Kube, connect
+from natsscaler.kube import Kube, KubeClient, connect
 from natsscaler.kube.secrets import read_secret
 from natsscaler.lease import LeaderElector
 from natsscaler.metrics import Metrics
@@ -52,16 +51,14 @@ async def run(settings: Settings) -> int:
     """Run the operator until a signal. Returns the exit status."""
     identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
     async with AsyncExitStack() as stack:
-
-        async def client_of_its_own() -> client.ApiClient:
-            api = await connect(settings.kubeconfig, in_cluster=settings.in_cluster)
-            api.user_agent = f"natsscaler/{__version__} ({identity})"
-            return await stack.enter_async_context(api)
-
-        api, metrics, elector = await client_of_its_own(), Metrics(), None
+        api = await stack.enter_async_context(await connect(settings.kubeconfig, settings.in_cluster))
+        api.user_agent = f"natsscaler/{__version__} ({identity})"
+        metrics, elector = Metrics(), None
         if settings.leader_elect:
+            leases = await stack.enter_async_context(api.another())
+            leases.user_agent = api.user_agent
             elector = LeaderElector(
-                await client_of_its_own(),
+                leases,
                 settings.leader_elect_namespace,
                 identity,
                 duration=settings.leader_elect_lease_duration,
@@ -78,12 +75,12 @@ class Operator:
     def __init__(
         self,
         settings: Settings,
-        api: client.ApiClient,
+        api: KubeClient,
         identity: str,
         metrics: Metrics,
         elector: LeaderElector | None,
     ) -> None:
-        server = httpx.URL(api.configuration.host)
+        server = httpx.URL(api.host)
         port = server.port or (443 if server.scheme == "https" else 80)
         allow = AllowList(
             settings.allow_hosts, in_cluster=settings.in_cluster, api_server=(server.host, port)
@@ -104,7 +101,7 @@ class Operator:
         self._kube = Kube(api, settings.namespaces, self._reactor.ring_target, metrics.failed, identity)
         self._handlers = Handlers(self._reactor, api)
         self._handlers.on_exit(self._stop)
-        health = Health(self._kube, self._reactor, self._handlers)
+        health = Health(self._kube, self._reactor, self._handlers, api.refusals)
         self._web = Web(settings, activity, metrics, health, time.time, leader=self._leader)
         self._tasks: list[asyncio.Task[None]] = []
         self._watching: asyncio.Task[None] | None = None

@@ -10,9 +10,34 @@ NO_IDENTIFIERS = ("subjectKeyIdentifier=none", "authorityKeyIdentifier=none")
 """Many authorities leave key identifiers out; only the X.509 strictness of Python 3.13 asks for them."""
 NAMES = "\n".join(("subjectAltName=DNS:localhost", *NO_IDENTIFIERS, ""))
 
+PLAIN_CA = """
+[req]
+distinguished_name = name
+x509_extensions = extensions
+prompt = no
+[name]
+CN = plain authority
+[extensions]
+basicConstraints = critical,CA:TRUE
+keyUsage = critical,digitalSignature,keyEncipherment,keyCertSign
+subjectKeyIdentifier = none
+authorityKeyIdentifier = none
+"""
+PLAIN_NAMES = """
+keyUsage = critical,digitalSignature,keyEncipherment
+extendedKeyUsage = serverAuth
+subjectKeyIdentifier = none
+authorityKeyIdentifier = none
+subjectAltName = IP:127.0.0.1,DNS:localhost
+"""
+"""An authority and a server without key identifiers, as many clusters and companies have."""
+
 
 class Certificates(NamedTuple):
-    """A directory with ca.crt, and server, client and stranger, each .crt and .key."""
+    """A directory with ca.crt, and server, client and stranger, each .crt and .key.
+
+    The server `plain` and its authority `plain-ca` have no key identifiers; its address is 127.0.0.1, too.
+    """
 
     directory: pathlib.Path
 
@@ -43,4 +68,11 @@ def make_certificates(directory: pathlib.Path) -> Certificates:
         openssl("req", *KEY, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
         openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
                 "-days", "2", "-extfile", f"{name}.names", "-out", f"{name}.crt")  # fmt: skip
+    (directory / "plain.cnf").write_text(PLAIN_CA)
+    (directory / "plain.names").write_text(PLAIN_NAMES)
+    openssl("req", "-x509", *KEY, "-days", "2", "-config", "plain.cnf",
+            "-keyout", "plain-ca.key", "-out", "plain-ca.crt")  # fmt: skip
+    openssl("req", *KEY, "-subj", "/CN=plain", "-keyout", "plain.key", "-out", "plain.csr")
+    openssl("x509", "-req", "-in", "plain.csr", "-CA", "plain-ca.crt", "-CAkey", "plain-ca.key",
+            "-CAcreateserial", "-days", "2", "-extfile", "plain.names", "-out", "plain.crt")  # fmt: skip
     return Certificates(directory)

@@ -60,6 +60,21 @@ class RealCluster:
         self._pki = directory / "pki"
 
     @property
+    def authority(self) -> pathlib.Path:
+        """The file with the certificate that the API server's, and those of its clients, are signed by."""
+        return self._pki / "ca.crt"
+
+    def sign(self, name: str, group: str, path: pathlib.Path) -> None:
+        """Make a client certificate, and beside it its key: PATH.crt, PATH.key."""
+        request = ["req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/O={group}/CN={name}"]
+        signing = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "1"]
+        for command in (
+            [*request, "-keyout", f"{path}.key", "-out", f"{path}.csr"],
+            ["x509", "-req", "-in", f"{path}.csr", *signing, "-out", f"{path}.crt"],
+        ):
+            subprocess.run(["openssl", *command], cwd=self._pki, check=True, capture_output=True)
+
+    @property
     def url(self) -> str:
         return f"https://{self._host}:{self.port}"
 
@@ -97,7 +112,7 @@ class RealCluster:
             f"--service-account-key-file={pki / 'accounts.pub'}",
             f"--service-account-signing-key-file={pki / 'accounts.key'}",
             "--service-cluster-ip-range=10.0.0.0/24", "--allow-privileged=true",
-            "--authorization-mode=RBAC", "--token-auth-file=tokens.csv",
+            "--authorization-mode=RBAC", "--token-auth-file=tokens.csv", f"--client-ca-file={pki / 'ca.crt'}",
         )  # fmt: skip
         self._wait_ready()
 

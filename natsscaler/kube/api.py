@@ -1,4 +1,4 @@
-"""A connection to the Kubernetes API, and what its failures are called.
+"""A request to the Kubernetes API, and what its failures are called.
 
 What a failure says stays the same from one attempt to the next, so that a condition at rest is not written
 again and again.
@@ -6,79 +6,28 @@ again and again.
 
 import asyncio
 import contextlib
-import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from pathlib import Path
 
 import aiohttp
 import msgspec
-import yaml
-from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
-from kubernetes.aio.config import ConfigException
 
-from natsscaler.errors import KubernetesError, Reason, SettingsError, excerpt
+from natsscaler.errors import KubernetesError, Reason, excerpt
 from natsscaler.kube.objects import Status
 
 REQUEST_SECONDS = 5.0
 """For any request but lists and watches."""
 LIST_SECONDS = 30.0
 """For one page of a list, or for a watch to begin."""
-HTTP_OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND, CONFLICT, GONE, UNPROCESSABLE = 200, 400, 403, 404, 409, 410, 422
+HTTP_OK, BAD_REQUEST, UNAUTHORIZED, FORBIDDEN = 200, 400, 401, 403
+NOT_FOUND, CONFLICT, GONE, UNPROCESSABLE = 404, 409, 410, 422
 DENIED = re.compile("admission webhook .* denied|ValidatingAdmissionPolicy .* denied")
 """How the API server reports that a cluster's own policy refused a request, with whatever HTTP status."""
-NETWORK_FAILURES = (aiohttp.ClientError, TimeoutError, OSError, ConfigException)
-"""What can go wrong on the way to the API server; ConfigException: the service account's token file."""
-UNREADABLE = (ConfigException, OSError, yaml.YAMLError, UnicodeDecodeError)
-"""What is raised for a kubeconfig that is not there, is no YAML or lacks something."""
-MISSHAPEN = (AttributeError, KeyError, TypeError, ValueError)
-"""What is raised for one that is YAML of another shape."""
+NETWORK_FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
+"""What can go wrong on the way to the API server."""
 OnFailure = Callable[[str, Reason], None]
 """Told which operation failed that nobody waits for, as for the metrics."""
-
-
-async def connect(kubeconfig: Path | None, in_cluster: bool, context: str | None = None) -> client.ApiClient:
-    """Make a client of the API: the kubeconfig given, else the pod's service account, else the default one.
-
-    `context`: of the kubeconfig, instead of its current one. Raises SettingsError.
-    """
-    if kubeconfig is None and context is None and in_cluster:
-        settings = client.Configuration()
-        try:
-            config.load_incluster_config(settings)  # type: ignore[no-untyped-call]
-        except (ConfigException, OSError) as error:
-            mend = "set automountServiceAccountToken: true, or give --kubeconfig"
-            raise SettingsError(f"the pod's service account: {excerpt(str(error))} ({mend})") from error
-        return client.ApiClient(settings)
-    named = _existing(kubeconfig)
-    path = str(kubeconfig) if kubeconfig else None
-    try:
-        made: client.ApiClient = await config.new_client_from_config(path, context)  # type: ignore[no-untyped-call]
-    except UNREADABLE as error:
-        raise SettingsError(f"--kubeconfig (or $KUBECONFIG): {excerpt(str(error))}") from error
-    except MISSHAPEN as error:
-        raise SettingsError(f"--kubeconfig (or $KUBECONFIG): {named} is no kubeconfig") from error
-    return made
-
-
-def _existing(kubeconfig: Path | None) -> str:
-    """Name the kubeconfig, or all that $KUBECONFIG has. Raises SettingsError if there is none of them."""
-    named = str(kubeconfig or config.KUBE_CONFIG_DEFAULT_LOCATION)
-    if not any(Path(path).expanduser().exists() for path in named.split(os.pathsep)):
-        raise SettingsError(f"there is no kubeconfig {named}: give one by --kubeconfig or $KUBECONFIG")
-    return named
-
-
-def namespace_of(kubeconfig: Path | None, context: str | None) -> str | None:
-    """Return the namespace that a context of the kubeconfig is set to, if it is set to one."""
-    path = str(kubeconfig) if kubeconfig else None
-    try:
-        contexts, current = config.list_kube_config_contexts(path)  # type: ignore[no-untyped-call]
-        named = context or current["name"]
-        return next((one["context"].get("namespace") for one in contexts if one["name"] == named), None)
-    except (*UNREADABLE, *MISSHAPEN):
-        return None  # connecting says what is wrong with it
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,7 @@ from kubernetes.aio import client
 
 from natsscaler.errors import Finding
 from natsscaler.handlers import Handlers
-from natsscaler.kube import Kube, connect
+from natsscaler.kube import Kube, KubeClient, connect
 from natsscaler.reactor import Reactor
 from natsscaler.rules import Rule, RuleKey
 from natsscaler.status import RuleStatus
@@ -29,7 +29,7 @@ class Rules:
         self.known: dict[str, tuple[Rule, RuleStatus]] = {}
         self.rejected: list[str] = []
         self.listed = asyncio.Event()
-        self.handlers = Handlers(cast("Reactor", self), kube_api.client)
+        self.handlers = Handlers(cast("Reactor", self), cast("KubeClient", kube_api.client))
         self.proxy = proxy
         self._custom = client.CustomObjectsApi(kube_api.client)
         self._names = ("scaling.example.com", "v1", kube_api.namespace, "scalingrules")

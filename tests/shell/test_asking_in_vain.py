@@ -32,13 +32,17 @@ async def ask(rule: str, kubeconfig: pathlib.Path | None, *, in_cluster: bool = 
 @pytest.mark.parametrize(
     ("content", "explanation"),
     [
-        pytest.param(b"", "is no kubeconfig", id="empty"),
+        pytest.param(b"", "has no current-context", id="empty"),
         pytest.param(b"only words", "is no kubeconfig", id="words"),
         pytest.param(b"contexts: 1\ncurrent-context: a", "is no kubeconfig", id="another shape"),
-        pytest.param(b"a: [", "expected the node content", id="no YAML"),
-        pytest.param(b"\x00\xff", "can't decode byte", id="no text"),
-        pytest.param(b"a: 1", "Expected key current-context", id="no context"),
-        pytest.param(USABLE.replace("cluster: c,", "cluster: d,").encode(), "name d", id="no such cluster"),
+        pytest.param(b"a: [", r"is no YAML \(line 1\)", id="no YAML"),
+        pytest.param(b"\x00\xff", "is no YAML", id="no text"),
+        pytest.param(b"a: 1", "has no current-context: give one by --context", id="no context"),
+        pytest.param(
+            USABLE.replace("cluster: c,", "cluster: d,").encode(),
+            "there is no cluster d; there are: c",
+            id="no such cluster",
+        ),
     ],
 )
 async def test_a_broken_kubeconfig(

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from kubernetes.aio import client
 
 from natsscaler.activity import Activity
 from natsscaler.errors import MonitoringError, Reason
 from natsscaler.handlers import SILENT_SECONDS, Handlers
 from natsscaler.health import WATCH_SILENT_SECONDS, Health
-from natsscaler.kube import Kube
+from natsscaler.kube import Kube, KubeClient
+from natsscaler.kube.refusals import Refusals
 from natsscaler.metrics import Metrics
 from natsscaler.reactor import Reactor
 from natsscaler.reactor.ports import ClusterPort, MonitoringPort
@@ -40,8 +40,9 @@ class World:
         )
         self.watch = SimpleNamespace(name="deployments", heard_at=time.monotonic())
         kube = cast("Kube", SimpleNamespace(watches=[self.watch], synced=True))
-        self.handlers = Handlers(self.reactor, client.ApiClient(client.Configuration()))
-        self.health = Health(kube, self.reactor, self.handlers)
+        self.handlers = Handlers(self.reactor, cast("KubeClient", None))
+        self.refusals = Refusals()
+        self.health = Health(kube, self.reactor, self.handlers, self.refusals)
 
     @property
     def cluster(self) -> ClusterPort:

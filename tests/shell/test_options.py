@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from natsscaler.errors import SettingsError
-from natsscaler.kube.api import namespace_of
+from natsscaler.kube.connection import namespace_of
 from natsscaler.options import OPERATOR, parse_check, parse_explain, split
 from natsscaler.rules import Target
 from natsscaler.settings import parse
