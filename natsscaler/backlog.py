@@ -200,8 +200,9 @@ def _word(view: View, one: Candidate, answer: ConsumerInfo | NotTold) -> tuple[C
             return answer, "NATS leads to another one of that name than the monitoring endpoint"
         if view.clustered and not (answer.cluster and answer.cluster.leader):
             return answer, "who answered for it over NATS does not know its leader"
-        return answer, cut_off(answer.cluster)
+        return answer, cut_off(answer.cluster) or view.behind(one.account, one.stream, answer.cluster)
     doubt = view.doubt(one.account, one.stream, one.consumer)
+    doubt = doubt or view.behind(one.account, one.stream, one.consumer.cluster)
     if not doubt and answer is not NotTold.CANNOT_ASK:
         doubt = f"asked over NATS, there is {answer}"
     return one.consumer, doubt

@@ -44,6 +44,8 @@ class Peer(Struct, frozen=True):
     name: str
     active: int = 0
     """Nanoseconds since it was heard; 0: never (nats-server: server/jetstream_cluster.go clusterInfo)."""
+    lag: int = 0
+    """How much of what the leader has it lacks."""
     pending: bool = False
     """It is to join, and has no vote yet."""
 

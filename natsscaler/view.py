@@ -30,6 +30,10 @@ META_LEADER = "the meta leader"
 """Stands among the names of nodes for one that nobody names, as during its election."""
 
 
+LAG = 1000
+"""How many messages a replica may lack while it follows: under load it is never quite there."""
+
+
 class Node(NamedTuple):
     """What one node answered."""
 
@@ -130,6 +134,21 @@ class View:
             return f"{named}, which says that it leads it, is starting or stopping"
         who = f"its leader is {named}" if named else "it has no leader"
         return f"{who}, and {', '.join(sorted(self.nodes))} answered: only the leader knows the backlog"
+
+    def behind(self, account: AccountInfo, stream: StreamInfo, raft: Raft | None) -> str:
+        """Say why a consumer's leader may not have all of the stream that it counts in; "" if it has."""
+        if raft is None or self._standalone:
+            return ""
+        if self.doubt(account, stream):
+            alone = not raft.replicas and replicas_of(stream) > 1
+            return f"{raft.leader} alone has it, and the stream's leader did not answer" if alone else ""
+        others = stream.cluster.replicas if stream.cluster else ()
+        own = next((peer for peer in others if peer.name == raft.leader), None)
+        if own and not own.heard:
+            return f"its leader {raft.leader} does not follow the stream's leader"
+        if own and own.lag > LAG:
+            return f"its leader {raft.leader} lacks {own.lag} messages of the stream"
+        return ""
 
     def leaders(
         self, account: AccountInfo, stream: StreamInfo, consumer: ConsumerInfo | None = None

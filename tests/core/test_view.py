@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from natsscaler.backlog import Backlog, in_doubt, measure
 from natsscaler.consumers import Match
 from natsscaler.errors import Reason
-from natsscaler.jsz import ConsumerConfig, ConsumerInfo, Jsz, MetaCluster, Peer, Raft
+from natsscaler.jsz import ConsumerConfig, ConsumerInfo, Jsz, MetaCluster, Peer, Raft, StreamConfig
 from natsscaler.sources import NotTold, Source
-from natsscaler.view import Node, View
+from natsscaler.view import LAG, Node, View
 
 from .factories import MOMENT, account, consumer, known, node, peer, rule, stream, unknown
 
@@ -96,6 +96,48 @@ def test_a_leader_is_believed_while_a_majority_follows_it(
         assert known(found).messages == 5
     else:
         assert "hears no majority" in unknown(found, Reason.LEADER_UNCLEAR)
+
+
+def stream_led(by: str, *others: Peer) -> list[Node]:
+    """Make what n1 says, which leads the stream ORDERS of these others, and n2, which leads the consumer."""
+    made = [said(by, workers(0, "n2"), stream_leader=by), said("n2", workers(5, "n2"), stream_leader=by)]
+    document = made[0].documents[0]
+    (owner,) = document.account_details
+    (orders,) = owner.stream_detail
+    orders = replace(orders, cluster=Raft(leader=by, replicas=others))
+    told = replace(document, account_details=(replace(owner, stream_detail=(orders,)),))
+    return [made[0]._replace(documents=[told]), made[1]]
+
+
+@pytest.mark.parametrize(
+    ("own", "doubt"),
+    [
+        pytest.param(peer("n2"), "", id="follows"),
+        pytest.param(replace(peer("n2"), lag=LAG), "", id="under-load"),
+        pytest.param(replace(peer("n2"), lag=LAG + 1), "lacks 1001 messages", id="catches-up"),
+        pytest.param(peer("n2", 5), "does not follow", id="cut-off"),
+    ],
+)
+def test_the_consumers_leader_must_have_the_stream_that_it_counts_in(own: Peer, doubt: str) -> None:
+    """It counts in its own copy."""
+    found = measure(rule(), View(stream_led("n1", own, peer("n3"))))
+    if doubt:
+        assert doubt in unknown(found, Reason.LEADER_UNCLEAR)
+    else:
+        assert known(found).messages == 5
+
+
+def test_a_single_replica_of_a_consumer_is_not_believed_without_the_leader_of_its_stream() -> None:
+    """Its node may be cut off from where the messages come."""
+    node_of_it = said("n2", workers(0, "n2"), stream_leader="")
+    document = node_of_it.documents[0]
+    (owner,) = document.account_details
+    (orders,) = owner.stream_detail
+    config = replace(orders.config or StreamConfig(), num_replicas=3)
+    told = replace(
+        document, account_details=(replace(owner, stream_detail=(replace(orders, config=config),)),)
+    )
+    unknown(measure(rule(), View([node_of_it._replace(documents=[told])])), Reason.LEADER_UNCLEAR)
 
 
 def test_the_messages_of_a_work_queue_are_its_leaders() -> None:
