@@ -14,6 +14,7 @@ from natsscaler.consumers import Unknown
 from natsscaler.decision import Decision, Observation, messages_until_change
 from natsscaler.errors import Finding, Reason
 from natsscaler.rules import Rule
+from natsscaler.sources import exactly
 from natsscaler.status import Condition, LastDecision, RuleStatus, rfc3339
 
 IN_TIME = "The rule is evaluated and acted upon"
@@ -67,6 +68,7 @@ def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
         current_replicas=seen.replicas if seen else None,
         pending_messages=known.messages if known else None,
         backlog_source=known.source if known else previous.backlog_source,
+        backlog_source_seen=exactly(known.at) if known and known.at else previous.backlog_source_seen,
         last_decision=last,
         conditions=conditions,
     )

@@ -82,12 +82,12 @@ def source_of(rule: Rule, selection: Selection) -> Source:
         match=selection.match,
         consumers=tuple(sorted(names)),
         account_id=account.key,
-        created=tuple(Birth(name, rfc3339(time)) for name, time in sorted(created.items()) if time),
+        created=tuple(Birth(name, exactly(time)) for name, time in sorted(created.items()) if time),
     )
 
 
-def rfc3339(time: datetime) -> str:
-    """Write a time as precisely as it is known here."""
+def exactly(time: datetime) -> str:
+    """Write a time as precisely as it is known here (RFC 3339, UTC)."""
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -171,7 +171,7 @@ def _covered(selection: Selection) -> set[str]:
 
 def _others(former: Former, found: Source) -> list[str]:
     """Name what was created at another time than what was counted, and not after that was last seen."""
-    times, last = found.births, rfc3339(former.seen) if former.seen else None
+    times, last = found.births, exactly(former.seen) if former.seen else None
     return [
         name
         for name, time in former.source.births.items()

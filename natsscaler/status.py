@@ -131,6 +131,9 @@ class RuleStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     backlog_source: Annotated[
         Source | None, Meta(description="Where the backlog is counted, and how that was found.")
     ] = field(default=None, name="backlogSource")
+    backlog_source_seen: Annotated[
+        Time | None, Meta(description="When the backlog was counted there, at the least; by NATS's clock.")
+    ] = field(default=None, name="backlogSourceSeen")
     last_decision: Annotated[LastDecision | None, Meta(description="The last decision, step by step.")] = (
         field(default=None, name="lastDecision")
     )
@@ -183,6 +186,7 @@ def _without_counts(status: RuleStatus) -> RuleStatus:
     return replace(
         status,
         pending_messages=None if status.pending_messages is None else 0,
+        backlog_source_seen=None,
         last_decision=None,
     )
 
@@ -216,6 +220,7 @@ def read_back(raw: object) -> RuleStatus:
     last, decision = status.last_scaling, status.last_decision
     return replace(
         status,
+        backlog_source_seen=status.backlog_source_seen if epoch(status.backlog_source_seen or "") else None,
         last_scaling=last if last and epoch(last.time) is not None else None,
         last_decision=decision if decision and epoch(decision.time) is not None else None,
         recent_actions=tuple(

@@ -1,7 +1,7 @@
 """What the reactor remembers of one rule between two evaluations."""
 
 import math
-from datetime import UTC, datetime
+from datetime import datetime
 
 from natsscaler.backlog import Backlog
 from natsscaler.consumers import Unknown
@@ -11,7 +11,7 @@ from natsscaler.reactor.ports import ConnectionPort, DoorbellPort
 from natsscaler.rules import Rule
 from natsscaler.series import RuleSeries
 from natsscaler.sources import Source
-from natsscaler.status import RuleStatus, epoch, of_no_deployment, restore
+from natsscaler.status import RuleStatus, of_no_deployment, restore
 
 BACKOFF_SECONDS = (0.05, 2.0)
 """Before a doorbell that rang in vain is armed again: the first wait, and the one that doubling ends at."""
@@ -50,7 +50,7 @@ class RuleState:
         self.replicas: int | None = None
         self.source: Source | None = status.backlog_source
         self.source_seen = _last_seen(status)
-        """When that was last seen, by the clock of NATS; after a restart, of the last decision."""
+        """When that was last seen, by the clock of NATS; after a restart, as far as the status tells."""
         self.seen: Observation | None = None
         self.decision: Decision | None = None
         self.unable: Finding | None = None
@@ -183,5 +183,5 @@ class RuleState:
 
 
 def _last_seen(status: RuleStatus) -> datetime | None:
-    last = epoch(status.last_decision.time) if status.last_decision else None
-    return None if last is None else datetime.fromtimestamp(last, UTC)
+    seen = status.backlog_source_seen
+    return datetime.fromisoformat(seen) if seen else None

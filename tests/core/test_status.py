@@ -2,6 +2,7 @@
 
 import json
 import math
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -10,10 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from natsscaler.conditions import compose
 from natsscaler.consumers import Match
 from natsscaler.decision import History, Want, decide
 from natsscaler.errors import Reason
-from natsscaler.sources import Source
+from natsscaler.reactor.state import RuleState
+from natsscaler.series import RuleSeries
+from natsscaler.sources import Birth, Source
 from natsscaler.status import (
     GOOD,
     Condition,
@@ -28,7 +32,7 @@ from natsscaler.status import (
     rfc3339,
 )
 
-from .factories import SOURCE, proportional, rule, seen
+from .factories import SOURCE, UNKNOWN, backlog, facts, proportional, rule, seen
 
 NOW, WALL = 5_000.0, 1_767_225_600.0
 """The clock of decisions and the wall clock, which have nothing to do with each other."""
@@ -119,6 +123,7 @@ def test_a_status_without_anything_is_understood() -> None:
     assert msgspec.convert({}, RuleStatus) == RuleStatus()
 
 
+NOW_EXACTLY = "2026-01-01T00:00:00.123456Z"
 optional_count = st.none() | st.integers(0, 2**40)
 optional_time = st.none() | st.integers(0, 2**32).map(rfc3339)
 sentences = st.text(max_size=20)
@@ -143,7 +148,10 @@ statuses = st.builds(
         account=sentences,
         match=st.sampled_from(Match),
         consumers=st.lists(sentences, max_size=3).map(tuple),
+        account_id=sentences,
+        created=st.lists(st.builds(Birth, name=sentences, time=st.just(NOW_EXACTLY)), max_size=2).map(tuple),
     ),
+    backlog_source_seen=optional_time,
     last_decision=st.none()
     | st.builds(
         LastDecision,
@@ -178,6 +186,18 @@ def test_a_status_comes_back_from_kubernetes_as_it_was_written(status: RuleStatu
     assert not noticeable(returned, status)
     assert not new_count(returned, status)
     assert changed_conditions(returned, status) == []
+
+
+def test_when_the_backlog_was_last_counted_outlives_a_restart_and_causes_no_write() -> None:
+    """Else what was created again while nobody looked could not be told from another of its name."""
+    at = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    found = facts(replace(backlog(5), at=at))
+    first = compose(found, RuleStatus())
+    assert RuleState(rule(), through_kubernetes(first), RuleSeries(labels="")).source_seen == at
+    later = compose(facts(replace(backlog(5), at=at + timedelta(hours=1))), first)
+    assert not noticeable(first, later)
+    unknown = compose(facts(UNKNOWN), later)
+    assert unknown.backlog_source_seen == later.backlog_source_seen
 
 
 def test_the_status_that_another_operator_left_is_understood() -> None:
