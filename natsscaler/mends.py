@@ -95,7 +95,8 @@ MENDS: dict[Reason, str] = {
         f" nats consumer add --pull --filter {{subject}}; or name one that exists: {EDIT}"
     ),
     Reason.CONSUMER_GONE: (
-        f"Start the workers, or create the consumer again; if it is gone for good, name another one: {EDIT}"
+        "Start the workers, or create the consumer again; if it is gone for good, or this one is meant,"
+        f" name it in spec.consumer: {EDIT}"
     ),
     Reason.AMBIGUOUS_CONSUMER: f"Set spec.consumer to the one of the workers: {EDIT}",
     Reason.CONSUMER_PAUSED: "nats consumer resume STREAM CONSUMER, for each that is named above",
