@@ -20,7 +20,7 @@ from kubernetes.aio import client
 
 from natsscaler.errors import Finding, InvalidRule, KubernetesError
 from natsscaler.kube import KubeClient
-from natsscaler.kube.api import UNAUTHORIZED, request
+from natsscaler.kube.api import UNAUTHORIZED, refusal, request
 from natsscaler.reactor import Reactor
 from natsscaler.rules import GROUP, PLURAL, VERSION, RuleKey, parse
 from natsscaler.status import read_back
@@ -66,6 +66,8 @@ class Handlers:
         """While `list_all` waits for its list, the resource versions in which rules went."""
         self._as_of = 0
         """The resource version of that list: kopf's watch may lag behind it for a while."""
+        self.problem = ""
+        """Why rules cannot be had at the moment; empty: nothing is known to be in the way."""
         self._listed = asyncio.Event()
         self._news = asyncio.Event()
         kopf.on.login(registry=self.registry)(self._login)
@@ -141,32 +143,32 @@ class Handlers:
         Kopf looks for the kind once, when it starts. It would notice a CRD that is created later if it could
         watch all CRDs; asking for this one kind takes no permission at all.
         """
-        reported = ""
         while True:
             try:
                 if await _served(self._api):
+                    self.problem = ""
                     return
                 problem = "there is no such kind: install its CRD"
             except KubernetesError as error:
                 problem = error.message
-            if problem != reported:
+            if problem != self.problem:
                 log.warning("Waiting for ScalingRules: %s", problem)
-            reported = problem
+            self.problem = problem
             await asyncio.sleep(LIST_RETRY_SECONDS)
 
     async def _compare(self, lister: RuleLister) -> None:
         """Forget rules that have gone, and return once every other one has come by as an event."""
-        problem = ""
         while True:
             known = dict(self._known)
             try:
                 existing = await lister.rules()
             except KubernetesError as error:
-                if error.message != problem:
+                if error.message != self.problem:
                     log.warning("ScalingRules cannot be listed: %s; it is retried", error.message)
-                problem = error.message
+                self.problem = error.message
                 await asyncio.sleep(LIST_RETRY_SECONDS)
                 continue
+            self.problem = ""
             for key, (uid, _) in known.items():
                 if (key, uid) not in existing:
                     self._gone(key, uid)
@@ -203,6 +205,8 @@ class Handlers:
         list_of_rules = answer.url.path.endswith(f"/{PLURAL}") and "watch" not in answer.url.query
         if list_of_rules and answer.response.ok:
             self._listed.set()
+        elif list_of_rules:
+            self.problem = refusal("list", PLURAL, answer.response.status).message
 
     async def _on_event(self, event: Mapping[str, Any], **_: object) -> None:
         body = event["object"]

@@ -45,5 +45,6 @@ class Health:
         if not self._kube.synced:
             missing.append("Deployments and HorizontalPodAutoscalers have not been listed yet")
         if not self._reactor.listed.is_set():
-            missing.append("ScalingRules have not been listed yet: is their CRD installed?")
+            why = self._handlers.problem or "is their CRD installed?"
+            missing.append(f"ScalingRules have not been listed yet: {why}")
         return missing

@@ -197,7 +197,7 @@ def _read(path: Path) -> Kubeconfig:
         raise SettingsError(f"{ORIGIN}: {path} is no YAML{where}") from error
     try:
         read = msgspec.convert(_without_nulls(document or {}), type=Kubeconfig)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{ORIGIN}: {path} is no kubeconfig: {excerpt(str(error))}") from error
     directory = path.absolute().parent
     return msgspec.structs.replace(

@@ -116,6 +116,9 @@ class Login:
     async def _make(self) -> Credentials:
         access, user, cluster = self._access, self._access.user, self._access.cluster
         given = Given()
+        if user.auth_provider and not self._provider:
+            name = excerpt(user.auth_provider.name)
+            raise NotGiven(f"auth-provider {name} is not supported: use an exec plugin, as kubectl does now")
         if user.exec:
             given = await run(user.exec, access.server, cluster)
         elif self._provider:

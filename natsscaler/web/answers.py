@@ -7,6 +7,11 @@ from msgspec import Meta, Struct
 from natsscaler.status import Action, Time
 from natsscaler.web.views import Leader, RuleDetail, RuleSummary
 
+NotReady = Annotated[
+    list[str],
+    Meta(description="What keeps the process that answers from its work, as on /readyz; empty: nothing."),
+]
+
 
 class ActivityAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The last scaling actions of all rules, newest first."""
@@ -25,21 +30,23 @@ class HealthAnswer(Struct, frozen=True, kw_only=True):
     service: str = "scaling-operator"
 
 
-class RulesAnswer(Struct, frozen=True, kw_only=True):
+class RulesAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
     """All rules, by namespace and name."""
 
     timestamp: Time
     rules: list[RuleSummary]
     count: int
     leader: Annotated[Leader | None, Meta(description="null without leader election.")]
+    not_ready: NotReady
 
 
-class RuleAnswer(Struct, frozen=True, kw_only=True):
+class RuleAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
     """One rule."""
 
     timestamp: Time
     rule: Annotated[RuleDetail | None, Meta(description="null, in a stream: there is no such rule any more.")]
     leader: Annotated[Leader | None, Meta(description="null without leader election.")]
+    not_ready: NotReady
 
 
 class Name(Struct, frozen=True, kw_only=True):
@@ -49,7 +56,7 @@ class Name(Struct, frozen=True, kw_only=True):
     name: str
 
 
-class Update(Struct, frozen=True, kw_only=True):
+class Update(Struct, frozen=True, kw_only=True, rename="camel"):
     """What has changed since the event before."""
 
     timestamp: Time
@@ -60,13 +67,15 @@ class Update(Struct, frozen=True, kw_only=True):
     gone: Annotated[list[Name], Meta(description="Rules that there are no more.")]
     actions: Annotated[list[Action], Meta(description="New ones, oldest first.")]
     leader: Annotated[Leader | None, Meta(description="null without leader election.")]
+    not_ready: NotReady
 
 
-class Beat(Struct, frozen=True, kw_only=True):
+class Beat(Struct, frozen=True, kw_only=True, rename="camel"):
     """Nothing has changed; sent so that silence means that the operator is gone."""
 
     timestamp: Time
     leader: Annotated[Leader | None, Meta(description="null without leader election.")]
+    not_ready: NotReady
 
 
 class ErrorAnswer(Struct, frozen=True, kw_only=True):

@@ -73,7 +73,7 @@ class Web:
         self._health = health
         self._clock = clock
         self._leader = leader
-        self._streams = Streams(activity, clock, leader)
+        self._streams = Streams(activity, clock, leader, health.ready)
 
     async def run(self) -> None:
         """Serve until cancelled. Raises OSError if a port cannot be opened."""
@@ -128,7 +128,14 @@ class Web:
 
     async def _rules(self, _request: web.Request) -> web.Response:
         rules = await summaries(self._activity.rules)
-        return _json(RulesAnswer(timestamp=self._now(), rules=rules, count=len(rules), leader=self._leader()))
+        answer = RulesAnswer(
+            timestamp=self._now(),
+            rules=rules,
+            count=len(rules),
+            leader=self._leader(),
+            not_ready=self._health.ready(),
+        )
+        return _json(answer)
 
     async def _rule(self, request: web.Request) -> web.Response:
         key = RuleKey(request.match_info["namespace"], request.match_info["name"])
@@ -136,7 +143,8 @@ class Web:
         if seen is None:
             return _json(ErrorAnswer(error=f"there is no ScalingRule {key}"), status=404)
         found = detail(seen, self._clock())
-        return _json(RuleAnswer(timestamp=self._now(), rule=found, leader=self._leader()))
+        ready = self._health.ready()
+        return _json(RuleAnswer(timestamp=self._now(), rule=found, leader=self._leader(), not_ready=ready))
 
     def _now(self) -> str:
         return rfc3339(self._clock())

@@ -48,9 +48,14 @@ class Streams:
     """All readers of one process."""
 
     def __init__(
-        self, activity: Activity, clock: Callable[[], float], leader: Callable[[], Leader | None]
+        self,
+        activity: Activity,
+        clock: Callable[[], float],
+        leader: Callable[[], Leader | None],
+        not_ready: Callable[[], list[str]],
     ) -> None:
         self._activity, self._clock, self._leader = activity, clock, leader
+        self._not_ready = not_ready
         self._process = uuid.uuid4().hex[:12]
         """Versions of another process mean nothing here."""
         self._readers: set[asyncio.Task[Any] | None] = set()
@@ -69,6 +74,7 @@ class Streams:
                 gone=[Name(namespace=key.namespace, name=key.name) for key in found.gone],
                 actions=found.actions,
                 leader=self._leader(),
+                not_ready=self._not_ready(),
             )
             return Mark(found.version), update
 
@@ -90,6 +96,7 @@ class Streams:
                 timestamp=rfc3339(now),
                 rule=detail(seen, now, known.settled) if seen else None,
                 leader=self._leader(),
+                not_ready=self._not_ready(),
             )
             return Mark(version, seen.history.settled_until if seen else 0), answer
 
@@ -130,7 +137,9 @@ class Streams:
             if update:
                 await send(_event("update", update, f"{self._process}-{known.version}-{known.settled}"))
             else:
-                await send(_event("beat", Beat(timestamp=rfc3339(self._clock()), leader=self._leader())))
+                now = rfc3339(self._clock())
+                beat = Beat(timestamp=now, leader=self._leader(), not_ready=self._not_ready())
+                await send(_event("beat", beat))
             try:
                 async with asyncio.timeout(BEAT_SECONDS):
                     await self._activity.news(known.version)

@@ -69,5 +69,6 @@ def first_event(activity: Activity) -> bytes:
             gone=[],
             actions=changes.actions,
             leader=None,
+            not_ready=[],
         )
     )

@@ -18,6 +18,7 @@ from kubernetes.aio import client
 from natsscaler.errors import SettingsError
 from natsscaler.handlers import Handlers
 from natsscaler.kube import KubeClient, connect
+from natsscaler.kube.refusals import Refusals
 from natsscaler.reactor import Reactor
 from tests.certificates import Certificates
 from tests.clusters import RealCluster
@@ -26,6 +27,7 @@ from tests.gateways import HttpProxy, http_proxy, serve_as, serve_below
 pytestmark = pytest.mark.control_plane
 ACCOUNT = "system:serviceaccount:default:default"
 REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+RULES = "/apis/scaling.example.com/v1/scalingrules"
 BASIC = {"username": "ada", "password": "lace: é"}
 PLUGIN = f"""#!{sys.executable}
 import json, os, sys
@@ -412,3 +414,32 @@ async def test_a_plugin_that_fails_says_why(desk: Desk) -> None:
     user["exec"]["command"] = "no-such-command"
     with pytest.raises(SettingsError, match=r"no-such-command cannot be run: No such .*; get it at example"):
         await desk.connect(desk.write(user))
+
+
+async def test_credentials_that_are_refused_are_told_until_they_are_renewed(desk: Desk) -> None:
+    api = await desk.connect(desk.write({"tokenFile": desk.file("token", "refused")}))
+    api.refusals = Refusals(seconds=-1)
+    await refused(api)
+    assert "401, it does not accept the credentials" in api.refusals.problem()
+    desk.file("token", desk.token())
+    with pytest.raises(client.ApiException):
+        await client.AppsV1Api(api).list_deployment_for_all_namespaces()
+    assert "403, the account may do nothing" in api.refusals.problem()
+    assert await both_are(api) == ACCOUNT
+    assert api.refusals.problem() == ""
+
+
+async def test_kopf_waits_before_it_asks_again_where_its_credentials_are_refused(desk: Desk) -> None:
+    api = await desk.connect(desk.write({"token": "refused"}))
+    session = (await Handlers(cast("Reactor", None), api)._login()).aiohttp_session
+    async with session:
+        with pytest.raises(aiohttp.ClientConnectionError, match="does not accept the credentials"):
+            await session.get(f"{api.host}{RULES}")
+
+
+async def test_what_keeps_kopf_from_listing_rules_is_told(desk: Desk) -> None:
+    api = await desk.connect(desk.write({"token": desk.token()}))
+    handlers = Handlers(cast("Reactor", None), api)
+    async with (await handlers._login()).aiohttp_session as session:
+        await session.get(f"{api.host}{RULES}")
+    assert handlers.problem.startswith("natsscaler may not list scalingrules: grant it the verb list")

@@ -49,13 +49,14 @@ class Gallery:
         self.activity = Activity(100)
         self.clock = clock
         self.leader: Leader | None = None
+        self.health = Healthy()
 
     def web(self, port: int, **settings: Any) -> Web:
         return Web(
             Settings(host="127.0.0.1", activity_port=port, metrics_port=0, probe_port=0, **settings),
             self.activity,
             Metrics(),
-            Healthy(),
+            self.health,
             self.clock,
             leader=lambda: self.leader,
         )
@@ -189,13 +190,16 @@ async def serve(gallery: Gallery, **settings: Any) -> AsyncIterator[Served]:
 
 
 class Healthy:
-    """Nothing is wrong."""
+    """Nothing is wrong, but what a test says."""
+
+    def __init__(self) -> None:
+        self.wrong: list[str] = []
 
     def live(self) -> list[str]:
         return []
 
     def ready(self) -> list[str]:
-        return []
+        return self.wrong
 
 
 async def main() -> None:

@@ -125,6 +125,16 @@ async def test_it_says_who_leads(visitor: Visitor, gallery: Served) -> None:
     await expect(page.locator("#leader")).to_have_text("This process leads: pod-1")
 
 
+async def test_it_says_what_keeps_the_process_from_its_work(visitor: Visitor, gallery: Served) -> None:
+    page = await visitor.live(gallery.url)
+    await expect(page.locator("#not-ready")).to_be_hidden()
+    gallery.gallery.health.wrong = ["the Kubernetes API has refused all requests"]
+    told = "This process is not ready: the Kubernetes API has refused all requests"
+    await expect(page.locator("#not-ready")).to_have_text(told)
+    gallery.gallery.health.wrong = []
+    await expect(page.locator("#not-ready")).to_be_hidden()
+
+
 async def test_what_stands_in_a_rule_stays_text(visitor: Visitor, gallery: Served) -> None:
     made = rule("a", subject="<img/src=x/onerror=alert(1)>")
     gallery.gallery.show(made, 20, 2)

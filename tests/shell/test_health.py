@@ -121,3 +121,65 @@ async def test_kopf_that_asks_no_more_is_found(world: World) -> None:
     assert world.health.live() == []  # it has nothing to ask for before the CRD is there
     world.reactor.listed.set()
     assert world.health.live() == ["kopf has not asked for ScalingRules for 600 s"]
+
+
+LISTED = "/apis/apps/v1/deployments"
+
+
+class Time:
+    """A clock that the test turns."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [(401, "it does not accept the credentials: renew them"), (403, "the account may do nothing")],
+)
+def test_requests_that_are_refused_for_longer_than_a_minute_are_told_once(
+    caplog: pytest.LogCaptureFixture, status: int, why: str
+) -> None:
+    clock = Time()
+    refusals = Refusals(clock=clock)
+    refusals.note(LISTED, 200)
+    refusals.note("/apis", 200)
+    for clock.now in (0.0, 59.0):
+        refusals.note(LISTED, status)
+        assert refusals.problem() == ""
+    clock.now = 61.0
+    assert why in refusals.problem()
+    for clock.now in (61.0, 70.0, 80.0):
+        refusals.note(LISTED, status)
+    assert len([line for line in caplog.records if why in line.message]) == 1
+    refusals.note(LISTED, 500)
+    assert refusals.problem(), "a failure accepts nothing"
+    refusals.note(LISTED, 409)
+    assert refusals.problem() == ""
+
+
+def test_an_account_that_may_do_something_is_ready() -> None:
+    clock = Time()
+    refusals = Refusals(clock=clock)
+    refusals.note(LISTED, 200)
+    for clock.now in (0.0, 100.0):
+        refusals.note("/api/v1/namespaces/a/secrets/nats", 403)
+        refusals.note("/apis/events.k8s.io/v1/namespaces/a/events", 403)
+    assert refusals.problem() == "", "it still watches Deployments"
+    refusals.note(LISTED, 403)
+    clock.now = 200.0
+    refusals.note("/apis", 200)
+    assert refusals.problem(), "what there is, is told to everybody"
+
+
+def test_a_process_that_is_refused_is_not_ready(world: World) -> None:
+    world.reactor.listed.set()
+    assert world.health.ready() == []
+    world.refusals._seconds = -1.0
+    world.refusals.note(LISTED, 401)
+    assert "401" in "".join(world.health.ready())
+    world.refusals.note(LISTED, 200)
+    assert world.health.ready() == []

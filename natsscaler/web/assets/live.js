@@ -12,6 +12,7 @@ const HIDDEN_MS = 30000;
 const connection = document.getElementById("connection");
 const leader = document.getElementById("leader");
 const stale = document.getElementById("stale");
+const notReady = document.getElementById("not-ready");
 
 // Calls `update` with what each event says. The browser comes back by itself, with the id of the last event that
 // it knows; only where the answer was an error, or nothing comes any more, a new stream is begun.
@@ -27,6 +28,8 @@ export function follow(url, update) {
     asOf = data.timestamp;
     tell(data);
     lead(data.leader);
+    say(notReady, data.notReady.length ? `This process is not ready: ${data.notReady.join("; ")}` : "");
+    notReady.hidden = data.notReady.length === 0;
     look();
   }
 
