@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from natsscaler.backlog import Backlog
 from natsscaler.consumers import Unknown
+from natsscaler.contention import Admitted
 from natsscaler.decision import Decision, Observation, messages_until_change
 from natsscaler.errors import Finding, Reason
 from natsscaler.rules import Rule
@@ -35,6 +36,8 @@ class Facts(NamedTuple):
     """The read budget made the last evaluation miss its deadline."""
     next_change: float | None
     now: float
+    admitted: Admitted | None = None
+    """What the cluster's admission made of the number that the decision asks for."""
 
 
 def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
@@ -113,7 +116,6 @@ def _conditions(facts: Facts) -> dict[str, tuple[str, Finding]]:
     doubt = _doubt(facts)
     obstacle = facts.unable or doubt
     off, inactive = switched_off(facts), inactivity(facts)
-    limited = facts.decision.limited_by if facts.decision else None
     findings = {
         "Ready": (
             ("False", obstacle)
@@ -124,22 +126,21 @@ def _conditions(facts: Facts) -> dict[str, tuple[str, Finding]]:
         "ScalingActive": (
             ("False", inactive) if inactive else ("True", Finding(Reason.VALID_METRIC_FOUND, _source(facts)))
         ),
-        "ScalingLimited": (
-            (
-                "True",
-                Finding(
-                    limited,
-                    "The backlog asks, or did in the stabilization window, for replicas beyond the bounds",
-                ),
-            )
-            if limited
-            else ("False", Finding(Reason.DESIRED_WITHIN_RANGE, "The desired replicas are within the bounds"))
-        ),
+        "ScalingLimited": _limit(facts),
     }
     if facts.events:
         listening = facts.events.reason is Reason.LISTENING
         findings["EventDriven"] = ("True" if listening else "False", facts.events)
     return findings
+
+
+def _limit(facts: Facts) -> tuple[str, Finding]:
+    if facts.admitted:
+        return "True", facts.admitted.finding
+    if facts.decision and facts.decision.limited_by:
+        beyond = "The backlog asks, or did in the stabilization window, for replicas beyond the bounds"
+        return "True", Finding(facts.decision.limited_by, beyond)
+    return "False", Finding(Reason.DESIRED_WITHIN_RANGE, "The desired replicas are within the bounds")
 
 
 def _source(facts: Facts) -> str:

@@ -17,8 +17,8 @@ from natsscaler.rules import Rule, RuleSpec
 
 _change = msgspec.structs.replace
 
-MIN_SECONDS_BETWEEN_UPS = 1.0
-"""Least time between two steps up of a rule with messagesPerReplica."""
+MIN_SECONDS_BETWEEN_STEPS = 1.0
+"""Least time between two steps up, or two steps down, of a rule with messagesPerReplica."""
 
 
 class Observation(Struct, frozen=True):
@@ -196,7 +196,7 @@ def _proportional(draft: Decision, spec: RuleSpec, backlog: int, base: int, now:
     if draft.desired > base:
         return _rise(draft, spec, backlog, base, now)
     if draft.desired < base:
-        return _fall(draft, spec, backlog, base)
+        return _fall(draft, spec, backlog, base, now)
     if draft.recommendation > spec.max_replicas:
         return _change(draft, reason=Reason.AT_MAX_REPLICAS)
     if backlog < spec.scale_down_threshold:
@@ -238,9 +238,9 @@ def _rise(draft: Decision, spec: RuleSpec, backlog: int, base: int, now: float) 
     if backlog <= spec.scale_up_threshold:
         held_by = f"it is not above scaleUpThreshold {spec.scale_up_threshold}"
         return _change(draft, desired=base, message=f"{draft.message}, but {held_by}", held_by=held_by)
-    gate = draft.history.last_up + MIN_SECONDS_BETWEEN_UPS
+    gate = draft.history.last_up + MIN_SECONDS_BETWEEN_STEPS
     if gate > now:
-        held_by = f"the last step up was less than {MIN_SECONDS_BETWEEN_UPS:.0f} s ago"
+        held_by = f"the last step up was less than {MIN_SECONDS_BETWEEN_STEPS:.0f} s ago"
         return _change(
             draft,
             desired=base,
@@ -252,7 +252,7 @@ def _rise(draft: Decision, spec: RuleSpec, backlog: int, base: int, now: float) 
     return _change(draft, reason=Reason.BACKLOG_ABOVE_THRESHOLD)
 
 
-def _fall(draft: Decision, spec: RuleSpec, backlog: int, base: int) -> Decision:
+def _fall(draft: Decision, spec: RuleSpec, backlog: int, base: int, now: float) -> Decision:
     window = spec.behavior.scale_down.stabilization_window_seconds
     highest = draft.history.wants[0]
     falls_at = highest.time + window if highest.replicas > draft.desired else None
@@ -261,6 +261,17 @@ def _fall(draft: Decision, spec: RuleSpec, backlog: int, base: int) -> Decision:
         draft = _change(draft, message=f"{draft.message}; {held_by}", held_by=held_by, next_change=falls_at)
     if highest.replicas >= base:
         return _change(draft, desired=base, reason=Reason.STABILIZING)
+    gate = draft.history.last_down + MIN_SECONDS_BETWEEN_STEPS
+    if gate > now:
+        held_by = f"the last step down was less than {MIN_SECONDS_BETWEEN_STEPS:.0f} s ago"
+        return _change(
+            draft,
+            desired=base,
+            reason=Reason.WAITING_TO_STEP_DOWN,
+            message=f"{draft.message}; {held_by}",
+            held_by=held_by,
+            next_change=gate if falls_at is None else min(gate, falls_at),
+        )
     low = backlog < spec.scale_down_threshold
     reason = Reason.BACKLOG_BELOW_THRESHOLD if low else Reason.FEWER_REPLICAS_SUFFICE
     return _change(draft, desired=highest.replicas, reason=reason)

@@ -97,6 +97,7 @@ class Reason(StrEnum):
     READY_FOR_NEW_SCALE = "ReadyForNewScale"
     VALID_METRIC_FOUND = "ValidMetricFound"
     DESIRED_WITHIN_RANGE = "DesiredWithinRange"
+    ADMISSION_LIMITED = "AdmissionLimited"
     TOO_MANY_REPLICAS = "TooManyReplicas"
     TOO_FEW_REPLICAS = "TooFewReplicas"
     SCALING = "Scaling"

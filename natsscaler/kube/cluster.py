@@ -25,7 +25,7 @@ from natsscaler.kube.api import (
     request,
 )
 from natsscaler.kube.bodies import event, scale_patch, status_patch
-from natsscaler.kube.objects import Autoscaler, Deployment, DeploymentSpec, Meta, Names
+from natsscaler.kube.objects import Autoscaler, Deployment, DeploymentSpec, Managed, Meta, Names
 from natsscaler.kube.watch import T, Watch
 from natsscaler.rules import GROUP, PLURAL, VERSION, RuleKey, Target
 from natsscaler.status import RuleStatus
@@ -158,8 +158,8 @@ class Kube:
                 found.append(body)
         return found
 
-    async def scale(self, target: Target, before: int, after: int) -> None:
-        """Change the replicas if they still are `before`.
+    async def scale(self, target: Target, before: int, after: int) -> int:
+        """Change the replicas if they still are `before`; return what they are now, as admission may differ.
 
         Raises TargetNotFound, ReplicasChanged or KubernetesError.
         """
@@ -169,7 +169,19 @@ class Kube:
             scale = await self._apps.patch_namespaced_deployment_scale(
                 target.name, target.namespace, scale_patch(before, after), _content_type=JSON_PATCH
             )
-        self._learn(target, scale)
+        return self._learn(target, scale)
+
+    async def writer(self, target: Target) -> str:
+        """Tell who last wrote the replicas, as `managedFields` has it; "" if that cannot be told."""
+        try:
+            async with request("list", "deployments"):
+                call = self._apps.list_namespaced_deployment_without_preload_content
+                selector = f"metadata.name={target.name}"
+                async with await call(target.namespace, field_selector=selector) as response:
+                    found = msgspec.json.decode(await response.read(), type=Managed)
+        except KubernetesError:
+            return ""
+        return next(filter(None, (item.metadata.writer for item in found.items)), "")
 
     async def fresh_replicas(self, target: Target) -> int:
         """Ask for the replicas now. Raises TargetNotFound or KubernetesError."""

@@ -7,6 +7,7 @@ replicas they ask for, and nothing else is kept.
 import msgspec
 from msgspec import Struct, field
 
+from natsscaler.errors import excerpt
 from natsscaler.rules import Target
 
 
@@ -70,6 +71,48 @@ class Names(Struct, frozen=True):
     """A list of objects of which only the names matter."""
 
     items: tuple[Listed, ...]
+
+
+class ManagedFields(Struct, frozen=True):
+    """One of `managedFields`: who wrote which fields last (Kubernetes API reference, ManagedFieldsEntry)."""
+
+    manager: str = ""
+    operation: str = ""
+    time: str = ""
+    subresource: str = ""
+    fields: dict[str, dict[str, object]] = field(default={}, name="fieldsV1")
+
+    @property
+    def writes_replicas(self) -> bool:
+        return "f:replicas" in self.fields.get("f:spec", {})
+
+
+class ManagedMeta(Struct, frozen=True):
+    """`metadata` with what tells of its writers."""
+
+    managed_fields: tuple[ManagedFields, ...] = field(default=(), name="managedFields")
+
+    @property
+    def writer(self) -> str:
+        """Who wrote `spec.replicas` last, how and when; "" if nobody is named."""
+        writers = [one for one in self.managed_fields if one.writes_replicas]
+        if not writers:
+            return ""
+        last = max(writers, key=lambda one: one.time)
+        by = f"{last.operation}, subresource {last.subresource}" if last.subresource else last.operation
+        return excerpt(f"{last.manager} ({by}, last at {last.time})")
+
+
+class ManagedObject(Struct, frozen=True):
+    """An object of which only its writers matter."""
+
+    metadata: ManagedMeta
+
+
+class Managed(Struct, frozen=True):
+    """A list of objects of which only their writers matter."""
+
+    items: tuple[ManagedObject, ...] = ()
 
 
 def older(item: Deployment | Autoscaler, known: Deployment | Autoscaler) -> bool:

@@ -35,12 +35,6 @@ STALE_SECONDS = 5.0
 """A decision that has waited for longer is made anew: what it was made on may not be true any more."""
 
 
-def acts(state: RuleState) -> bool:
-    """Tell whether the last decision is to change the replicas."""
-    held = state.unable or state.rule.paused or state.rule.spec.dry_run
-    return bool(state.seen and state.decision and not held and state.decision.desired != state.seen.replicas)
-
-
 async def publish(shared: Shared, key: RuleKey, uid: str, new: RuleStatus, old: RuleStatus) -> None:
     """Write a rule's status, and an Event for each condition that changed. Raises KubernetesError."""
     await shared.cluster.write_status(key, uid, new)
@@ -67,10 +61,11 @@ class Actor:
     def carry_out(self, state: RuleState, rung_at: float) -> None:
         """Act on the rule's last decision and write what changed; the rule is busy meanwhile."""
         state.series.evaluated(state.rule, state.seen, state.decision, state.events, self._shared.wall())
-        if not acts(state):
-            state.series.unable(state.unable)
+        acts = state.acts(self._shared.clock())
+        if not acts:
+            state.series.unable(state.obstacle)
         self._show(state)
-        if acts(state) or self._worth_writing(state):
+        if acts or self._worth_writing(state):
             state.busy = True
             work = self._carry_out(state, rung_at, self._shared.clock())
             self._shared.spawn(work, f"carry out {state.rule.key}")
@@ -81,7 +76,7 @@ class Actor:
                 if state.gone or not self._shared.opened.is_set():
                     return
                 now = state.writing_since = self._shared.clock()
-                if acts(state) and now - decided_at > STALE_SECONDS:
+                if state.acts(now) and now - decided_at > STALE_SECONDS:
                     state.ring("late", now)
                     return
                 written = state.status
@@ -96,7 +91,7 @@ class Actor:
             state.retry_at = self._shared.clock() + RETRY_SECONDS
         finally:
             state.busy, state.writing_since = False, math.inf
-            state.series.unable(state.unable)
+            state.series.unable(state.obstacle)
             self._show(state)
             self._wake()
 
@@ -106,17 +101,19 @@ class Actor:
             for attempt in range(ATTEMPTS):
                 if state.gone:
                     return
-                if not (acts(state) and state.seen and state.decision):
+                if not (state.acts(self._shared.clock()) and state.seen and state.decision):
                     if attempt:  # others scaled it, which no watch will tell any more
                         state.ring("deployment", self._shared.clock())
                     return
                 before, after = state.seen.replicas, state.decision.desired
+                state.others = state.others._replace(unanswered=after)
                 try:
-                    await self._shared.cluster.scale(target, before, after)
+                    got = await self._shared.cluster.scale(target, before, after)
                 except ReplicasChanged:
+                    state.others = state.others._replace(unanswered=None)
                     self._decide_again(state, await self._shared.cluster.fresh_replicas(target))
                 else:
-                    await self._scaled(state, before, after, rung_at)
+                    await self._scaled(state, before, got, rung_at)
                     return
         except KubernetesError as error:
             state.unable = Finding(error.reason, error.message)
@@ -131,11 +128,11 @@ class Actor:
         if state.seen:
             now = self._shared.clock()
             history = state.observe(replicas, now, self._shared.wall())
-            state.seen = Observation(state.seen.backlog, replicas)
-            state.decision = decide(state.rule, state.seen, history, now)
-            state.history = state.decision.history
+            seen = Observation(state.seen.backlog, replicas)
+            state.decided(seen, decide(state.rule, seen, history, now), now)
 
     async def _scaled(self, state: RuleState, before: int, after: int, rung_at: float) -> None:
+        """Record a step; `after`: what the API server made of it."""
         shared, rule = self._shared, state.rule
         now, wall = shared.clock(), shared.wall()
         decision, seen = state.decision, state.seen
@@ -144,9 +141,13 @@ class Actor:
         if rung_at < math.inf:
             shared.metrics.reaction.observe(now - rung_at)
         backlog = seen.backlog.messages if isinstance(seen.backlog, Backlog) else None
-        state.history = state.history.acted(before, after, now)
+        state.history = state.history.acted(before, decision.desired, now)
         state.replicas = after
         state.seen = Observation(seen.backlog, after)
+        state.others = state.others.answered(before, decision.desired, after, now, again_at=state.deadline)
+        state.ring("scaled", now)
+        if after == before:
+            return
         reason = f"{decision.reason}: {decision.message}"
         action = Action(
             timestamp=rfc3339(wall),
@@ -168,7 +169,6 @@ class Actor:
         state.series.scaled(before, after, decision.reason)
         shared.activity.record(rule.key, action)
         log.info("Scaled %s from %d to %d: %s", rule.target, before, after, decision.message)
-        state.ring("scaled", now)
         await shared.cluster.emit(
             rule.key,
             rule.uid,
@@ -198,7 +198,7 @@ class Actor:
             )
 
     def _worth_writing(self, state: RuleState) -> bool:
-        if state.events is None and state.unable is None:
+        if state.events is None and state.obstacle is None:
             return False  # the connection to NATS is being made, and rings when it is there or has failed
         new = compose(self._facts(state), state.status)
         if noticeable(state.status, new):
@@ -215,7 +215,8 @@ class Actor:
             rule=state.rule,
             seen=state.seen,
             decision=state.decision,
-            unable=state.unable,
+            unable=state.obstacle,
+            admitted=state.others.admitted,
             events=state.events,
             late=state.late,
             next_change=next_change,

@@ -187,10 +187,11 @@ class Endpoint:
         state.seen = state.decision = None
         if state.unable is None and replicas is not None:
             history = state.observe(replicas, now, wall)
-            state.seen = Observation(measured, replicas)
-            state.decision = decide(rule, state.seen, history, now)
-            state.history = state.decision.history
-            state.next_change = state.decision.next_change or math.inf
+            seen = Observation(measured, replicas)
+            state.decided(seen, decide(rule, seen, history, now), now)
+            if state.others.set_backs.wait and state.others.writer is None:
+                writer = await shared.cluster.writer(rule.target)
+                state.others = state.others._replace(writer=writer)
         state.retry_at = self._not_before if isinstance(found, Unknown) else state.doubted(now)
         state.events = self._listening.finding(state, found)
         await self._listening.tend(state, turn.heard, began)

@@ -14,7 +14,6 @@ from natsscaler.backlog import Backlog
 from natsscaler.consumers import Unknown
 from natsscaler.decision import messages_until_change
 from natsscaler.errors import Finding, Reason, excerpt
-from natsscaler.reactor.acting import acts
 from natsscaler.reactor.ports import ConnectionPort
 from natsscaler.reactor.shared import Shared
 from natsscaler.reactor.state import BACKOFF_SECONDS, RuleState
@@ -98,7 +97,7 @@ class Listening:
             Reason.SUBSCRIPTION_LIMIT,
         )
         missing = messages_until_change(state.rule, state.seen) if listening and state.seen else None
-        if acts(state):
+        if state.acts(self._shared.clock()):
             state.calm_down()  # the evaluation that follows the scaling arms again
         elif missing is None or state.seen is None or isinstance(state.seen.backlog, Unknown):
             state.arm_at, state.crowded_out = math.inf, False

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from natsscaler.backlog import Backlog
 from natsscaler.consumers import Unknown
+from natsscaler.contention import Others, SetBacks
 from natsscaler.decision import Decision, History, Observation
 from natsscaler.errors import Finding, Reason
 from natsscaler.reactor.ports import ConnectionPort, DoorbellPort
@@ -54,6 +55,7 @@ class RuleState:
         self.seen: Observation | None = None
         self.decision: Decision | None = None
         self.unable: Finding | None = None
+        self.others = Others()
         self.events: Finding | None = None
         """Listening, or why not; None: not known yet."""
         self.connection: ConnectionPort | None = None
@@ -126,11 +128,35 @@ class RuleState:
         self.rings.add(source)
         self.rung_at = min(self.rung_at, now)
 
+    def acts(self, now: float) -> bool:
+        """Tell whether the last decision is to change the replicas, and whether that may be done now."""
+        if not (self.seen and self.decision) or self.unable or self.rule.paused or self.rule.spec.dry_run:
+            return False
+        desired = self.decision.desired
+        return desired != self.seen.replicas and self.others.may_step_at(desired) <= now
+
+    @property
+    def obstacle(self) -> Finding | None:
+        """What keeps the Deployment from being scaled by this rule as it should be."""
+        return self.unable or self.others.set_backs.finding(self.rule.target, self.others.writer or "")
+
+    def decided(self, seen: Observation, decision: Decision, now: float) -> None:
+        """Take a decision, and see to what others make of it."""
+        self.seen, self.decision, self.history = seen, decision, decision.history
+        known = isinstance(seen.backlog, Backlog)
+        self.others = self.others.decided(decision.desired, seen.replicas, now, known=known)
+        waits = self.others.next_change(decision.desired, seen.replicas, now)
+        self.next_change = min(decision.next_change or math.inf, waits)
+
     def observe(self, replicas: int, now: float, wall: float) -> History:
         """Take note of the replicas; a change that is not this rule's counts as an action of this moment."""
         if self.history is None:
             self.history = restore(self.status, replicas, now, wall, self.scaled_at)
+            able = self.status.condition("AbleToScale")
+            if able and able.reason == Reason.CONFLICT:
+                self.others = Others(set_backs=SetBacks.begun(now))
         elif self.replicas is not None and replicas != self.replicas:
+            self.others = self.others.changed(replicas, now)
             window = self.rule.spec.behavior.scale_down.stabilization_window_seconds
             self.history = self.history.acted(self.replicas, replicas, now).wanted(replicas, now, window)
         self.replicas = replicas
@@ -139,6 +165,7 @@ class RuleState:
     def lose_deployment(self) -> None:
         """Begin anew with the next Deployment of that name."""
         self.history = self.replicas = None
+        self.others = Others()
         self.status = of_no_deployment(self.status)
 
     def believe(self, found: Backlog | Unknown) -> Backlog | Unknown:

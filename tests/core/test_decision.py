@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from natsscaler.backlog import Backlog
 from natsscaler.consumers import Unknown
 from natsscaler.decision import (
-    MIN_SECONDS_BETWEEN_UPS,
+    MIN_SECONDS_BETWEEN_STEPS,
     Decision,
     History,
     Observation,
@@ -272,7 +272,7 @@ def test_steps_up_are_a_second_apart(ago: float, desired: int) -> None:
     assert decision.desired == desired
     if desired == 2:
         assert decision.reason is Reason.WAITING_TO_STEP_UP
-        assert decision.next_change == pytest.approx(NOW - ago + MIN_SECONDS_BETWEEN_UPS)
+        assert decision.next_change == pytest.approx(NOW - ago + MIN_SECONDS_BETWEEN_STEPS)
 
 
 def test_the_poll_interval_gates_nothing() -> None:

@@ -220,10 +220,15 @@ class ImaginedWorld:
     async def wait_synced(self) -> None:
         raise NotImplementedError
 
-    async def scale(self, target: Target, before: int, after: int) -> None:
+    async def scale(self, target: Target, before: int, after: int) -> int:
         await asyncio.sleep(0.005)
         assert (target.name, before) == ("my-app", self.replicas_now)
         self.replicas_now = after
+        return after
+
+    async def writer(self, target: Target) -> str:
+        assert target
+        return ""
 
     async def fresh_replicas(self, target: Target) -> int:
         return self.replicas(target)

@@ -67,10 +67,10 @@ async def test_a_rule_deleted_while_it_scales_leaves_no_series(
 ) -> None:
     begun, go_on, scale = asyncio.Event(), asyncio.Event(), here.cluster.scale
 
-    async def slowly(target: Target, before: int, after: int) -> None:
+    async def slowly(target: Target, before: int, after: int) -> int:
         begun.set()
         await go_on.wait()
-        await scale(target, before, after)
+        return await scale(target, before, after)
 
     monkeypatch.setattr(here.cluster, "scale", slowly)
     await publish(orders, 60)

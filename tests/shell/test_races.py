@@ -10,7 +10,7 @@ from natsscaler.access import Access
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.errors import Finding, KubernetesError, Reason
 from natsscaler.reactor import registry
-from natsscaler.reactor.acting import STALE_SECONDS, acts
+from natsscaler.reactor.acting import STALE_SECONDS
 from natsscaler.reactor.endpoint import Endpoint
 from natsscaler.reactor.shared import WRITERS
 from natsscaler.rules import RuleKey, Target
@@ -232,13 +232,13 @@ async def test_a_decision_that_has_waited_for_its_turn_is_made_anew(here: World,
         await shared.writes.acquire()
     here.apply()
     state = here.reactor._states[RuleKey("default", "rule")]
-    await until(lambda: state.busy and acts(state))
+    await until(lambda: state.busy and state.acts(time.monotonic()))
     await publish(orders, 20)  # within the thresholds
     shared.clock = lambda: time.monotonic() + STALE_SECONDS + 1
     for _ in range(WRITERS):
         shared.writes.release()
     await here.becomes("Ready", "True", "Scaling")
-    await until(lambda: not state.busy and not acts(state))
+    await until(lambda: not state.busy and not state.acts(time.monotonic()))
     assert here.cluster.table[TARGET] == 3
     assert here.wakeups("late") == 1
 

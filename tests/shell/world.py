@@ -59,6 +59,10 @@ class Cluster:
 
     def __init__(self) -> None:
         self.table: dict[Target, int] = {TARGET: 1}
+        self.steps: list[tuple[int, int]] = []
+        """Replicas before each patch, and those that it asked for."""
+        self.admit: Callable[[int], int] | None = None
+        """What admission makes of a number; None: it leaves numbers alone."""
         self.statuses: dict[RuleKey, RuleStatus] = {}
         self.events: list[tuple[str, str, str]] = []
         """Rule, action and reason of each Event."""
@@ -72,10 +76,16 @@ class Cluster:
     async def wait_synced(self) -> None:
         pass
 
-    async def scale(self, target: Target, before: int, after: int) -> None:
+    async def scale(self, target: Target, before: int, after: int) -> int:
         if self.table[target] != before:
             raise ReplicasChanged(f"{target} has {self.table[target]}")
-        self.table[target] = after
+        self.table[target] = after if self.admit is None else self.admit(after)
+        self.steps.append((before, after))
+        return self.table[target]
+
+    async def writer(self, target: Target) -> str:
+        assert target
+        return "argocd-controller (Apply, last at 2026-01-01T00:00:00Z)"
 
     async def fresh_replicas(self, target: Target) -> int:
         return self.table[target]
