@@ -121,9 +121,9 @@ class Others(NamedTuple):
             return self._replace(unanswered=None, set_backs=self.set_backs.stepped(now))
         return self._replace(unanswered=None, set_backs=self.set_backs.changed(now), writer=None)
 
-    def decided(self, desired: int, replicas: int, now: float, *, known: bool) -> "Others":
-        """Drop what a decision makes a thing of the past; `known`: the backlog is."""
-        ended = self.admitted and known and (desired, replicas) != (self.admitted.asked, self.admitted.got)
+    def decided(self, desired: int, replicas: int, now: float, *, firm: bool) -> "Others":
+        """Drop what a decision makes a thing of the past; `firm`: it neither waits nor lacks the backlog."""
+        ended = self.admitted and firm and (desired, replicas) != (self.admitted.asked, self.admitted.got)
         return self._replace(
             admitted=None if ended else self.admitted,
             set_backs=self.set_backs.after(now, settled=desired == replicas),

@@ -101,6 +101,10 @@ MENDS: dict[Reason, str] = {
     Reason.AMBIGUOUS_CONSUMER: f"Set spec.consumer to the one of the workers: {EDIT}",
     Reason.CONSUMER_PAUSED: "nats consumer resume STREAM CONSUMER, for each that is named above",
     # The bounds.
+    Reason.ADMISSION_LIMITED: (
+        f"Set spec.minReplicas and spec.maxReplicas within what the cluster admits: {EDIT}. To see who limits"
+        " it: kubectl get mutatingadmissionpolicies,mutatingwebhookconfigurations"
+    ),
     Reason.TOO_MANY_REPLICAS: (
         "See that the workers get on with it; if they do, and the cluster has room for more,"
         f" raise spec.maxReplicas: {EDIT}"

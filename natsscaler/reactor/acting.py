@@ -145,9 +145,9 @@ class Actor:
         state.replicas = after
         state.seen = Observation(seen.backlog, after)
         state.others = state.others.answered(before, decision.desired, after, now, again_at=state.deadline)
-        state.ring("scaled", now)
         if after == before:
             return
+        state.ring("scaled", now)
         reason = f"{decision.reason}: {decision.message}"
         action = Action(
             timestamp=rfc3339(wall),

@@ -143,8 +143,8 @@ class RuleState:
     def decided(self, seen: Observation, decision: Decision, now: float) -> None:
         """Take a decision, and see to what others make of it."""
         self.seen, self.decision, self.history = seen, decision, decision.history
-        known = isinstance(seen.backlog, Backlog)
-        self.others = self.others.decided(decision.desired, seen.replicas, now, known=known)
+        firm = isinstance(seen.backlog, Backlog) and not decision.held_by
+        self.others = self.others.decided(decision.desired, seen.replicas, now, firm=firm)
         waits = self.others.next_change(decision.desired, seen.replicas, now)
         self.next_change = min(decision.next_change or math.inf, waits)
 

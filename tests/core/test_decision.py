@@ -275,8 +275,17 @@ def test_steps_up_are_a_second_apart(ago: float, desired: int) -> None:
         assert decision.next_change == pytest.approx(NOW - ago + MIN_SECONDS_BETWEEN_STEPS)
 
 
+@pytest.mark.parametrize(("ago", "desired"), [(0.0, 8), (0.99, 8), (1.0, 2), (5.0, 2)])
+def test_steps_down_are_a_second_apart(ago: float, desired: int) -> None:
+    decision = decide(proportional(window=0), seen(20, 8), History(last_down=NOW - ago), NOW)
+    assert decision.desired == desired
+    if desired == 8:
+        assert decision.reason is Reason.WAITING_TO_STEP_DOWN
+        assert decision.next_change == pytest.approx(NOW - ago + MIN_SECONDS_BETWEEN_STEPS)
+
+
 def test_the_poll_interval_gates_nothing() -> None:
-    history = History(last_up=NOW - 2, last_down=NOW)
+    history = History(last_up=NOW - 2, last_down=NOW - 2)
     made = proportional(window=0, pollIntervalSeconds=3600)
     assert decide(made, seen(80, 2), history, NOW).desired == 8
     assert decide(made, seen(20, 8), history, NOW).desired == 2
