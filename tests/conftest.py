@@ -23,8 +23,11 @@ from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer
 from tests.certificates import Certificates, make_certificates
 from tests.clusters import RealCluster, assets_from_environment
+from tests.pod.kubelet import can_run_pods
+from tests.pod.pythons import find, versions
 
 Kubectl = Callable[..., Awaitable[str]]
+Helm = Callable[..., str]
 CRD_FILE = pathlib.Path(__file__).parent.parent / "config/crd/bases/scaling.example.com_scalingrules.yaml"
 
 
@@ -104,9 +107,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--containers", action="store_true", help="run the tests that need a container engine")
 
 
-def pytest_report_header() -> str:
+def pytest_report_header() -> list[str]:
     assets = assets_from_environment()
-    return f"control plane: {assets}" if assets else "control plane: none (KUBEBUILDER_ASSETS is not set)"
+    told = f"control plane: {assets}" if assets else "control plane: none (KUBEBUILDER_ASSETS is not set)"
+    here = [version for version in versions() if find(version)]
+    return [told, f"pods: on Python {' and '.join(here) or 'of no supported version'}"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -136,6 +141,9 @@ def _missing(item: pytest.Item) -> str:
         "there is no Prometheus here": marked("prometheus") and not find_prometheus(),
         "there is no IPv6 here": marked("ipv6") and not has_ipv6(),
         "there is no kubectl here": "kubectl" in fixtures and not find_kubectl(),
+        "pods need root, unshare and setpriv": (
+            "pod_cluster" in fixtures and "CI" not in os.environ and not can_run_pods()
+        ),
         "there is no helm here": "helm" in fixtures and not find_helm(),
     }
     return next((reason for reason, lacking in reasons.items() if lacking), "")
@@ -200,6 +208,27 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealClus
         cluster.kubectl("create", "-f", str(CRD_FILE))
         cluster.kubectl("wait", "--for=condition=Established", "-f", str(CRD_FILE))
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Run helm with values and, where it is given, on a cluster; raises CalledProcessError."""
+    home = tmp_path_factory.mktemp("helm")
+    program = str(find_helm())
+
+    def run(*arguments: str, values: dict[str, Any] | None = None, cluster: RealCluster | None = None) -> str:
+        environment = {"PATH": os.environ["PATH"], "HOME": str(home)}
+        if cluster:
+            environment["KUBECONFIG"] = str(cluster.kubeconfig)
+        command = [program, *arguments]
+        if values is not None:
+            command += ["--values", "-"]
+        done = subprocess.run(
+            command, input=yaml.safe_dump(values), text=True, check=True, capture_output=True, env=environment
+        )
+        return done.stdout
+
+    return run
 
 
 @contextlib.asynccontextmanager

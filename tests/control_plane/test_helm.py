@@ -1,11 +1,10 @@
 """The Helm chart: a real API server takes every variant of it, and it does what its values say."""
 
 import json
-import os
 import pathlib
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,13 +16,12 @@ from natsscaler.lease import NAME as LEASE
 from natsscaler.rules import EventSource
 from natsscaler.settings import Settings, parse
 from tests.clusters import RealCluster
-from tests.conftest import CRD_FILE, KubeApi, find_helm
+from tests.conftest import CRD_FILE, Helm, KubeApi
 from tests.control_plane.accounts import login
 from tests.control_plane.conftest import CONFIG, await_everything, await_no_difference, everything, rendered
 from tests.main_job.stage import Stage
 
 Object = dict[str, Any]
-Helm = Callable[..., str]
 CHART = CONFIG.parent / "helm/scaling-operator"
 DEFAULTS: Object = yaml.safe_load((CHART / "values.yaml").read_text())
 NAMESPACE, RELEASE = "scaling-operator-system", "scaling-operator"
@@ -101,27 +99,6 @@ VARIANTS: dict[str, Object] = {
     },
 }
 each_variant = pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS.keys())
-
-
-@pytest.fixture(scope="session")
-def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    """Run helm with values and, where it is given, on a cluster; raises CalledProcessError."""
-    home = tmp_path_factory.mktemp("helm")
-    program = str(find_helm())
-
-    def run(*arguments: str, values: Object | None = None, cluster: RealCluster | None = None) -> str:
-        environment = {"PATH": os.environ["PATH"], "HOME": str(home)}
-        if cluster:
-            environment["KUBECONFIG"] = str(cluster.kubeconfig)
-        command = [program, *arguments]
-        if values is not None:
-            command += ["--values", "-"]
-        done = subprocess.run(
-            command, input=yaml.safe_dump(values), text=True, check=True, capture_output=True, env=environment
-        )
-        return done.stdout
-
-    return run
 
 
 @pytest.fixture
