@@ -74,6 +74,10 @@ class FaultyProxy:
         """Told the status of every answer that is passed on, but of watches."""
         self.delay = 0.0
         """Seconds that each request takes longer."""
+        self.admit: Callable[[web.Request, bytes], bytes] = lambda _, body: body
+        """What admission makes of the body of a request."""
+        self.accepted = ""
+        """The one token that is accepted, in place of the API server's own; "": there is no other."""
         self.port = 0
 
     @property
@@ -125,6 +129,8 @@ class FaultyProxy:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path_qs}")
         await asyncio.sleep(self.delay)
+        if self.accepted and request.headers.get("Authorization") != f"Bearer {self.accepted}":
+            return _refusal(401, "Unauthorized")
         fault = next((fault for fault in self._faults if fault.matches(request)), None)
         if fault:
             fault.seen += 1
@@ -135,8 +141,7 @@ class FaultyProxy:
             if fault.status is None:
                 await asyncio.Event().wait()
                 raise AssertionError("never reached")
-            status = {"kind": "Status", "apiVersion": "v1", "code": fault.status, "message": fault.message}
-            return web.json_response(status, status=fault.status, headers=fault.headers)
+            return _refusal(fault.status, fault.message, fault.headers)
         if "watch" in request.query:
             return await self._stream(request)
         return await self._forward(request)
@@ -144,12 +149,14 @@ class FaultyProxy:
     @contextlib.asynccontextmanager
     async def _asked(self, request: web.Request) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
+        if self.accepted:
+            headers["Authorization"] = f"Bearer {self._token}"
         try:
             async with self._session.request(
                 request.method,
                 self._upstream + request.raw_path,
                 headers=headers,
-                data=await request.read() or None,
+                data=self.admit(request, await request.read()) or None,
             ) as answer:
                 yield answer
         except aiohttp.ClientError as error:
@@ -194,6 +201,11 @@ class FaultyProxy:
                     request.transport.abort()
             case _:
                 await response.write(chunk)
+
+
+def _refusal(code: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
+    status = {"kind": "Status", "apiVersion": "v1", "code": code, "message": message}
+    return web.json_response(status, status=code, headers=headers)
 
 
 @contextlib.asynccontextmanager

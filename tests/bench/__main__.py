@@ -12,10 +12,12 @@ from contextlib import AsyncExitStack
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import nats
 
 from natsscaler.demo.nats_server import NatsServer
+from natsscaler.settings import Settings
 from tests.bench.fleet import open_fleet
 from tests.bench.fleet_load import bursts_among_quiet, bursts_on_a_busy_subject, everybody, rest
 from tests.bench.measure import Steady, reaction_times, steady_load
@@ -163,18 +165,18 @@ def soak_lines(found: Soaked) -> str:
     return "\n".join([*lines, *found.wrong, *found.restless, *found.differences])
 
 
-async def endure(directory: Path, bursts: int, *, minutes: float, seed: int) -> None:
+async def endure(directory: Path, bursts: int, *, minutes: float, seed: int, read_budget: float) -> None:
     """Random faults, with every scale-down judged; status 1 if one was wrong or something leaked."""
     del bursts
-    found, log = await soak(directory, minutes, seed)
+    found, log = await soak(directory, minutes, seed, read_budget)
     say(soak_lines(found))
     if found.failed:
         say("the end of the operator's log:", log)
         raise SystemExit(1)
 
 
-async def run(names: Sequence[str], bursts: int, *, minutes: float, seed: int) -> None:
-    measurements = MEASUREMENTS | {"soak": partial(endure, minutes=minutes, seed=seed)}
+async def run(names: Sequence[str], bursts: int, **soaking: Any) -> None:
+    measurements = MEASUREMENTS | {"soak": partial(endure, **soaking)}
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     say(f"Python {platform.python_version()}, {versions}; {os.cpu_count()} cores")
     for name in names or MEASUREMENTS:
@@ -190,12 +192,19 @@ def main() -> None:
     parser.add_argument("--bursts", type=int, default=30, help="how many of each kind (default 30)")
     parser.add_argument("--minutes", type=float, default=30.0, help="how long the soak takes (default 30)")
     parser.add_argument("--seed", type=int, default=1, help="what the soak's faults follow from (default 1)")
+    parser.add_argument(
+        "--read-budget",
+        type=float,
+        default=Settings().read_budget,
+        help="the soak's operator's (default: its default)",
+    )
     options = parser.parse_args()
     if options.bursts < 1:
         parser.error("--bursts must be 1 or more")
     if unknown := set(options.names) - set(names):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
-    asyncio.run(run(options.names, options.bursts, minutes=options.minutes, seed=options.seed))
+    soaking = {"minutes": options.minutes, "seed": options.seed, "read_budget": options.read_budget}
+    asyncio.run(run(options.names, options.bursts, **soaking))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The faults of a soak: each is there while its context is open."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -9,7 +10,7 @@ from random import Random
 from aiohttp import web
 
 from tests import faulty_monitoring as monitoring
-from tests.bench.faulty_fleet import FaultyFleet
+from tests.bench.faulty_fleet import FaultyFleet, nats_config
 from tests.faulty_monitoring import Answer
 from tests.faulty_proxy import Matches, Spoilt, patches, watches
 
@@ -17,6 +18,11 @@ Fault = Callable[[FaultyFleet, Random], AbstractAsyncContextManager[None]]
 OWN_WATCHES = ("deployments", "horizontalpodautoscalers")
 WATCHES = ("scalingrules", *OWN_WATCHES)
 HUGE = 50 * 2**20
+SUBSCRIPTIONS = 30
+"""Of one connection: fewer than the operator wants, more than any of the model's has."""
+CONTENDED = range(5)
+"""The rules whose Deployments GitOps writes too."""
+CAP = 3
 
 
 @asynccontextmanager
@@ -31,6 +37,31 @@ async def nats_stopped(fleet: FaultyFleet, _: Random) -> AsyncIterator[None]:
     await fleet.server.stop()
     yield
     await fleet.server.start()
+
+
+@asynccontextmanager
+async def nats_limited(fleet: FaultyFleet, _: Random) -> AsyncIterator[None]:
+    await _restart(fleet, nats_config(subscriptions=SUBSCRIPTIONS))
+    yield
+    await _restart(fleet, nats_config())
+
+
+async def _restart(fleet: FaultyFleet, config: str) -> None:
+    await fleet.server.stop()
+    fleet.server.config = config
+    await fleet.server.start()
+
+
+def permissions(denied: str) -> Fault:
+    """Take permissions from the operator, and give them back."""
+
+    @asynccontextmanager
+    async def fault(fleet: FaultyFleet, _: Random) -> AsyncIterator[None]:
+        fleet.server.reload(nats_config(denied=denied))
+        yield
+        fleet.server.reload(nats_config())
+
+    return fault
 
 
 @asynccontextmanager
@@ -82,6 +113,51 @@ def refused(matches: Matches, status: int | None, *, forwarded: bool = False, **
     return fault
 
 
+@asynccontextmanager
+async def capped(fleet: FaultyFleet, _: Random) -> AsyncIterator[None]:
+    """Have admission make CAP of every step up to more, as a policy of the cluster may."""
+
+    def admit(request: web.Request, body: bytes) -> bytes:
+        if not patches("/scale")(request):
+            return body
+        test, change = json.loads(body)
+        if change["value"] > test["value"]:
+            change["value"] = min(change["value"], max(CAP, test["value"]))
+        return json.dumps([test, change]).encode()
+
+    true, fleet.proxy.admit = fleet.proxy.admit, admit
+    yield
+    fleet.proxy.admit = true
+
+
+@asynccontextmanager
+async def set_back(fleet: FaultyFleet, _: Random) -> AsyncIterator[None]:
+    """Have GitOps set the replicas of a few Deployments to the same number again and again."""
+
+    async def repeat() -> None:
+        while True:
+            for number in CONTENDED:
+                fleet.set_back(number, CAP)
+            await asyncio.sleep(1)
+
+    task = asyncio.create_task(repeat(), name="GitOps")
+    yield
+    task.cancel()
+
+
+@asynccontextmanager
+async def token_rotated(fleet: FaultyFleet, _: Random) -> AsyncIterator[None]:
+    fleet.rotate_token()
+    yield
+
+
+@asynccontextmanager
+async def token_expired(fleet: FaultyFleet, _: Random) -> AsyncIterator[None]:
+    fleet.proxy.accepted = "another one"
+    yield
+    fleet.rotate_token()
+
+
 def spoilt(how: Spoilt, plurals: Sequence[str] = WATCHES) -> Fault:
     """Spoil the watches that are open; they stay so until the operator opens others."""
 
@@ -120,6 +196,11 @@ NATS: Mapping[str, Fault] = {
     "nats killed": nats_killed,
     "nats stopped": nats_stopped,
     "nats frozen": nats_frozen,
+    "nats limits subscriptions": nats_limited,
+    "nats denies doorbells": permissions('subscribe: {deny: "soak.>"}'),
+    "nats denies advisories": permissions('subscribe: {deny: "$JS.EVENT.ADVISORY.>"}'),
+    "nats denies answers": permissions('subscribe: {deny: "_INBOX.>"}'),
+    "nats denies questions": permissions('publish: {deny: "$JS.API.>"}'),
     "/jsz 500": jsz(lambda: monitoring.status(500)),
     "/jsz 401": jsz(lambda: monitoring.status(401)),
     "/jsz redirect": jsz(lambda: monitoring.status(302, Location="/varz")),
@@ -146,6 +227,10 @@ KUBERNETES: Mapping[str, Fault] = {
     "patches hanging": refused(patches("/scale"), None),
     "patches done, unanswered": refused(patches("/scale"), None, forwarded=True),
     "statuses 500": refused(patches("/status"), 500),
+    "replicas capped": capped,
+    "replicas set back": set_back,
+    "token rotated": token_rotated,
+    "token expired": token_expired,
     "watches 410": refused(watches("deployments"), 410),
     "watches muted": spoilt("mute"),
     "watches cut": spoilt("cut"),

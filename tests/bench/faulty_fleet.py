@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -32,8 +33,8 @@ from tests.faulty_monitoring import Front, front
 from tests.faulty_proxy import FaultyProxy, open_proxy
 
 START_SECONDS = 30.0
-BUDGET = 0.5
-"""Ten times the default, so that slow reads do not keep the operator from deciding, wrongly or not."""
+OPERATOR, BENCH = "operator", "bench"
+"""The users at the nats-server; the operator gives no name."""
 FRONTS = 5
 """Monitoring URLs that the rules are spread over, so that a fault of one concerns a part of them."""
 
@@ -52,11 +53,26 @@ class FaultyFleet:
         """Told the number of a rule, and the replicas before and after, when they change."""
         self.log = Path()
         self._process: asyncio.subprocess.Process
-        self._step, self._census = Path(), Path()
+        self._step, self._census, self._token = Path(), Path(), Path()
+        self._of_others: set[int] = set()
+        """The revisions of changes that were not the operator's."""
 
     def step_clock(self, seconds: float) -> None:
         """Let the operator's wall clock be this much fast."""
         self._step.write_text(str(seconds))
+
+    def rotate_token(self) -> None:
+        """Give the operator another token for the Kubernetes API, which takes the old one no more."""
+        self.proxy.accepted = uuid.uuid4().hex
+        self._token.write_text(self.proxy.accepted)
+
+    def set_back(self, number: int, replicas: int) -> None:
+        """Change the replicas of a Deployment as somebody else."""
+        found = self.kubernetes.store.get(DEPLOYMENTS.bucket, NAMESPACE, f"app-{number}")
+        if found and found["spec"]["replicas"] != replicas:
+            changed = {**found, "spec": {**found["spec"], "replicas": replicas}}
+            self.kubernetes.store.put(DEPLOYMENTS.bucket, changed)
+            self._of_others.add(self.kubernetes.store.revision)
 
     def freeze(self) -> None:
         """Stop the operator's process in its tracks."""
@@ -119,7 +135,7 @@ class FaultyFleet:
             for change in store.since(DEPLOYMENTS.bucket, revision):
                 before = change.before["spec"]["replicas"] if change.before else 0
                 after = change.after["spec"]["replicas"]
-                if before != after:
+                if before != after and change.revision not in self._of_others:
                     self.scaled(int(change.after["metadata"]["name"].removeprefix("app-")), before, after)
             revision = store.revision
             await news.wait()
@@ -129,13 +145,24 @@ class FaultyFleet:
             self._process.kill()
             await self._process.wait()
 
-    async def start(self, directory: Path, kubeconfig: Path, stack: AsyncExitStack) -> None:
+    async def start(self, directory: Path, read_budget: float, stack: AsyncExitStack) -> None:
         """Start the operator."""
         self.log, self._step, self._census = (directory / name for name in ("operator.log", "step", "tasks"))
+        self._token, kubeconfig = directory / "token", directory / "kubeconfig"
         self.step_clock(0)
+        self.rotate_token()
+        self.proxy.write_kubeconfig(kubeconfig)
+        config = json.loads(kubeconfig.read_text())
+        config["users"][0]["user"] = {"tokenFile": str(self._token)}
+        kubeconfig.write_text(json.dumps(config))
         off = (f"--{name}-port=0" for name in ("activity", "metrics", "probe"))
         command = ["-m", "tests.bench.watched", str(self._step), str(self._census), "run"]
-        flags = [f"--kubeconfig={kubeconfig}", f"--namespace={NAMESPACE}", f"--read-budget={BUDGET}", *off]
+        flags = [
+            f"--kubeconfig={kubeconfig}",
+            f"--namespace={NAMESPACE}",
+            f"--read-budget={read_budget}",
+            *off,
+        ]
         with self.log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, *command, *flags), stderr=log, start_new_session=True
@@ -146,10 +173,12 @@ class FaultyFleet:
 
 
 @asynccontextmanager
-async def open_faulty_fleet(directory: Path, specs: Sequence[dict[str, Any]]) -> AsyncIterator[FaultyFleet]:
+async def open_faulty_fleet(
+    directory: Path, specs: Sequence[dict[str, Any]], read_budget: float
+) -> AsyncIterator[FaultyFleet]:
     """Start everything with a rule of each spec, on the subject `soak.NUMBER`, for `app-NUMBER`."""
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(NatsServer(directory, name="faulty"))
+        server = await stack.enter_async_context(NatsServer(directory, config=nats_config(), name="faulty"))
         fronts = [await stack.enter_async_context(front(server)) for _ in range(FRONTS)]
         objects = [made for pair in _objects(specs, server, fronts) for made in pair]
         definition = msgspec.json.decode(msgspec.json.encode(crd()))
@@ -162,12 +191,24 @@ async def open_faulty_fleet(directory: Path, specs: Sequence[dict[str, Any]]) ->
         direct = KubeApi(directory / "direct-kubeconfig", NAMESPACE, api, kubernetes)
         proxy = await stack.enter_async_context(open_proxy(direct))
         fleet = FaultyFleet(server, fronts, kubernetes, proxy)
-        await fleet.start(directory, proxy.write_kubeconfig(directory / "kubeconfig"), stack)
+        await fleet.start(directory, read_budget, stack)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(fleet.supervision), group.create_task(fleet.follow())]
             yield fleet
             for task in tasks:
                 task.cancel()
+
+
+def nats_config(*, denied: str = "", subscriptions: int | None = None) -> str:
+    """Make the end of the nats-server's configuration; `denied`: of the operator's permissions."""
+    limit = f"max_subscriptions: {subscriptions}\n" if subscriptions else ""
+    permissions = f"permissions: {{ {denied} }}" if denied else ""
+    return f"""{limit}no_auth_user: {OPERATOR}
+authorization {{ users: [
+    {{ user: {BENCH}, password: {BENCH} }}
+    {{ user: {OPERATOR}, password: {OPERATOR}, {permissions} }}
+] }}
+"""
 
 
 def _objects(

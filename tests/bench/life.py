@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from random import Random
+from typing import Any
 
 from nats.errors import Error as NatsError
-from nats.js.api import ConsumerConfig, RetentionPolicy, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
 from nats.js.client import JetStreamContext
 from nats.js.errors import NotFoundError
 
@@ -22,10 +23,17 @@ BATCH = 50
 REST_SECONDS = (0.5, 6.0)
 LONG_GONE = "2100-01-01T00:00:00Z"
 PAYLOAD = b"soak"
+AUDIT = "audit"
+MANY = 500
+"""Messages after which a stream that keeps them is purged; so many are looked at together."""
+LOOK_SECONDS = 5.0
+"""After which NATS forgets a consumer that nobody uses."""
 
 
 class Life:
     """One rule's stream, with a model of its backlog that is checked whenever nothing is in doubt."""
+
+    retention = RetentionPolicy.WORK_QUEUE
 
     def __init__(self, number: int, stream: JetStreamContext, random: Random) -> None:
         self.truth = Truth(time.monotonic())
@@ -41,22 +49,14 @@ class Life:
     async def begin(self) -> None:
         """Create the stream and its consumer."""
         config = StreamConfig(
-            name=self._name, subjects=[self._subject, self._other], retention=RetentionPolicy.WORK_QUEUE
+            name=self._name, subjects=[self._subject, self._other], retention=self.retention
         )
         await self._stream.add_stream(config)
         await self._create_consumer()
 
     async def live(self, end: float) -> None:
         """Let things happen until `end` (monotonic seconds); what NATS does not answer to is mended."""
-        chances: dict[Callable[[], Awaitable[None]], int] = {
-            self._load: 60,
-            self._purge: 3,
-            self._recreate_stream: 3,
-            self._recreate_consumer: 3,
-            self._pause: 3,
-            self._edit_filter: 3,
-            self._raise_advisories: 2,
-        }
+        chances = self._chances()
         while time.monotonic() < end:
             await asyncio.sleep(self._random.uniform(*REST_SECONDS))
             (happening,) = self._random.choices(list(chances), list(chances.values()))
@@ -66,6 +66,17 @@ class Life:
             except FAILURES as error:
                 self._note(f"given up: {error!r}")
                 await self.mend()
+
+    def _chances(self) -> dict[Callable[[], Awaitable[None]], int]:
+        return {
+            self._load: 60,
+            self._purge: 3,
+            self._recreate_stream: 3,
+            self._recreate_consumer: 3,
+            self._pause: 3,
+            self._edit_filter: 3,
+            self._raise_advisories: 2,
+        }
 
     async def mend(self) -> None:
         """Bring stream and consumer back, as soon as NATS answers, and learn the backlog anew."""
@@ -181,3 +192,80 @@ class Life:
 
     def _at_least(self, messages: float) -> None:
         self.truth.becomes(messages, time.monotonic())
+
+
+class WatchedLife(Life):
+    """One whose stream keeps its messages, so that others can look at them, also while the consumer is gone.
+
+    After a crash NATS may have forgotten the last acknowledgements: then more is stored than the model says.
+    """
+
+    retention = RetentionPolicy.LIMITS
+
+    def _chances(self) -> dict[Callable[[], Awaitable[None]], int]:
+        looks = (self._look_in_order, self._look_once, self._audit)
+        return {**super()._chances(), **dict.fromkeys(looks, 4)}
+
+    async def mend(self) -> None:
+        with contextlib.suppress(*FAILURES):
+            await self._stream.delete_consumer(self._name, AUDIT)
+        await super().mend()
+
+    async def check(self) -> None:
+        self.truth.becomes(max(self.truth.now, await self._stored()), time.monotonic())
+        await super().check()
+
+    async def _load(self) -> None:
+        if await self._stored() > MANY:
+            await self._purge()
+        await super()._load()
+
+    async def _recreate_consumer(self) -> None:
+        """The new consumer has all messages of the stream before it."""
+        await super()._recreate_consumer()
+        self._at_least(await self._stored())
+
+    async def _look_in_order(self) -> None:
+        """Look at all messages without acknowledging them, as `nats stream view` does."""
+        async with self._without_consumer():
+            looking = await self._stream.subscribe(self._subject, stream=self._name, ordered_consumer=True)
+            try:
+                await self._linger()
+            finally:
+                await looking.unsubscribe()
+
+    async def _look_once(self) -> None:
+        """Take all messages by a consumer without a name, which NATS forgets after a while."""
+        await self._take(filter_subject=self._subject, inactive_threshold=LOOK_SECONDS)
+
+    async def _audit(self) -> None:
+        """Have a durable consumer that takes everything, and is always done with it."""
+        await self._take(durable_name=AUDIT)
+        await self._stream.delete_consumer(self._name, AUDIT)
+
+    async def _take(self, **config: Any) -> None:
+        async with self._without_consumer():
+            made = await self._stream.add_consumer(self._name, ack_policy=AckPolicy.NONE, **config)
+            looking = await self._stream.pull_subscribe_bind(made.name, stream=self._name)
+            try:
+                with contextlib.suppress(TimeoutError):
+                    while await looking.fetch(MANY, timeout=0.5):
+                        pass
+                await self._linger()
+            finally:
+                await looking.unsubscribe()
+
+    @contextlib.asynccontextmanager
+    async def _without_consumer(self) -> AsyncIterator[None]:
+        """Do something, half of the times while the workers' consumer is missing."""
+        missing = self._random.random() < 0.5
+        if missing:
+            await self._stream.delete_consumer(self._name, CONSUMER)
+        yield
+        if missing:
+            await self._create_consumer()
+            self._at_least(await self._stored())
+
+    async def _stored(self) -> int:
+        info = await self._stream.consumer_info(self._name, CONSUMER)
+        return int(info.num_pending or 0) + int(info.num_ack_pending or 0)

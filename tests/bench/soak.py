@@ -6,16 +6,18 @@ import statistics
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
 import nats
+from nats.js.client import JetStreamContext
 
 from tests.bench.faults import HOST, KUBERNETES, NATS, suffer
-from tests.bench.faulty_fleet import FaultyFleet, open_faulty_fleet, until
-from tests.bench.life import Life
+from tests.bench.faulty_fleet import BENCH, FaultyFleet, open_faulty_fleet, until
+from tests.bench.life import Life, WatchedLife
 from tests.bench.truth import AGE_SECONDS, Wanted
 
 RULES = 50
@@ -29,9 +31,12 @@ KINDS: Sequence[dict[str, Any]] = (
     AT_ONCE | {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}, "consumer": "workers"},
     BASE | {"scaleUpThreshold": 50, "scaleDownThreshold": 10, "pollIntervalSeconds": 2},
 )
-START_SECONDS, CALM_SECONDS = 60.0, 240.0
+START_SECONDS, CALM_SECONDS = 60.0, 900.0
 """The longest time that the operator may take to start, and to be right everywhere after the last fault: a
-watch that is muted is given up after 90 s, and slow reads have to be saved up for by the read budget."""
+watch that is muted is given up after 90 s, slow reads have to be saved up for by the read budget, and after a
+conflict a step may have to wait for 10 minutes."""
+CONNECTIONS = 10
+"""Of the model, so that none has many subscriptions."""
 IDLE_SECONDS = 30.0
 """After which connections that are not used are closed."""
 SAMPLE_SECONDS = 5.0
@@ -158,19 +163,18 @@ def wanted(number: int) -> Wanted:
     return Wanted(spec(number))
 
 
-async def soak(directory: Path, minutes: float, seed: int) -> tuple[Soaked, str]:
+async def soak(directory: Path, minutes: float, seed: int, read_budget: float) -> tuple[Soaked, str]:
     """Let faults happen for so long; return what was found, and the end of the operator's log."""
     found, random = Soaked(seed, minutes), Random(seed)
-    async with open_faulty_fleet(directory, [spec(number) for number in range(RULES)]) as fleet:
-        connection = await nats.connect(
-            fleet.server.url,
-            name="natsscaler bench",
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.2,
-            error_cb=_ignore,
-        )
-        stream = connection.jetstream(timeout=2)
-        lives = [Life(number, stream, Random(random.random())) for number in range(RULES)]
+    specs = [spec(number) for number in range(RULES)]
+    async with open_faulty_fleet(directory, specs, read_budget) as fleet, AsyncExitStack() as stack:
+        streams = [await _connect(fleet, stack) for _ in range(CONNECTIONS)]
+        lives = [
+            (WatchedLife if number % 2 else Life)(
+                number, streams[number % CONNECTIONS], Random(random.random())
+            )
+            for number in range(RULES)
+        ]
         judge = Judge(fleet, lives, found)
         for life in lives:
             await life.begin()
@@ -201,8 +205,21 @@ async def soak(directory: Path, minutes: float, seed: int) -> tuple[Soaked, str]
         found.peak_bytes = fleet.peak_bytes
         found.checked = sum(life.checked for life in lives)
         found.differences = [told for life in lives for told in life.differences]
-        await connection.close()
         return found, (await asyncio.to_thread(fleet.log.read_text))[-20_000:]
+
+
+async def _connect(fleet: FaultyFleet, stack: AsyncExitStack) -> JetStreamContext:
+    connection = await nats.connect(
+        fleet.server.url,
+        user=BENCH,
+        password=BENCH,
+        name="natsscaler bench",
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.2,
+        error_cb=_ignore,
+    )
+    stack.push_async_callback(connection.close)
+    return connection.jetstream(timeout=2)
 
 
 async def _suffer(
