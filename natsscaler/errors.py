@@ -153,6 +153,9 @@ class MonitoringError(NatsscalerError):
 class KubernetesError(NatsscalerError):
     """The Kubernetes API refused, failed or did not answer in time."""
 
+    retry_after = 0.0
+    """Seconds that the API server has asked to be left alone for."""
+
 
 class LeadershipLost(KubernetesError):
     """Another process may lead by now, so this one must not write."""

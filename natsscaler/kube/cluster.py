@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import aiohttp
 import msgspec
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
@@ -19,13 +20,14 @@ from natsscaler.kube.api import (
     HTTP_OK,
     LIST_SECONDS,
     NOT_FOUND,
+    SCALE_SECONDS,
     UNPROCESSABLE,
     OnFailure,
     refusal,
     request,
 )
 from natsscaler.kube.bodies import event, scale_patch, status_patch
-from natsscaler.kube.objects import Autoscaler, Deployment, DeploymentSpec, Managed, Meta, Names
+from natsscaler.kube.objects import Autoscaler, Deployment, DeploymentSpec, Managed, Names, Scale, scale_in
 from natsscaler.kube.watch import T, Watch
 from natsscaler.rules import GROUP, PLURAL, VERSION, RuleKey, Target
 from natsscaler.status import RuleStatus
@@ -165,10 +167,11 @@ class Kube:
         """
         changed = ReplicasChanged(excerpt(f"replicas of Deployment {target} are no longer {before}"))
         refusals = {NOT_FOUND: _missing(target), CONFLICT: changed, UNPROCESSABLE: changed}
-        async with request("patch", "deployments/scale", refusals):
-            scale = await self._apps.patch_namespaced_deployment_scale(
+        async with request("patch", "deployments/scale", refusals, seconds=SCALE_SECONDS):
+            answer = await self._apps.patch_namespaced_deployment_scale_without_preload_content(
                 target.name, target.namespace, scale_patch(before, after), _content_type=JSON_PATCH
             )
+            scale = await _scale_of(answer, target)
         return self._learn(target, scale)
 
     async def writer(self, target: Target) -> str:
@@ -186,7 +189,10 @@ class Kube:
     async def fresh_replicas(self, target: Target) -> int:
         """Ask for the replicas now. Raises TargetNotFound or KubernetesError."""
         async with request("get", "deployments/scale", {NOT_FOUND: _missing(target)}):
-            scale = await self._apps.read_namespaced_deployment_scale(target.name, target.namespace)
+            answer = await self._apps.read_namespaced_deployment_scale_without_preload_content(
+                target.name, target.namespace
+            )
+            scale = await _scale_of(answer, target)
         return self._learn(target, scale)
 
     async def write_status(self, key: RuleKey, uid: str, status: RuleStatus) -> None:
@@ -235,14 +241,22 @@ class Kube:
             watch.synced.clear()
             self._tasks.append(self._group.create_task(watch.run(), name=f"watch of {watch.name}"))
 
-    def _learn(self, target: Target, scale: client.V1Scale) -> int:
-        replicas = (scale.spec and scale.spec.replicas) or 0
-        watch = _responsible(self._deployments, target)
-        meta = scale.metadata
-        if watch and meta and meta.uid and meta.resource_version:
-            known_as = Meta(target.name, target.namespace, meta.uid, meta.resource_version)
-            watch.learn(Deployment(known_as, DeploymentSpec(replicas)))
+    def _learn(self, target: Target, scale: Scale) -> int:
+        replicas = scale.spec.replicas
+        if watch := _responsible(self._deployments, target):
+            watch.learn(Deployment(scale.metadata, DeploymentSpec(replicas)))
         return replicas
+
+
+async def _scale_of(answer: aiohttp.ClientResponse, target: Target) -> Scale:
+    """Read an answer about a scale. Raises ApiException or KubernetesError."""
+    async with answer:
+        body = await answer.read()
+    if answer.status != HTTP_OK:
+        failure = ApiException(status=answer.status, body=body.decode(errors="replace"))
+        failure.headers = answer.headers
+        raise failure
+    return scale_in(body, target)
 
 
 def _responsible(watches: Mapping[str, Watch[T]], target: Target) -> Watch[T] | None:

@@ -4,11 +4,16 @@ A cluster may have thousands of Deployments: all that matters of them here is wh
 replicas they ask for, and nothing else is kept.
 """
 
+from typing import Annotated
+
 import msgspec
 from msgspec import Struct, field
 
-from natsscaler.errors import excerpt
+from natsscaler.errors import KubernetesError, Reason, excerpt
 from natsscaler.rules import Target
+
+MAX_REPLICAS = 2**31 - 1
+"""The most that the API has room for."""
 
 
 class Meta(Struct, frozen=True):
@@ -59,6 +64,39 @@ class Autoscaler(Struct, frozen=True):
     @property
     def affected(self) -> Target:
         return Target(self.metadata.namespace, self.spec.scale_target_ref.name)
+
+
+class ScaleSpec(Struct, frozen=True):
+    """The replicas of a Scale, which leaves out 0."""
+
+    replicas: Annotated[int, msgspec.Meta(ge=0, le=MAX_REPLICAS)] = 0
+
+
+class Scale(Struct, frozen=True):
+    """What the API server answers to a read or a patch of a scale."""
+
+    metadata: Meta
+    spec: ScaleSpec
+
+
+def scale_in(body: bytes, target: Target) -> Scale:
+    """Read an answer about the scale of a Deployment. Raises KubernetesError: what is there is not known."""
+    try:
+        scale = msgspec.json.decode(body, type=Scale)
+        told_of = Target(scale.metadata.namespace, scale.metadata.name)
+        version = int(scale.metadata.resource_version)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise _unreadable() from error
+    if told_of != target or version < 0:
+        raise _unreadable()
+    return scale
+
+
+def _unreadable() -> KubernetesError:
+    message = (
+        "the Kubernetes API gave no deployments/scale where it was asked for one: look at what is in between"
+    )
+    return KubernetesError(Reason.KUBERNETES_UNAVAILABLE, message)
 
 
 class Listed(Struct, frozen=True):

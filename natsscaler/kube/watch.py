@@ -5,7 +5,6 @@ was seen here.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,6 +22,7 @@ from natsscaler.kube.api import (
     OnFailure,
     refusal,
     request,
+    retry_after,
 )
 from natsscaler.kube.objects import Autoscaler, Bookmark, Deployment, Event, Page, Position, Status, older
 from natsscaler.rules import Target
@@ -33,8 +33,6 @@ QUIET_SECONDS = 90.0
 """Without a byte for this long a watch is given up: API servers send a bookmark every minute."""
 FIRST_DELAY, LONGEST_DELAY = 1.0, 10.0
 """Between two attempts: the first wait, and the one that doubling ends at."""
-LONGEST_OBEYED = 60.0
-"""The longest Retry-After that is followed."""
 
 logger = logging.getLogger(__name__)
 
@@ -168,9 +166,7 @@ class Watch(Generic[T]):
     async def _request(self, verb: str, **query: object) -> aiohttp.ClientResponse:
         response = await self._list_call(**query)
         if response.status != HTTP_OK:
-            with contextlib.suppress(ValueError):
-                asked = float(response.headers.get("Retry-After", "0"))
-                self._retry_after = min(max(asked, 0.0), LONGEST_OBEYED)
+            self._retry_after = retry_after(response.headers)
             async with response:
                 self._refuse(verb, response.status, await response.read())
         return response

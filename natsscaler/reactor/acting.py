@@ -10,6 +10,7 @@ from natsscaler.backlog import Backlog
 from natsscaler.conditions import Facts, compose
 from natsscaler.decision import Observation, decide
 from natsscaler.errors import Finding, KubernetesError, Reason, ReplicasChanged
+from natsscaler.reactor.backoff import Backoff
 from natsscaler.reactor.shared import Shared
 from natsscaler.reactor.state import RuleState
 from natsscaler.rules import RuleKey
@@ -60,15 +61,31 @@ class Actor:
 
     def carry_out(self, state: RuleState, rung_at: float) -> None:
         """Act on the rule's last decision and write what changed; the rule is busy meanwhile."""
+        self._wait_for_turns(state)
         state.series.evaluated(state.rule, state.seen, state.decision, state.events, self._shared.wall())
         acts = state.acts(self._shared.clock())
         if not acts:
             state.series.unable(state.obstacle)
         self._show(state)
-        if acts or self._worth_writing(state):
+        if acts or self._may_write(state):
             state.busy = True
             work = self._carry_out(state, rung_at, self._shared.clock())
             self._shared.spawn(work, f"carry out {state.rule.key}")
+
+    def _wait_for_turns(self, state: RuleState) -> None:
+        """Leave the API server alone for as long as a failure of its calls for, whatever rings meanwhile."""
+        now = self._shared.clock()
+        if state.acts(now):
+            if now < state.scale_backoff.until:
+                state.unable = state.scale_backoff.why
+                state.retry_at = min(state.retry_at, state.scale_backoff.until)
+        elif state.scale_backoff.until <= now:
+            state.scale_backoff.reset()
+        if now < state.status_backoff.until:
+            state.retry_at = min(state.retry_at, state.status_backoff.until)
+
+    def _may_write(self, state: RuleState) -> bool:
+        return state.status_backoff.until <= self._shared.clock() and self._worth_writing(state)
 
     async def _carry_out(self, state: RuleState, rung_at: float, decided_at: float) -> None:
         try:
@@ -84,7 +101,7 @@ class Actor:
                 if not state.gone and (state.status is not written or self._worth_writing(state)):
                     await self._record(state)
         except KubernetesError as error:
-            self._failed(state, "status", error)
+            self._failed(state, "status", error, state.status_backoff)
         except Exception:  # a supervision point: one bad rule never disturbs another
             log.exception("Carrying out %s failed", state.rule.key)
             self._shared.metrics.failed("evaluate", "Internal")
@@ -117,7 +134,7 @@ class Actor:
                     return
         except KubernetesError as error:
             state.unable = Finding(error.reason, error.message)
-            self._failed(state, "scale", error)
+            self._failed(state, "scale", error, state.scale_backoff)
         else:
             state.unable = Finding(
                 Reason.CONFLICT,
@@ -134,6 +151,7 @@ class Actor:
     async def _scaled(self, state: RuleState, before: int, after: int, rung_at: float) -> None:
         """Record a step; `after`: what the API server made of it."""
         shared, rule = self._shared, state.rule
+        state.scale_backoff.reset()
         now, wall = shared.clock(), shared.wall()
         decision, seen = state.decision, state.seen
         if decision is None or seen is None or state.history is None:
@@ -184,6 +202,7 @@ class Actor:
         new = compose(self._facts(state), old)
         source_changed = old.backlog_source and new.backlog_source != old.backlog_source
         await publish(shared, state.rule.key, state.rule.uid, new, old)
+        state.status_backoff.reset()
         state.status = new
         state.written_at = shared.clock()
         if source_changed and new.backlog_source:
@@ -227,7 +246,9 @@ class Actor:
         if not state.gone:
             self._shared.activity.evaluated(self._facts(state), state.status, state.woken)
 
-    def _failed(self, state: RuleState, operation: str, error: KubernetesError) -> None:
+    def _failed(self, state: RuleState, operation: str, error: KubernetesError, backoff: Backoff) -> None:
         log.warning("%s: %s", state.rule.key, error.message)
         self._shared.metrics.failed(operation, error.reason)
-        state.retry_at = self._shared.clock() + RETRY_SECONDS
+        why = Finding(error.reason, error.message)
+        backoff.failed(self._shared.clock(), why, error.retry_after)
+        state.retry_at = min(state.retry_at, backoff.until)

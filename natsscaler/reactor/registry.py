@@ -25,7 +25,7 @@ from natsscaler.view import Reading
 
 log = logging.getLogger(__name__)
 
-STALLED_SECONDS = 120.0
+STALLED_SECONDS = 240.0
 """Longer than any round of an endpoint's loop and all writes of one rule may take, by their own timeouts."""
 
 

@@ -8,6 +8,7 @@ from natsscaler.consumers import Unknown
 from natsscaler.contention import Others, SetBacks
 from natsscaler.decision import Decision, History, Observation
 from natsscaler.errors import Finding, Reason
+from natsscaler.reactor.backoff import Backoff
 from natsscaler.reactor.ports import ConnectionPort, DoorbellPort
 from natsscaler.rules import Rule
 from natsscaler.series import RuleSeries
@@ -56,6 +57,7 @@ class RuleState:
         self.decision: Decision | None = None
         self.unable: Finding | None = None
         self.others = Others()
+        self.scale_backoff, self.status_backoff = Backoff(), Backoff()
         self.events: Finding | None = None
         """Listening, or why not; None: not known yet."""
         self.connection: ConnectionPort | None = None

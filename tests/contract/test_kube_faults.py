@@ -161,7 +161,7 @@ async def test_a_list_that_is_never_answered_is_given_up(
 
 
 async def test_a_hanging_patch_ends_and_says_so(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("natsscaler.kube.api.REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr("natsscaler.kube.cluster.SCALE_SECONDS", 0.5)
     target = await table.deploy("web")
     table.proxy.fault(patches("/scale"), None)
     with pytest.raises(KubernetesError) as raised:
@@ -199,6 +199,45 @@ async def test_a_clusters_policy_is_no_conflict_and_no_missing_permission(
         await table.kube.scale(target, 1, 2)
     assert raised.value.reason is Reason.DENIED
     assert said in str(raised.value)
+
+
+async def test_a_webhook_that_fails_is_named_in_the_same_words_each_time(table: Table) -> None:
+    """As kube-apiserver 1.36 words it; the port that it called from is another one each time."""
+    target = await table.deploy("web")
+    told = []
+    for port in (40112, 40114):
+        said = (
+            'Internal error occurred: failed calling webhook "scale-guard.example.com": failed to call'
+            ' webhook: Post "https://127.0.0.1:9/v?timeout=10s":'
+            f" read tcp 127.0.0.1:{port}->127.0.0.1:9: i/o timeout"
+        )
+        table.proxy.fault(patches("/scale"), 500, message=said)
+        with pytest.raises(KubernetesError) as raised:
+            await table.kube.scale(target, 1, 2)
+        told.append(raised.value.message)
+    assert "admission webhook scale-guard.example.com failed" in told[0]
+    assert "i/o timeout" in told[0]
+    assert told[0] == told[1]
+
+
+async def test_a_slow_webhook_is_waited_for(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("natsscaler.kube.api.REQUEST_SECONDS", 0.2)
+    target = await table.deploy("web")
+    table.proxy.delay = 0.5
+    await table.kube.scale(target, 1, 2)
+    assert await table.asked_for("web") == 2
+
+
+@pytest.mark.parametrize(("asked", "obeyed"), [("7", 7), ("3600", 60), ("-1", 0), ("nan", 0), ("soon", 0)])
+async def test_a_refused_patch_tells_how_long_the_api_server_asks_for(
+    table: Table, asked: str, obeyed: float
+) -> None:
+    target = await table.deploy("web")
+    table.proxy.fault(patches("/scale"), 429, headers={"Retry-After": asked})
+    with pytest.raises(KubernetesError) as raised:
+        await table.kube.scale(target, 1, 2)
+    assert raised.value.reason is Reason.KUBERNETES_UNAVAILABLE
+    assert raised.value.retry_after == obeyed
 
 
 async def test_a_stale_table_cannot_overwrite_what_it_has_not_seen(table: Table) -> None:

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from natsscaler.advisories import advisory_of
 from natsscaler.backlog import Backlog, measure
 from natsscaler.consumers import Match, Unknown
-from natsscaler.errors import InvalidRule, Reason
+from natsscaler.errors import InvalidRule, KubernetesError, Reason
 from natsscaler.jsz import ConsumerInfo, Jsz, Varz
-from natsscaler.rules import Rule, parse
+from natsscaler.kube.objects import scale_in
+from natsscaler.rules import Rule, Target, parse
 from natsscaler.sources import Source
 from natsscaler.status import RuleStatus, read_back
 from natsscaler.subjects import SUBJECT_PATTERN, overlaps, within
@@ -221,3 +222,33 @@ def test_an_advisory_names_what_its_subject_does(kind: str, rest: str) -> None:
     heard = advisory_of(f"$JS.EVENT.ADVISORY.{kind}{rest}")
     assert heard.action == kind.removesuffix(".")
     assert rest.startswith(heard.stream)
+
+
+scale_metadata = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.sampled_from(["web", "other"]) | json_values,
+        "namespace": st.just("default") | json_values,
+        "uid": st.text(max_size=5) | json_values,
+        "resourceVersion": st.integers(0, 99).map(str) | json_values,
+    },
+)
+scales = st.fixed_dictionaries(
+    {},
+    optional={
+        "metadata": scale_metadata | json_values,
+        "spec": st.fixed_dictionaries({}, optional={"replicas": json_values}) | json_values,
+    },
+)
+
+
+@given((scales | json_values).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=200))
+def test_any_answer_to_a_scale_is_its_replicas_or_an_outcome_of_ours(raw: bytes) -> None:
+    try:
+        found = scale_in(raw, Target("default", "web"))
+    except KubernetesError:
+        return
+    said = json.loads(raw)
+    assert (said["metadata"]["namespace"], said["metadata"]["name"]) == ("default", "web")
+    assert found.spec.replicas == said["spec"].get("replicas", 0)
+    assert 0 <= found.spec.replicas < 2**31

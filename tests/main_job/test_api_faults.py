@@ -36,9 +36,29 @@ async def test_a_patch_that_is_never_answered_is_told_and_tried_again(
 ) -> None:
     proxy.fault(patches("/scale"), None)
     await stage.publish(100)
-    await stage.becomes(("False", "KubernetesUnavailable"), partial(stage.condition, "AbleToScale"))
+    await stage.becomes(("False", "KubernetesUnavailable"), partial(stage.condition, "AbleToScale"), 60)
     assert await stage.replicas() == 1
     await stage.becomes(2, stage.replicas)
+    await stage.becomes(ABLE, partial(stage.condition, "AbleToScale"))
+
+
+async def test_a_busy_api_server_gets_no_patch_before_the_time_it_asks_for(
+    stage: Stage, proxy: FaultyProxy
+) -> None:
+    clock, asked = asyncio.get_running_loop().time, []
+
+    def first(request: web.Request) -> bool:
+        if not patches("/scale")(request):
+            return False
+        asked.append(clock())
+        return len(asked) == 1
+
+    proxy.fault(first, 429, headers={"Retry-After": "4"}, times=None)
+    await stage.publish(100)
+    await stage.becomes(("False", "KubernetesUnavailable"), partial(stage.condition, "AbleToScale"))
+    await stage.publish(1)  # wakes the rule meanwhile
+    await stage.becomes(2, stage.replicas)
+    assert asked[1] - asked[0] >= 4
     await stage.becomes(ABLE, partial(stage.condition, "AbleToScale"))
 
 
@@ -114,7 +134,7 @@ async def test_garbage_in_the_watch_of_rules_costs_a_restart_and_no_replicas(
 async def test_a_patch_whose_answer_is_lost_is_not_done_twice(stage: Stage, proxy: FaultyProxy) -> None:
     proxy.fault(patches("/scale"), None, forwarded=True)
     await stage.publish(100)
-    await stage.becomes(("False", "KubernetesUnavailable"), partial(stage.condition, "AbleToScale"))
+    await stage.becomes(("False", "KubernetesUnavailable"), partial(stage.condition, "AbleToScale"), 60)
     await stage.becomes(ABLE, partial(stage.condition, "AbleToScale"))
     assert await stage.replicas() == 2
     assert scalings(proxy) == 1
