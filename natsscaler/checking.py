@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 
-from natsscaler.access import Access
+from natsscaler.access import Access, server_shown
 from natsscaler.consumers import Unknown, listed
 from natsscaler.crd import differences
 from natsscaler.errors import KubernetesError, Reason
@@ -113,7 +113,7 @@ async def _servers(options: Options, explainer: Explainer, rules: Iterable[Rule]
         found, url = await explainer.read(access), access.url
         number = _count(len(of_it), "rule")
         if not isinstance(found, Unknown):
-            names = ", ".join(sorted(found.view.nodes))
+            names = ", ".join(sorted(server_shown(name, url) for name in found.view.nodes))
             steps.append(Step(url, f"{names} answered, for {number}"))
             continue
         step = Step(url, f"{found.message}, for {number}", State.BLOCKED, mend(found.reason, of_it[0]))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from natsscaler.access import server_shown
 from natsscaler.backlog import Backlog
 from natsscaler.consumers import Unknown
 from natsscaler.contention import Admitted
@@ -43,7 +44,7 @@ class Facts(NamedTuple):
 def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
     """Write the status that says these facts, keeping what only the past knows."""
     rule, seen, decision = facts.rule, facts.seen, facts.decision
-    backlog = seen.backlog if seen else None
+    backlog, url = (seen.backlog if seen else None), rule.spec.nats_monitoring_url
     known = backlog if isinstance(backlog, Backlog) else None
     last = None
     if seen and decision:
@@ -53,7 +54,7 @@ def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
             pending=known.pending if known else None,
             unacknowledged=known.unacknowledged if known else None,
             source=known.via if known else None,
-            leaders=known.leaders if known else None,
+            leaders=tuple(server_shown(one, url) for one in known.leaders) if known else None,
             recommendation=decision.recommendation,
             desired=decision.desired,
             reason=decision.reason,

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from natsscaler.rules import GROUP, INT32_MAX, KIND, PLURAL, VERSION, RuleSpec
+from natsscaler.rules import DOCUMENT_PATH, GROUP, INT32_MAX, KIND, NO_DOCUMENT, PLURAL, VERSION, RuleSpec
 from natsscaler.status import RuleStatus
 
 PRINTER_COLUMNS: list[dict[str, Any]] = [
@@ -60,13 +60,16 @@ def crd() -> dict[str, Any]:
         _explain_pattern(spec["properties"][name], message)
     _explain_pattern(
         spec["properties"]["nats"]["properties"]["url"],
-        "nats.url must be nats://HOST:PORT or tls://HOST:PORT; credentials do not belong in it",
+        "nats.url must be nats://HOST:PORT or tls://HOST:PORT, or several between commas;"
+        " credentials do not belong in it",
     )
     for part in ("nats", "monitoring"):
         _explain_pattern(
             spec["properties"][part]["properties"]["secretRef"]["properties"]["name"],
             f"{part}.secretRef.name must be the name of a Secret: lower case letters, digits, - and .",
         )
+    path = spec["properties"]["natsMonitoringURL"]["x-kubernetes-validations"]
+    path.append({"rule": f"!self.matches('{DOCUMENT_PATH}')", "message": f"natsMonitoringURL {NO_DOCUMENT}"})
     spec["properties"]["events"]["x-kubernetes-list-type"] = "set"
     status = structural(RuleStatus)
     conditions = status["properties"]["conditions"]

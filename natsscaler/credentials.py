@@ -14,6 +14,7 @@ from ipaddress import ip_address, ip_network
 
 import nkeys  # type: ignore[import-untyped]
 
+from natsscaler.access import bare_host
 from natsscaler.errors import CredentialsError, Reason
 from natsscaler.tls import NO_TLS, Tls
 
@@ -67,7 +68,7 @@ class MonitoringCredentials:
 
     def permit(self, host: str) -> bool:
         """Tell whether a host, a name or an address, may receive them."""
-        return any(_is_of(host.lower(), pattern.lower()) for pattern in self.hosts)
+        return any(_is_of(bare_host(host), bare_host(pattern)) for pattern in self.hosts)
 
 
 def nats_credentials(origin: str, data: Mapping[str, bytes]) -> NatsCredentials:

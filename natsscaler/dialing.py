@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import nats.errors
 from nats.aio.client import Client
 
+from natsscaler.access import bare_host, servers
 from natsscaler.credentials import NatsCredentials
 from natsscaler.errors import NotAllowed
 from natsscaler.network import AllowList
@@ -104,27 +105,27 @@ async def dial(
     *,
     left: str = "",
 ) -> Dialled:
-    """Connect to the first address that answers, of the URL's host or else of other servers (host:port).
+    """Connect to the first address that answers, of the URLs' hosts or else of other servers (host:port).
 
     `left`: the place that a connection was lost to, which is tried last: it may accept and never answer.
     Raises NotAllowed or one of NATS_ERRORS: what the last address that answered at all failed by.
     """
-    parts = urlsplit(url)
+    urls = [urlsplit(one) for one in servers(url)]
+    scheme = "tls" if any(one.scheme == "tls" for one in urls) else "nats"
     failure: Exception | None = None
     places: list[tuple[str, str]] = []
-    for server in (parts.netloc.rpartition("@")[2], *others):
-        named = urlsplit(f"//{server}")
+    for named in (*urls, *(urlsplit(f"{scheme}://{other}") for other in others)):
         host, port = named.hostname or "", named.port or 4222
         try:
             addresses = await allow.resolve(host, port)
         except (NotAllowed, OSError) as error:
             failure = error
             continue
-        name = (parts.hostname or host) if _is_address(host) else host
+        name = (urls[0].hostname or host) if _is_address(host) and named not in urls else host
         shown = (f"[{address}]" if ":" in address else address for address in addresses)
-        places += [(f"{parts.scheme}://{address}:{port}", name) for address in shown]
+        places += [(f"{named.scheme}://{address}:{port}", bare_host(name)) for address in shown]
     for place, name in sorted(places, key=lambda each: each[0] == left):
-        guard = _Guard(credentials, encrypted=parts.scheme in ("tls", "wss"))
+        guard = _Guard(credentials, encrypted=place.startswith("tls:"))
         try:
             return await _dial(place, name, guard, on_error)
         except NATS_ERRORS as error:

@@ -4,6 +4,7 @@ Nothing is decided here. Each step says one thing that the decision rests on, in
 the chain breaks, what would have come next is left out, and the last step says what happens all the same.
 """
 
+from natsscaler.access import server_shown
 from natsscaler.backlog import Backlog, Via
 from natsscaler.conditions import Facts, inactivity, switched_off
 from natsscaler.consumers import Match, Unknown
@@ -95,9 +96,10 @@ def _backlog(rule: Rule, seen: Observation) -> list[Step]:
             return [Step("NATS", f"{url} has answered"), blocked("Consumer", finding, rule)]
         return [blocked("NATS", finding, rule)]
     source, names = backlog.source, ", ".join(backlog.source.consumers)
-    asked = f"{', '.join(backlog.leaders) or 'the server'} answered at {url}"
+    leaders = ", ".join(server_shown(name, url) for name in backlog.leaders)
+    asked = f"{leaders or 'the server'} answered at {url}"
     if backlog.via is Via.CONSUMER_INFO:
-        asked = f"{', '.join(backlog.leaders)} answered over NATS, as {url} does not lead there"
+        asked = f"{leaders} answered over NATS, as {url} does not lead there"
     subject, wider = rule.spec.subject, ", ".join(backlog.wider)
     why = MATCHES[source.match].format(subject=subject)
     if wider:

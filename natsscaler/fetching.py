@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 import httpx
 import msgspec
 
+from natsscaler.access import bare_host
 from natsscaler.credentials import MonitoringCredentials
 from natsscaler.errors import MonitoringError, Reason, excerpt
 from natsscaler.probing import Speaks, wants_tls, who_listens
@@ -142,16 +143,17 @@ class Fetcher:
     ) -> bytearray:
         """Return the body of an answer; who has got a large one keeps the turn for it in `turn`."""
         told = url.host if self._how.proxy and url.scheme == "https" else address
+        host = bare_host(f"[{url.host}]" if ":" in url.host else url.host)
         request = self._client.build_request(
             "GET",
             f"{str(url.copy_with(host=told)).rstrip('/')}{path}",
             headers={
-                "Host": url.netloc.decode(),
+                "Host": host if url.port is None else f"{host}:{url.port}",
                 "Accept-Encoding": "identity",
                 "Cache-Control": "no-cache",
                 "Connection": "close" if anew else "keep-alive",
             },
-            extensions={"sni_hostname": url.host},
+            extensions={"sni_hostname": bare_host(url.host)},
         )
         response = await self._client.send(request, stream=True)
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from natsscaler.access import USE, USE_LABEL, Access, SecretKey
+from natsscaler.access import USE, USE_LABEL, Access, SecretKey, servers
 from natsscaler.credentials import (
     MonitoringCredentials,
     NatsCredentials,
@@ -65,7 +65,8 @@ class Keyring:
             return await self._find(access.secret, str(access.secret), nats_credentials, max_age)
         if access.url != self._settings.nats_url:
             return NatsCredentials()
-        parts, directory = urlsplit(access.url), self._settings.nats_credentials
+        urls, directory = map(urlsplit, servers(access.url)), self._settings.nats_credentials
+        parts = next((one for one in urls if "@" in one.netloc), urlsplit(""))
         if parts.password is not None:
             user, password = unquote(parts.username or ""), unquote(parts.password)
             return NatsCredentials(origin="NATS_URL", user=user, password=password)

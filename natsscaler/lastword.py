@@ -89,10 +89,13 @@ def led(lease: Lease | None, now: float) -> str:
 
 def from_outside(step: Step, url: str, operator: Target, command: str) -> Step:
     """Say how to look again where NATS cannot be reached from outside of the cluster."""
-    service, _, rest = (urlsplit(url).hostname or "").partition(".")
+    host = urlsplit(url).hostname or ""
+    if host in ("localhost", "::1") or host.startswith("127."):
+        return step  # the operator would find itself there
+    service, _, rest = host.partition(".")
     namespace = rest.partition(".")[0] or operator.namespace
     inside = f"kubectl exec -n {operator.namespace} deployment/{operator.name} -- natsscaler {command}"
-    if re.fullmatch(r"[\d.]+|.*:.*", urlsplit(url).hostname or ""):  # an address tells no name
+    if re.fullmatch(r"[\d.]+|.*:.*", host):  # an address tells no name
         namespace, service = "NAMESPACE", "NAME"
     forward = f"kubectl port-forward -n {namespace} service/{service} 8222"
     explain = command if command.startswith("explain ") else "explain NAMESPACE/NAME"

@@ -9,7 +9,8 @@ from natsscaler.rules import PAUSED_ANNOTATION
 EDIT = "kubectl edit scalingrule {name} -n {namespace}"
 REACH = (
     "The operator must reach {url}. See that spec.natsMonitoringURL names NATS as the operator's pod"
-    " resolves it (http://nats.NAMESPACE:8222), that the configuration of NATS sets http_port, and that no"
+    " resolves it (http://nats.NAMESPACE:8222; of the official NATS chart http://nats-headless.NAMESPACE:8222,"
+    " as its Service nats has no monitoring port), that the configuration of NATS sets http_port, and that no"
     " NetworkPolicy forbids it"
 )
 PORT = "{url}/jsz must lead to the monitoring port of nats-server, 8222 by default"
@@ -111,8 +112,8 @@ MENDS: dict[Reason, str] = {
     ),
     # What wakes the rule.
     Reason.NOT_CONNECTED: (
-        "The operator must reach the clients' port of NATS too, 4222 by default; name it in spec.nats.url"
-        " if it is not at the host of {url}"
+        "The operator must reach the clients' port of NATS too, 4222 by default: spec.nats.url names it,"
+        " else it is looked for at the host of {url}"
     ),
     Reason.OTHER_ACCOUNT: "Give the operator credentials of the stream's account",
     Reason.OTHER_SERVER: f"Name a server of the same cluster in spec.nats.url: {EDIT}",

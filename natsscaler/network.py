@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from aiodns import DNSResolver
 from aiodns.error import DNSError
 
+from natsscaler.access import bare_host
 from natsscaler.errors import NotAllowed, SettingsError, excerpt
 
 Address = IPv4Address | IPv6Address
@@ -42,7 +43,14 @@ class Resolver:
         try:
             return [_unmapped(host)]
         except ValueError:
-            return list(dict.fromkeys(map(_unmapped, await self._look_up(host))))
+            pass
+        try:
+            found = await self._look_up(host)
+        except OSError:
+            if not host.endswith("."):
+                raise
+            found = await self._look_up(host[:-1])  # as /etc/hosts has it
+        return list(dict.fromkeys(map(_unmapped, found)))
 
     async def close(self) -> None:
         """End all look-ups."""
@@ -78,7 +86,7 @@ class AllowList:
         self._networks: list[IPv4Network | IPv6Network] = []
         for pattern in patterns:
             if "/" not in pattern:
-                self._hosts.append(pattern.lower())
+                self._hosts.append(bare_host(pattern))
                 continue
             try:
                 self._networks.append(ip_network(pattern, strict=False))
@@ -116,7 +124,7 @@ class AllowList:
     def _allows(self, host: str, address: Address) -> bool:
         if any(map(_never, (address, *_led_to(address)))):
             return False
-        named = any(fnmatch(host.lower(), pattern) for pattern in self._hosts) or any(
+        named = any(fnmatch(bare_host(host), pattern) for pattern in self._hosts) or any(
             address in network for network in self._networks
         )
         if address.is_loopback and self._in_cluster:

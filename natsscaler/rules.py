@@ -4,6 +4,7 @@ The structs below are the one source of truth for the schema of `spec`: `crd.py`
 CustomResourceDefinition, so that what the API server accepts is what this parser accepts.
 """
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct, field
 
-from natsscaler.access import DNS_SUBDOMAIN, Access, Monitoring, Nats, SecretKey
+from natsscaler.access import DNS_SUBDOMAIN, Access, Monitoring, Nats, SecretKey, servers
 from natsscaler.errors import InvalidRule, excerpt
 from natsscaler.subjects import SUBJECT_PATTERN
 
@@ -27,6 +28,8 @@ Replicas = Annotated[int, Meta(ge=1, le=INT32_MAX)]
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z"
 STREAM_NAME = r"^[^ \t\r\n\f\v.*>/\\]+\Z"
 """Names of streams and consumers (NATS ADR-6: no white space, dots, wildcards or path separators)."""
+DOCUMENT_PATH = "/(accountz|accstatz|connz|gatewayz|healthz|jsz|leafz|raftz|routez|subsz|varz)/*$"
+NO_DOCUMENT = "must be the address alone: leave out /jsz, /varz and the like at its end"
 Name = Annotated[str, Meta(pattern=STREAM_NAME, max_length=255)]
 
 
@@ -91,7 +94,7 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     nats_monitoring_url: Annotated[
         str,
         Meta(
-            pattern=r"^https?://[^ \t\r\n\f\v/?#@]+(/[^ \t\r\n\f\v?#@]*)?\Z",
+            pattern=r"^https?://[^ \t\r\n\f\v/?#@,]+(/[^ \t\r\n\f\v?#@]*)?\Z",
             max_length=2048,
             description="Monitoring endpoint of NATS (its http_port), such as http://nats:8222.",
         ),
@@ -211,7 +214,8 @@ class Rule(Struct, frozen=True, kw_only=True):
 
     def nats(self, otherwise: str) -> Access:
         """How to get at NATS itself; `otherwise`: at which address if the rule names none."""
-        return Access((self.spec.nats and self.spec.nats.url) or otherwise, self._secret(self.spec.nats))
+        own = self.spec.nats and self.spec.nats.url
+        return Access(",".join(servers(own)) if own else otherwise, self._secret(self.spec.nats))
 
     def _secret(self, part: Nats | Monitoring | None) -> SecretKey | None:
         return SecretKey(self.key.namespace, part.secret_ref.name) if part and part.secret_ref else None
@@ -238,14 +242,16 @@ def parse(body: Mapping[str, Any]) -> Rule:
         raise InvalidRule(excerpt(f"spec{path.removesuffix('`')}: {problem}")) from error
     if len(set(spec.events)) < len(spec.events):
         raise InvalidRule("spec.events names a source twice: remove one")
-    for name, url in (
-        ("natsMonitoringURL", spec.nats_monitoring_url),
-        ("nats.url", (spec.nats and spec.nats.url) or ""),
+    for name, url, read in (
+        ("natsMonitoringURL", spec.nats_monitoring_url, lambda text: urlsplit(text).port),
+        ("nats.url", (spec.nats and spec.nats.url) or "nats://nats", servers),
     ):
         try:
-            urlsplit(url).port  # noqa: B018 - reading it is the check
+            read(url)
         except ValueError as error:
             raise InvalidRule(f"spec.{name} is no usable URL: {excerpt(str(error))}") from error
+    if re.search(DOCUMENT_PATH, spec.nats_monitoring_url):
+        raise InvalidRule(f"spec.natsMonitoringURL {NO_DOCUMENT}")
     if spec.min_replicas > spec.max_replicas:
         raise InvalidRule(
             f"spec.minReplicas ({spec.min_replicas}) is greater than spec.maxReplicas"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 
+from natsscaler.access import servers
 from natsscaler.errors import SettingsError
 from natsscaler.rules import EventSource
 
@@ -57,7 +58,8 @@ class Settings:
     monitoring_proxy: str | None = None
     """HTTP proxy that monitoring endpoints are reached by; None: none, whatever the environment says."""
     nats_url: str | None = None
-    """NATS server for events of rules without spec.nats.url; None: derived from natsMonitoringURL."""
+    """NATS servers for events of rules without spec.nats.url, between commas; None: derived from
+    natsMonitoringURL."""
     nats_credentials: Path | None = None
     """Directory with the credentials for `nats_url`, in files named as the keys of a Secret."""
     monitoring_credentials: Path | None = None
@@ -114,7 +116,12 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     add("--monitoring-timeout", type=_timeout, help="for one answer of a monitoring endpoint (default 5s)")
     add("--monitoring-max-mib", type=_whole(1, MAX_MIB), help="that one such answer may have (default 64)")
     add("--monitoring-proxy", type=_proxy, help="HTTP proxy to reach monitoring endpoints by (default: none)")
-    add("--nats-url", help="NATS server for events (default: derived from natsMonitoringURL) [NATS_URL]")
+    add(
+        "--nats-url",
+        type=_nats_url,
+        help="NATS server for events, or several of one cluster between commas"
+        " (default: derived from natsMonitoringURL) [NATS_URL]",
+    )
     add("--nats-credentials", type=Path, help="directory with credentials for --nats-url, as of a Secret")
     add("--monitoring-credentials", type=Path, help="directory with credentials for monitoring endpoints")
     add(
@@ -252,6 +259,13 @@ def _proxy(text: str) -> str:
     if not re.fullmatch(r"https?://[^/\s]+/?", text):
         raise argparse.ArgumentTypeError("it must be a URL as http://proxy:3128")
     return text
+
+
+def _nats_url(text: str) -> str:
+    try:
+        return ",".join(servers(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _own_namespace() -> str:

@@ -18,6 +18,7 @@ from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from natsscaler.access import servers
 from natsscaler.advisories import SUBJECTS, Advisory, advisory_of
 from natsscaler.credentials import NatsCredentials
 from natsscaler.dialing import (
@@ -390,5 +391,5 @@ class Connection:
 
 
 def _shown(url: str) -> str:
-    """Write an address without the credentials that NATS_URL may hold."""
-    return urlsplit(url).netloc.rpartition("@")[2]
+    """Write addresses without the credentials that NATS_URL may hold."""
+    return excerpt(", ".join(urlsplit(one).netloc.rpartition("@")[2] for one in servers(url)))

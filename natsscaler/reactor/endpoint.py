@@ -109,10 +109,11 @@ class Endpoint:
         found = await self._read()
         told: dict[RuleKey, Told] = {}
         now = self._shared.clock()
+        for state in batch:
+            if not state.gone:
+                known = None if isinstance(found, Unknown) else found
+                state.connection = self._shared.connect(state.rule, known)
         if not isinstance(found, Unknown):
-            for state in batch:
-                if not state.gone:
-                    state.connection = self._shared.connect(state.rule, found)
             told = await ask_leaders(batch, found, self._shared.cluster.replicas, now)
         for turn in turns:
             if turn.state.gone:

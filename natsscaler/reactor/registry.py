@@ -188,10 +188,12 @@ class Reactor:
         del self._endpoints[endpoint.access]
         await self._monitoring.forget(endpoint.access)
 
-    def _connection(self, rule: Rule, reading: Reading) -> ConnectionPort | None:
-        access = rule.nats(self._settings.nats_url or reading.nats_url)
+    def _connection(self, rule: Rule, reading: Reading | None) -> ConnectionPort | None:
+        access = rule.nats(self._settings.nats_url or (reading.nats_url if reading else ""))
         connection = None
         if self._settings.events & set(rule.spec.events):
+            if not access.url:  # what was known of it before holds
+                return self._states[rule.key].connection
             if access not in self._connections:
                 made = self._connect(access, self._hearing.advised)
                 self._connections[access] = made, self._spawn(made.run(), "NATS connection")

@@ -34,8 +34,9 @@ class Shared:
     """Seconds since the epoch."""
     obstacle: Callable[[Rule], Finding | None]
     """What keeps a rule from scaling its Deployment, apart from what a read tells."""
-    connect: Callable[[Rule, Reading], ConnectionPort | None]
-    """The NATS connection of a rule; None: all of its events are switched off."""
+    connect: Callable[[Rule, Reading | None], ConnectionPort | None]
+    """The NATS connection of a rule, as far as its address is known without a reading, too; None: all of its
+    events are switched off, or the address is not known."""
     spawn: Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
     """Start a named task that the reactor owns."""
     opened: asyncio.Event = field(default_factory=asyncio.Event)

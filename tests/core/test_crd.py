@@ -69,6 +69,8 @@ def _admits_integer(schema: dict[str, Any], value: int) -> bool:
 
 
 def _holds(rule: dict[str, Any], value: Any) -> bool:
+    if rule["rule"].startswith("!"):
+        return not _holds({"rule": rule["rule"][1:]}, value)
     matches, compares = MATCHES.fullmatch(rule["rule"]), COMPARES.fullmatch(rule["rule"])
     if matches:
         pattern = re.sub(r"\\(.)", r"\1", matches[1])  # what the CEL string says
@@ -256,8 +258,12 @@ subject = st.lists(st.sampled_from(["a", "B-1", "*", ">", "a>", ">a", "", " ", "
 )
 url = st.tuples(
     st.sampled_from(["http://", "https://", "nats://", "tls://", "HTTP://", "://", ""]),
-    st.sampled_from(["nats", "nats:8222", "[::1]:8222", "u:p@nats", "a b", "", "ø", "nats\n"]),
-    st.sampled_from(["", "/", "/mon", "/a/b", "?q", "#f", "/?q", "/a#f", "/a@b", "\n", "/\n"]),
+    st.sampled_from(
+        ["nats", "nats:8222", "[::1]:8222", "u:p@nats", "a b", "", "ø", "nats\n", "a,b", "a.:1, b"]
+    ),
+    st.sampled_from(
+        ["", "/", "/mon", "/a/b", "?q", "#f", "/?q", "/a#f", "/a@b", "\n", "/\n", "/jsz", "/a/varz//"]
+    ),
 ).map("".join)
 name = st.one_of(
     text,

@@ -112,6 +112,12 @@ def test_a_condition_of_another_version_is_not_taken_for_known() -> None:
     assert last_word(said(rule()), "EventDriven") == LISTENING
 
 
+@pytest.mark.parametrize("url", ["http://localhost:8222", "http://127.0.0.1:8222", "http://[::1]:8222"])
+def test_an_address_of_the_machine_itself_is_nowhere_to_forward_a_port_from(url: str) -> None:
+    step = Step("NATS", "it cannot be reached", mend="name NATS as the operator's pod resolves it")
+    assert from_outside(step, url, OPERATOR, "check") == step
+
+
 @pytest.mark.parametrize(
     ("url", "service"),
     [

@@ -58,6 +58,18 @@ def test_each_flag_is_a_variable_too_and_the_help_tells_of_it(capsys: pytest.Cap
     assert {"NATSSCALER_METRICS_PORT", *BARE.values()} <= set(re.findall(r"[A-Z_]+", told))
 
 
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("nats://a:4222,nats://b:4222", "nats://a:4222,nats://b:4222"),
+        ("a:4222, tls://b/", "nats://a:4222,tls://b"),
+        ("nats://u:p@a , nats://u:p@b:4333", "nats://u:p@a,nats://u:p@b:4333"),
+    ],
+)
+def test_servers_of_nats_are_read_as_its_own_clients_do(given: str, read: str) -> None:
+    assert parse([], {"NATS_URL": given}).nats_url == read
+
+
 def test_a_flag_wins_over_its_variable() -> None:
     assert parse(["--metrics-port=1"], {"NATSSCALER_METRICS_PORT": "2"}).metrics_port == 1
 
@@ -73,6 +85,11 @@ def test_a_flag_wins_over_its_variable() -> None:
         ("--read-budget=nan", "'nan' is no share of time"),
         ("--leader-elect=perhaps", "'perhaps' must be true or false"),
         ("--log-level=loud", "invalid choice: 'loud'"),
+        ("--nats-url=http://nats:8222", "it must be nats://HOST:PORT or tls://HOST:PORT"),
+        ("--nats-url=nats://a,", "it must be nats://HOST:PORT or tls://HOST:PORT"),
+        ("--nats-url=nats://u:hunter2@", "it must be nats://HOST:PORT or tls://HOST:PORT"),
+        ("--nats-url=nats://a:b", "it must be nats://HOST:PORT or tls://HOST:PORT"),
+        ("--nats-url=nats://a:99999", "Port out of range 0-65535"),
     ],
 )
 def test_a_bad_value_is_refused_and_the_flag_and_its_variable_are_named(flag: str, told: str) -> None:
