@@ -5,7 +5,7 @@ the decision then holds the replicas.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 
@@ -84,47 +84,52 @@ def measure(
     same words, it is replaced by another one only if it was deleted, and never by one of a worse class. What
     was `told` over NATS replaces what the view has.
     """
+    return count(rule, view, select(rule, view), former(rule, kept, seen), told or {})
+
+
+def count(
+    rule: Rule, view: View, selection: Selection | Unknown, before: Former | None, told: Told
+) -> Backlog | Unknown:
+    """Count what waits for these consumers, if they are those of before; see `measure`."""
+    usable = _usable(rule, view, selection, before, told)
+    if isinstance(usable, Unknown):
+        return usable
+    source = source_of(rule, usable)
+    if usable.candidates:
+        return _count_consumers(rule, view, usable.candidates, source, told)
+    return _count_streams(rule, view, usable, source)
+
+
+def former(rule: Rule, kept: Source | None, seen: datetime | None) -> Former | None:
+    """Return what was counted last, if the rule still selects by the same words."""
+    return Former(kept, seen) if kept and kept.selector == rule.selector else None
+
+
+def _usable(
+    rule: Rule, view: View, selection: Selection | Unknown, before: Former | None, told: Told
+) -> Selection | Unknown:
+    """Accept a selection that is whole, and the same as before."""
     if view.disabled:
         return Unknown(Reason.JETSTREAM_DISABLED, "JetStream is disabled on the NATS server: enable it")
-    before, told = former(rule, kept), told or {}
-    selection = _select(rule, view, before)
+    if before and before.source.match.former:
+        return Unknown(
+            Reason.CONSUMER_NOT_FOUND,
+            f"{listed(before.source.consumers)} was counted so far, and no longer is, as it is not durable or"
+            f" takes more than {rule.spec.subject}: name it in spec.consumer, or the consumer of the workers",
+        )
     if isinstance(selection, Unknown):
         return _incomplete(selection, view)
     source = source_of(rule, selection)
     unseen = _unseen(rule, view, selection, source, before)
     if unseen:
         return Unknown(Reason.MONITORING_INCOMPLETE, unseen)
-    if before and (why := interrupted(Former(before, seen), source, selection, view, told)):
-        return _incomplete(why, view)
-    if selection.match is Match.STREAM:
-        return _count_streams(rule, view, selection, source)
-    return _count_consumers(rule, view, selection.candidates, source, told)
+    why = before and interrupted(before, source, selection, view, told)
+    return _incomplete(why, view) if why else selection
 
 
-def former(rule: Rule, kept: Source | None) -> Source | None:
-    """Return the last source if the rule still selects by the same words."""
-    return kept if kept and kept.selector == rule.selector else None
-
-
-def _select(rule: Rule, view: View, before: Source | None) -> Selection | Unknown:
-    if before and before.match.former:
-        return Unknown(
-            Reason.CONSUMER_NOT_FOUND,
-            f"{listed(before.consumers)} was counted so far, and no longer is, as it is not durable or takes"
-            f" more than {rule.spec.subject}: name it in spec.consumer, or the consumer of the workers",
-        )
-    return select(rule, view)
-
-
-def in_doubt(rule: Rule, view: View) -> Sequence[Candidate]:
-    """List the chosen consumers whose leader did not speak, so that it can be asked in another way."""
-    return [one for one in counted(rule, view) if not view.leaders(one.account, one.stream, one.consumer)]
-
-
-def counted(rule: Rule, view: View) -> Sequence[Candidate]:
-    """List the consumers that the rule's backlog would be counted on."""
-    selection = select(rule, view)
-    return () if isinstance(selection, Unknown) else selection.candidates
+def in_doubt(view: View, candidates: Iterable[Candidate]) -> list[Candidate]:
+    """List those of these whose leader did not speak, so that it can be asked in another way."""
+    return [one for one in candidates if not view.leaders(one.account, one.stream, one.consumer)]
 
 
 def _incomplete(unknown: Unknown, view: View) -> Unknown:
@@ -134,9 +139,9 @@ def _incomplete(unknown: Unknown, view: View) -> Unknown:
     return Unknown(unknown.reason, f"{unknown.message} ({listed(view.silent)} did not answer)")
 
 
-def _unseen(rule: Rule, view: View, selection: Selection, source: Source, kept: Source | None) -> str:
+def _unseen(rule: Rule, view: View, selection: Selection, source: Source, before: Former | None) -> str:
     """Say why there may be consumers of this rule beside those that were found; "" if there are none."""
-    if (kept and source.consumers == kept.consumers) or _certain(selection):
+    if (before and source.consumers == before.source.consumers) or _certain(selection):
         return ""
     unsure = view.unsure(selection.streams[0][0])
     why = f"{listed(unsure)} may not have found all of its streams again" if unsure else ""
@@ -186,7 +191,7 @@ def _count_consumers(
         at=view.now,
         leaders=_leaders(view, counts),
         led_seconds=min(map(_led_seconds, counts)),
-        via=Via.CONSUMER_INFO if in_doubt(rule, view) else Via.MONITORING,
+        via=Via.CONSUMER_INFO if in_doubt(view, chosen) else Via.MONITORING,
         sourced=any(is_sourced(candidate.stream) for candidate in chosen),
         paused=not active,
         wider=_wider(rule.spec.subject, chosen),

@@ -16,7 +16,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from natsscaler.access import Access
-from natsscaler.backlog import Backlog, measure
+from natsscaler.backlog import Backlog
 from natsscaler.conditions import LATE, Facts
 from natsscaler.consumers import Unknown
 from natsscaler.decision import Decision, Observation, decide
@@ -32,13 +32,12 @@ from natsscaler.monitoring import Monitoring
 from natsscaler.network import AllowList
 from natsscaler.options import Options
 from natsscaler.ownership import missing, obstacle
-from natsscaler.reactor.leaders import ask_leaders, questions_of
+from natsscaler.reactor.leaders import draft, measure_all
 from natsscaler.reactor.state import RuleState
 from natsscaler.rules import Rule, RuleKey, Target, parse
 from natsscaler.series import RuleSeries
 from natsscaler.settings import Settings
 from natsscaler.signals import Connection
-from natsscaler.sources import Told
 from natsscaler.status import RuleStatus, read_back
 from natsscaler.steps import State, Step, explain_invalid
 from natsscaler.view import Reading
@@ -224,20 +223,14 @@ class Explainer:
 
     async def _measure(self, state: RuleState, reading: Reading) -> Backlog | Unknown:
         """Count as the operator does, but for the confirmation that it asks for before a step down."""
-        told = await self._ask_leaders(state, reading)
-        return state.believe(measure(state.rule, reading.view, state.source, told, state.source_seen))
-
-    async def _ask_leaders(self, state: RuleState, reading: Reading) -> Told:
-        """Ask NATS for what the monitoring endpoint does not tell."""
-        rule = state.rule
-        if not questions_of(state, reading, None, 0.0):
-            return {}
-        access = rule.nats(self._options.settings.nats_url or reading.nats_url)
-        if access not in self._connections:
-            task = asyncio.create_task(self._connect(access), name=f"connect to {access.url}")
-            self._connections[access] = task
-        state.connection = await self._connections[access]
-        return (await ask_leaders([state], reading, lambda _: None, 0.0)).get(rule.key, {})
+        rule, seen = state.rule, draft(state, reading, _of_none, 0.0)
+        if seen.questions:
+            access = rule.nats(self._options.settings.nats_url or reading.nats_url)
+            if access not in self._connections:
+                task = asyncio.create_task(self._connect(access), name=f"connect to {access.url}")
+                self._connections[access] = task
+            state.connection = await self._connections[access]
+        return state.believe((await measure_all([state], reading, _of_none, 0.0))[rule.key])
 
     async def _connect(self, access: Access) -> Connection:
         """Connect to NATS; where nobody answers in time, the connection knows no account and is not asked."""
@@ -255,6 +248,11 @@ class Explainer:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await answered.wait()
         return connection
+
+
+def _of_none(_: Target) -> int | None:
+    """Give no replicas, as nothing is scaled here."""
+    return None
 
 
 def _trouble(facts: Facts) -> Reason | None:

@@ -5,7 +5,6 @@ or more (https://docs.nats.io/nats-concepts/subjects). Patterns are compared as 
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import combinations
 
 _TOKEN = r"[^ \t\r\n\f\v.>][^ \t\r\n\f\v.]*"
 
@@ -69,7 +68,18 @@ def all_within(inners: Iterable[str], outers: Sequence[str]) -> bool:
 
 def disjoint(groups: Iterable[Sequence[str]]) -> bool:
     """Tell whether no subject is covered by two of the groups of patterns."""
-    return not any(any_overlap(one, other) for one, other in combinations(groups, 2))
+    split = [
+        ({p for p in group if is_literal(p)}, [p for p in group if not is_literal(p)]) for group in groups
+    ]
+    if len(set().union(*(literals for literals, _ in split))) < sum(len(literals) for literals, _ in split):
+        return False
+    return not any(
+        any_overlap(patterns, [*literals, *others])
+        for one, (_, patterns) in enumerate(split)
+        if patterns
+        for other, (literals, others) in enumerate(split)
+        if other != one
+    )
 
 
 def too_wide(pattern: str) -> bool:

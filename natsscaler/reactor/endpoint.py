@@ -10,19 +10,18 @@ import math
 from typing import NamedTuple
 
 from natsscaler.access import Access
-from natsscaler.backlog import Backlog, measure
+from natsscaler.backlog import Backlog
 from natsscaler.consumers import Unknown
 from natsscaler.decision import Observation, decide
 from natsscaler.errors import MonitoringError, Reason
 from natsscaler.ownership import missing
 from natsscaler.reactor.acting import Actor
 from natsscaler.reactor.budget import Budget
-from natsscaler.reactor.leaders import ask_leaders
+from natsscaler.reactor.leaders import measure_all
 from natsscaler.reactor.listening import Listening
 from natsscaler.reactor.shared import Shared
 from natsscaler.reactor.state import LED_SECONDS, RuleState
-from natsscaler.rules import RuleKey
-from natsscaler.sources import Told
+from natsscaler.rules import Rule, RuleKey
 from natsscaler.view import Reading
 
 log = logging.getLogger(__name__)
@@ -105,21 +104,22 @@ class Endpoint:
             return
         await self._listening.arm(batch)
         began = self._shared.clock()
-        turns = [_Turn(state, state.answer(), _deliveries(state)) for state in batch]
+        turns = [_Turn(state, state.rule, state.answer(), _deliveries(state)) for state in batch]
         found = await self._read()
-        told: dict[RuleKey, Told] = {}
-        now = self._shared.clock()
-        for state in batch:
-            if not state.gone:
-                known = None if isinstance(found, Unknown) else found
-                state.connection = self._shared.connect(state.rule, known)
+        turns = [turn._replace(rule=turn.state.rule) for turn in turns]
+        present = [state for state in batch if not state.gone]
+        for state in present:
+            state.connection = self._shared.connect(state.rule, None if isinstance(found, Unknown) else found)
+        measured: dict[RuleKey, Backlog | Unknown] = {}
         if not isinstance(found, Unknown):
-            told = await ask_leaders(batch, found, self._shared.cluster.replicas, now)
+            replicas, now = self._shared.cluster.replicas, self._shared.clock()
+            measured = await measure_all(present, found, replicas, now)
         for turn in turns:
-            if turn.state.gone:
+            if turn.state.gone or turn.state.rule is not turn.rule:  # it rings again
                 continue
             try:
-                await self._evaluate(turn, found, told.get(turn.state.rule.key, {}), began)
+                backlog = found if isinstance(found, Unknown) else measured[turn.rule.key]
+                await self._evaluate(turn, found, backlog, began)
             except Exception:  # a supervision point: one bad rule never disturbs another
                 log.exception("Evaluating %s failed", turn.state.rule.key)
                 self._shared.metrics.failed("evaluate", "Internal")
@@ -166,15 +166,12 @@ class Endpoint:
         self._not_before = self._shared.clock() + wait
         return Unknown(reason, message)
 
-    async def _evaluate(self, turn: "_Turn", found: Reading | Unknown, told: Told, began: float) -> None:
+    async def _evaluate(
+        self, turn: "_Turn", found: Reading | Unknown, measured: Backlog | Unknown, began: float
+    ) -> None:
         shared, state, rule = self._shared, turn.state, turn.state.rule
         now, wall = shared.clock(), shared.wall()
         state.at_rest(now)
-        measured: Backlog | Unknown
-        if isinstance(found, Unknown):
-            measured = found
-        else:
-            measured = measure(rule, found.view, state.source, told, state.source_seen)
         if state.puts_off(measured, began, now):
             state.retry_at = began + LED_SECONDS
             state.rung_at = min(state.rung_at, turn.rung_at)
@@ -204,6 +201,8 @@ class _Turn(NamedTuple):
     """A rule that a read serves."""
 
     state: RuleState
+    rule: Rule
+    """As it was when its backlog was measured."""
     rung_at: float
     """When it was first asked for; infinite: by time alone."""
     heard: int

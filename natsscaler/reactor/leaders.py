@@ -8,66 +8,94 @@ jsConsumerInfoRequest).
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-from natsscaler.backlog import counted, former, in_doubt, measure
-from natsscaler.consumers import Unknown
+from natsscaler.backlog import Backlog, count, former, in_doubt
+from natsscaler.consumers import Selection, Unknown, select
 from natsscaler.decision import History, Observation, decide
+from natsscaler.errors import Reason
 from natsscaler.jsz import ConsumerInfo
 from natsscaler.reactor.ports import ConnectionPort
 from natsscaler.reactor.state import RuleState
 from natsscaler.rules import RuleKey, Target
-from natsscaler.sources import NotTold, Told, missing
+from natsscaler.sources import Former, NotTold, Told, missing
 from natsscaler.view import Reading
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 64
 """Requests on their way at the same time."""
 
-Asked = dict[tuple[ConnectionPort, str], asyncio.Task[ConsumerInfo | NotTold]]
+
+class Draft(NamedTuple):
+    """What a read alone tells of a rule, and what is to be asked for beside it."""
+
+    selection: Selection | Unknown
+    before: Former | None
+    backlog: Backlog | Unknown
+    questions: tuple[str, ...] = ()
+    """STREAM/CONSUMER, or STREAM where all of it was counted."""
 
 
-async def ask_leaders(
+async def measure_all(
     states: Iterable[RuleState], reading: Reading, replicas: Callable[[Target], int | None], now: float
-) -> dict[RuleKey, Told]:
-    """Return what NATS said of consumers, for each rule that has a connection to ask on."""
-    questions = {
-        state.rule.key: (state.connection, names)
-        for state in states
-        if state.connection and (names := questions_of(state, reading, replicas(state.rule.target), now))
-    }
+) -> dict[RuleKey, Backlog | Unknown]:
+    """Measure the backlogs of rules, each by what was read and what its connection is told beside."""
+    drafts = {state.rule.key: (state, draft(state, reading, replicas, now)) for state in states}
     limit = asyncio.Semaphore(AT_ONCE)
-    asked: Asked = {}
+    asked: dict[tuple[ConnectionPort, str], asyncio.Task[ConsumerInfo | NotTold]] = {}
     async with asyncio.TaskGroup() as group:
-        for connection, names in questions.values():
-            for name in names:
-                if (connection, name) not in asked:
-                    question = _ask(connection, name, limit)
-                    asked[connection, name] = group.create_task(question, name=f"ask the leader of {name}")
-    return {
-        key: {name: asked[connection, name].result() for name in names}
-        for key, (connection, names) in questions.items()
-    }
+        for state, found in drafts.values():
+            for name in found.questions:
+                if state.connection and (state.connection, name) not in asked:
+                    question = _ask(state.connection, name, limit)
+                    asked[state.connection, name] = group.create_task(question, name=f"ask for {name}")
+    measured = {}
+    for key, (state, found) in drafts.items():
+        told: Told = {
+            name: asked[state.connection, name].result()
+            for name in found.questions
+            if state.connection and (state.connection, name) in asked
+        }
+        measured[key] = (
+            count(state.rule, reading.view, found.selection, found.before, told) if told else found.backlog
+        )
+    return measured
 
 
-def questions_of(state: RuleState, reading: Reading, replicas: int | None, now: float) -> list[str]:
-    """List the consumers to ask for, as STREAM/CONSUMER; a stream as such, if all of it was counted."""
-    view, connection, before = reading.view, state.connection, former(state.rule, state.source)
-    names = [str(one) for one in in_doubt(state.rule, view)] + (missing(before, view) if before else [])
-    if not names and replicas and _falls(state, reading, replicas, now):
-        names = [str(one) for one in counted(state.rule, view)]
-    if connection is None:
-        return names
-    found = counted(state.rule, view)
-    account = found[0].account.key if found else before and before.account_id
-    same = reading.server.cluster.name or reading.server.server_id
-    leads_there = same == (connection.cluster or connection.server_id)
-    return list(dict.fromkeys(names)) if leads_there and account == connection.account else []
+def draft(state: RuleState, reading: Reading, replicas: Callable[[Target], int | None], now: float) -> Draft:
+    """Measure by what was read alone, and say what to ask for."""
+    rule, view = state.rule, reading.view
+    try:
+        selection = select(rule, view)
+        before = former(rule, state.source, state.source_seen)
+        backlog = count(rule, view, selection, before, {})
+    except Exception:  # a supervision point: one bad rule never disturbs another
+        log.exception("Measuring the backlog of %s failed", rule.key)
+        failed = Unknown(
+            Reason.MONITORING_UNREADABLE, "what NATS gave cannot be used for this rule: see the log"
+        )
+        return Draft(failed, None, failed)
+    chosen = () if isinstance(selection, Unknown) else selection.candidates
+    names = [str(one) for one in in_doubt(view, chosen)] + (missing(before.source, view) if before else [])
+    if not names and _falls(state, backlog, replicas(rule.target), now):
+        names = [str(one) for one in chosen]
+    accounts = {one.account.key for one in chosen} or {before.source.account_id if before else ""}
+    asks = state.connection is None or _leads_there(state.connection, reading, accounts)
+    return Draft(selection, before, backlog, tuple(dict.fromkeys(names)) if asks else ())
 
 
-def _falls(state: RuleState, reading: Reading, replicas: int, now: float) -> bool:
-    """Tell whether the rule would step down on what was read."""
-    backlog = measure(state.rule, reading.view, state.source, seen=state.source_seen)
-    if isinstance(backlog, Unknown):
+def _leads_there(connection: ConnectionPort, reading: Reading, accounts: set[str]) -> bool:
+    """Tell whether a connection leads to where the read came from, and to that account."""
+    read = reading.server.cluster.name or reading.server.server_id
+    return read == (connection.cluster or connection.server_id) and accounts == {connection.account}
+
+
+def _falls(state: RuleState, backlog: Backlog | Unknown, replicas: int | None, now: float) -> bool:
+    """Tell whether the rule would step down on this backlog."""
+    if isinstance(backlog, Unknown) or not replicas:
         return False
     history = state.history or History()
     return decide(state.rule, Observation(backlog, replicas), history, now).desired < replicas

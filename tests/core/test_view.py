@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from natsscaler.backlog import Backlog, in_doubt, measure
-from natsscaler.consumers import Match
+from natsscaler.consumers import Candidate, Match, Selection, select
 from natsscaler.errors import Reason
 from natsscaler.jsz import ConsumerConfig, ConsumerInfo, Jsz, MetaCluster, Peer, Raft, StreamConfig
 from natsscaler.sources import NotTold, Source
@@ -283,9 +283,15 @@ def test_what_is_not_found_may_be_on_the_missing_node() -> None:
 # Asked over NATS.
 
 
+def doubted(view: View) -> list[Candidate]:
+    selection = select(rule(), view)
+    assert isinstance(selection, Selection)
+    return in_doubt(view, selection.candidates)
+
+
 def test_a_leader_that_monitoring_did_not_reach_is_asked_and_believed() -> None:
     view = View([said("n2", workers(0, "n1"))])
-    [candidate] = in_doubt(rule(), view)
+    [candidate] = doubted(view)
     assert str(candidate) == "ORDERS/workers"
     unknown(measure(rule(), view), Reason.LEADER_UNCLEAR)
     found = known(measure(rule(), view, told={"ORDERS/workers": workers(9, "n1")}))
@@ -302,12 +308,12 @@ def test_a_leader_that_monitoring_did_not_reach_is_asked_and_believed() -> None:
 )
 def test_a_contradiction_is_not_settled_by_asking_whoever_answers_first(spoke: list[ConsumerInfo]) -> None:
     view = View([said(name, one) for name, one in zip(NAMES, spoke, strict=False)])
-    assert in_doubt(rule(), view) == []
+    assert doubted(view) == []
     unknown(measure(rule(), view), Reason.LEADER_UNCLEAR)
 
 
 def test_a_leader_that_spoke_is_not_asked() -> None:
-    assert in_doubt(rule(), View(TWO_OF_THREE)) == []
+    assert doubted(View(TWO_OF_THREE)) == []
 
 
 # Counts beside those of the stream, which may be from another node.

@@ -104,7 +104,7 @@ async def test_a_server_that_takes_its_time_to_find_its_streams_again_is_not_bel
     monkeypatch.setattr(nodes, "YOUNG_SECONDS", 0.0)
     monkeypatch.setattr(demo, "READY_SECONDS", 60.0)
     monkeypatch.setattr(endpoint, "RETRY_SECONDS", (0.1, 0.1))
-    count = 800
+    count = 500
     async with user(nats_server.url) as client:
         for number in range(count):
             await create_stream(client, f"S{number}", f"orders.{number}")
