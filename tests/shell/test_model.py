@@ -265,9 +265,9 @@ async def run(model: Model, here: World, rule: Callable[..., object]) -> None:
     """Let things happen, and judge; in the end all must be right."""
     scale = here.cluster.scale
 
-    async def judged(target: Target, before: int, after: int) -> None:
+    async def judged(target: Target, before: int, after: int) -> int:
         model.look(before, after, here.message("ScalingActive"))
-        await scale(target, before, after)
+        return await scale(target, before, after)
 
     here.cluster.scale = judged  # type: ignore[method-assign]
     chances: dict[Callable[[], Awaitable[None]], int] = {
