@@ -15,7 +15,9 @@ from natsscaler.inquiry import Terminal, inquire
 from natsscaler.logs import configure_logging
 from natsscaler.options import Options, parse_check, parse_explain
 from natsscaler.process import run
-from natsscaler.settings import parse
+from natsscaler.settings import parse, unknown_variables
+
+log = logging.getLogger(__name__)
 
 PROGRAM = "natsscaler"
 PLUGIN = "kubectl-natsscaler"
@@ -54,6 +56,8 @@ def _main(program: str, arguments: Sequence[str]) -> int:
 def _run(_: str, arguments: Sequence[str]) -> int:
     settings = parse(arguments)
     configure_logging(settings.log_level)
+    for told in unknown_variables():
+        log.warning(told)
     return uvloop.run(run(settings))
 
 

@@ -7,14 +7,16 @@ says. So it is given functions, which it calls when the encryption, if any, is i
 
 import asyncio
 import re
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import ParseResult, urlsplit
 
 import nats.errors
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
+from nats.aio.transport import TcpTransport
 
 from natsscaler.access import bare_host, servers
 from natsscaler.credentials import NatsCredentials
@@ -52,6 +54,11 @@ class _Client(Client):
         else:
             await super()._process_err(err_msg)
 
+    async def _connect_to_server(self, s: Srv) -> None:
+        await super()._connect_to_server(s)
+        if isinstance(self._transport, TcpTransport):
+            self._transport = _Transport(self._transport)
+
 
 class Dialled(NamedTuple):
     """An open connection, what is set when it has ended, and where it leads (URL of an address)."""
@@ -59,6 +66,27 @@ class Dialled(NamedTuple):
     client: Client
     closed: asyncio.Event
     place: str
+
+
+class _Transport(TcpTransport):
+    """Turns to TLS by asyncio's own means: nats-py's leave a warning in the log when the connection ends."""
+
+    def __init__(self, plain: TcpTransport) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._bare_io_reader = self._io_reader = plain._io_reader  # noqa: SLF001 - of the same class
+        self._bare_io_writer = self._io_writer = plain._io_writer  # noqa: SLF001
+
+    async def connect_tls(
+        self,
+        uri: str | ParseResult,
+        ssl_context: ssl.SSLContext,
+        buffer_size: int,  # noqa: ARG002 - what was opened has its buffers
+        connect_timeout: int,
+    ) -> None:
+        host = uri if isinstance(uri, str) else uri.hostname
+        if self._io_writer:
+            async with asyncio.timeout(connect_timeout):
+                await self._io_writer.start_tls(ssl_context, server_hostname=host)
 
 
 async def obediently(call: Awaitable[T]) -> T:

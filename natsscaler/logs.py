@@ -2,8 +2,22 @@
 
 import logging.config
 import sys
+from datetime import UTC, datetime
 
 from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
+
+
+class _Dated(logging.Formatter):
+    """Times as RFC 3339 has them, in UTC."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802, ARG002 - its name in logging
+        moment = datetime.fromtimestamp(record.created, UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class _DatedJson(_Dated, JsonFormatter):
+    """The same, for machines."""
 
 
 def configure_logging(level: str) -> None:
@@ -14,10 +28,10 @@ def configure_logging(level: str) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {
-                "people": {"format": "%(asctime)s %(levelname)-7s %(message)s"},
+                "people": {"()": _Dated, "fmt": "%(asctime)s %(levelname)-7s %(message)s"},
                 "json": {
-                    "()": "pythonjsonlogger.json.JsonFormatter",
-                    "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+                    "()": _DatedJson,
+                    "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s",
                     "reserved_attrs": [*RESERVED_ATTRS, "settings", "k8s_skip"],  # kopf's own, not for logs
                     "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
                 },

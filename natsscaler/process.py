@@ -20,6 +20,7 @@ import kopf
 from natsscaler import __version__
 from natsscaler.access import Access
 from natsscaler.activity import Activity
+from natsscaler.errors import SettingsError
 from natsscaler.fetching import Fetching
 from natsscaler.handlers import Handlers
 from natsscaler.health import Health
@@ -135,6 +136,9 @@ class Operator:
                     namespaces=self._settings.namespaces,
                 )
                 self._watching = group.create_task(_guarded(operator), name="kopf")
+        except* SettingsError as failures:  # a port that is taken
+            log.error("%s", failures.exceptions[0])  # noqa: TRY400 - the sentence says it all
+            status = 2
         except* Exception as failures:  # a supervision point: the process ends, and says why
             log.error("A task has died, so the process ends", exc_info=failures)  # noqa: TRY400
             status = 1

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -22,6 +23,12 @@ MAX_MIB = 1024
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 """Where a pod finds the name of its namespace."""
 LONGEST_LEASE, SHORTEST_DEADLINE = 3600, 2
+NAMESPACE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+HOST_PATTERN = re.compile(r"[A-Za-z0-9._*?\[\]!-]+")
+SERVICE_LINK = re.compile(
+    r"\w+_(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP|SCTP))\w*=.*|\w+_PORT=(tcp|udp|sctp)://.*"
+)
+"""What Kubernetes puts into the environment of a pod for a Service: its address and its ports."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -82,6 +89,40 @@ class Settings:
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings of `natsscaler run`. Raises SettingsError; exits by itself on --help."""
+    parser = _parser()
+    given = [*_from_environment(parser, environment), *arguments]
+    try:
+        values = vars(parser.parse_args(given))
+    except argparse.ArgumentError as error:
+        flag = str(error.argument_name)
+        raise SettingsError(f"{flag} [{variable(flag)}]: {error.message}") from error
+    values["namespaces"] = values.pop("namespace")
+    token_file = values.pop("activity_token_file")
+    if token_file and not values["activity_token"]:
+        values["activity_token"] = _token(token_file)
+    for name in ("namespaces", "allow_hosts", "monitoring_credentials_hosts"):
+        if values[name] is not None:
+            values[name] = tuple(item for value in values[name] for item in _items(value))
+    if values["events"] is not None:
+        values["events"] = _events(values["events"])
+    if values["leader_elect"] and not values["leader_elect_namespace"]:
+        values["leader_elect_namespace"] = _own_namespace()
+    settings = Settings(
+        in_cluster="KUBERNETES_SERVICE_HOST" in environment,
+        **{name: value for name, value in values.items() if value is not None},
+    )
+    _check_names(settings)
+    _check_credentials(settings)
+    duration, deadline = settings.leader_elect_lease_duration, settings.leader_elect_renew_deadline
+    if not SHORTEST_DEADLINE <= deadline < duration <= LONGEST_LEASE:
+        raise SettingsError(
+            f"--leader-elect-renew-deadline {deadline}s must be at least {SHORTEST_DEADLINE}s and shorter"
+            f" than --leader-elect-lease-duration {duration}s, which must be at most {LONGEST_LEASE}s"
+        )
+    return settings
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="natsscaler run",
         description="Watch ScalingRules and scale their Deployments.",
@@ -141,35 +182,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     add("--leader-elect-renew-deadline", type=_seconds, help="after which a leader gives up (default 10s)")
     add("--leader-elect-namespace", help="namespace of the Lease (default: the pod's own)")
     add("--log-level", type=str.lower, choices=LOG_LEVELS, help="default info [LOG_LEVEL]")
-    given = [*_from_environment(parser, environment), *arguments]
-    try:
-        values = vars(parser.parse_args(given))
-    except argparse.ArgumentError as error:
-        flag = str(error.argument_name)
-        raise SettingsError(f"{flag} [{_variable(flag)}]: {error.message}") from error
-    values["namespaces"] = values.pop("namespace")
-    token_file = values.pop("activity_token_file")
-    if token_file and not values["activity_token"]:
-        values["activity_token"] = _token(token_file)
-    for name in ("namespaces", "allow_hosts", "monitoring_credentials_hosts"):
-        if values[name] is not None:
-            values[name] = tuple(item for value in values[name] for item in value.split(",") if item)
-    if values["events"] is not None:
-        values["events"] = _events(values["events"])
-    if values["leader_elect"] and not values["leader_elect_namespace"]:
-        values["leader_elect_namespace"] = _own_namespace()
-    settings = Settings(
-        in_cluster="KUBERNETES_SERVICE_HOST" in environment,
-        **{name: value for name, value in values.items() if value is not None},
-    )
-    _check_credentials(settings)
-    duration, deadline = settings.leader_elect_lease_duration, settings.leader_elect_renew_deadline
-    if not SHORTEST_DEADLINE <= deadline < duration <= LONGEST_LEASE:
-        raise SettingsError(
-            f"--leader-elect-renew-deadline {deadline}s must be at least {SHORTEST_DEADLINE}s and shorter"
-            f" than --leader-elect-lease-duration {duration}s, which must be at most {LONGEST_LEASE}s"
-        )
-    return settings
+    return parser
 
 
 def _check_credentials(settings: Settings) -> None:
@@ -184,22 +197,72 @@ def _check_credentials(settings: Settings) -> None:
     for directory in (settings.nats_credentials, settings.monitoring_credentials):
         if directory and not directory.is_dir():
             raise SettingsError(f"{directory} is no directory: mount the Secret with the credentials there")
-    for pattern in settings.monitoring_credentials_hosts:
-        if "/" in pattern:
-            try:
-                ip_network(pattern, strict=False)
-            except ValueError as error:
-                raise SettingsError(f"--monitoring-credentials-hosts {pattern}: {error}") from error
+
+
+def _check_names(settings: Settings) -> None:
+    """Refuse what can name no namespace and no host: it would select nothing, and nobody would notice."""
+    for flag, names in (
+        ("--namespace", settings.namespaces),
+        ("--leader-elect-namespace", filter(None, [settings.leader_elect_namespace])),
+    ):
+        for name in names:
+            if not NAMESPACE_NAME.fullmatch(name):
+                raise SettingsError(
+                    f"{flag} [{variable(flag)}]: {name!r} is no namespace's name, which has up to 63 small"
+                    " letters, digits and hyphens"
+                )
+    for flag, patterns in (
+        ("--allow-hosts", settings.allow_hosts),
+        ("--monitoring-credentials-hosts", settings.monitoring_credentials_hosts),
+    ):
+        for pattern in patterns:
+            if not _is_host_pattern(pattern):
+                raise SettingsError(
+                    f"{flag} [{variable(flag)}]: {pattern!r} is neither a host pattern, such as *.nats.svc,"
+                    " nor an address, nor a CIDR, such as 10.0.0.0/8; leave out scheme and port"
+                )
+
+
+def _is_host_pattern(text: str) -> bool:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return bool(HOST_PATTERN.fullmatch(text))
+    return True
+
+
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Say of each variable with natsscaler's prefix that no flag reads, what it could have been meant to be.
+
+    Those that Kubernetes itself sets for a Service of that name (service links) are passed over.
+    """
+    known = {variable(flag).removeprefix(PREFIX) for flag in _flags(_parser())}
+    told = []
+    for name, value in sorted(environment.items()):
+        rest = name.removeprefix(PREFIX)
+        if rest not in (name, *known) and not SERVICE_LINK.match(f"{name}={value}"):
+            close = get_close_matches(rest, known, n=1)
+            meant = f": did you mean {PREFIX}{close[0]}?" if close else ", see natsscaler run --help"
+            told.append(f"The environment variable {name} is not known{meant}")
+    return told
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _flags(parser: argparse.ArgumentParser) -> list[str]:
+    actions = parser._actions  # noqa: SLF001 - argparse has no public list of its options
+    return [action.option_strings[0] for action in actions if action.dest != "help"]
 
 
 def _from_environment(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> list[str]:
-    actions = parser._actions  # noqa: SLF001 - argparse has no public list of its options
-    flags = [action.option_strings[0] for action in actions if action.dest != "help"]
-    given = {flag: environment.get(_variable(flag)) for flag in flags}
+    given = {flag: environment.get(variable(flag)) for flag in _flags(parser)}
     return [f"{flag}={value}" for flag, value in given.items() if value]
 
 
-def _variable(flag: str) -> str:
+def variable(flag: str) -> str:
+    """Return the environment variable that stands for a flag."""
     return {"--nats-url": "NATS_URL", "--log-level": "LOG_LEVEL"}.get(
         flag, PREFIX + flag.removeprefix("--").replace("-", "_").upper()
     )
@@ -278,7 +341,7 @@ def _own_namespace() -> str:
 
 
 def _events(text: str) -> frozenset[EventSource]:
-    names = [] if text.lower() == "none" else text.split(",")
+    names = [] if text.strip().lower() == "none" else _items(text)
     try:
         return frozenset(EventSource(name) for name in names)
     except ValueError as error:

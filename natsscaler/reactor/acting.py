@@ -40,11 +40,13 @@ async def publish(shared: Shared, key: RuleKey, uid: str, new: RuleStatus, old: 
     """Write a rule's status, and an Event for each condition that changed. Raises KubernetesError."""
     await shared.cluster.write_status(key, uid, new)
     for condition in changed_conditions(old, new):
-        log.info("%s: %s: %s", key, condition.reason, condition.message)
+        bad = GOOD.get(condition.type, condition.status) != condition.status
+        level = logging.WARNING if bad else logging.INFO
+        log.log(level, "%s: %s: %s", key, condition.reason, condition.message)
         await shared.cluster.emit(
             key,
             uid,
-            warning=GOOD.get(condition.type, condition.status) != condition.status,
+            warning=bad,
             reason=condition.reason,
             action=condition.type,
             note=condition.message,

@@ -1,6 +1,9 @@
 """Up to three HTTP ports: activity (page and API), probes, metrics. All only read; nothing takes input."""
 
 import asyncio
+import errno
+import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from importlib.resources import files
@@ -12,15 +15,23 @@ from aiohttp.typedefs import Handler, Middleware
 from msgspec import Struct
 
 from natsscaler.activity import Activity
+from natsscaler.errors import SettingsError
 from natsscaler.metrics import Metrics
 from natsscaler.rules import RuleKey
-from natsscaler.settings import Settings
+from natsscaler.settings import Settings, variable
 from natsscaler.status import rfc3339
 from natsscaler.web.access import guard
 from natsscaler.web.answers import ActivityAnswer, ErrorAnswer, HealthAnswer, RuleAnswer, RulesAnswer
 from natsscaler.web.stream import Streams, summaries
 from natsscaler.web.views import Leader, detail
 
+log = logging.getLogger(__name__)
+
+LISTENING = {
+    "activity": "The page is at %s/",
+    "probe": "The probes are at %s/healthz and /readyz",
+    "metrics": "The metrics are at %s/metrics",
+}
 SHUTDOWN_SECONDS = 1.0
 COMPRESSED_APART_BYTES = 64 * 1024
 """A longer answer is compressed in a thread of its own, so that rings need not wait for it."""
@@ -76,23 +87,24 @@ class Web:
         self._streams = Streams(activity, clock, leader, health.ready)
 
     async def run(self) -> None:
-        """Serve until cancelled. Raises OSError if a port cannot be opened."""
+        """Serve until cancelled. Raises SettingsError if a port cannot be opened."""
         settings = self._settings
         probes = {"/healthz": _probe(self._health.live), "/readyz": _probe(self._health.ready)}
         metrics: dict[str, Handler] = {"/metrics": self._read_metrics}
         guards = [guard(settings.activity_token)] if settings.activity_token else []
-        ports: list[tuple[int, Mapping[str, Handler], Sequence[Middleware]]] = [
-            (settings.activity_port, self._activity_routes(), guards),
-            (settings.probe_port, probes, ()),
-            (settings.metrics_port, metrics, ()),
+        ports: list[tuple[str, int, Mapping[str, Handler], Sequence[Middleware]]] = [
+            ("activity", settings.activity_port, self._activity_routes(), guards),
+            ("probe", settings.probe_port, probes, ()),
+            ("metrics", settings.metrics_port, metrics, ()),
         ]
         async with AsyncExitStack() as stack:
-            for port, handlers, middlewares in ports:
+            for name, port, handlers, middlewares in ports:
                 if port:
                     runner = _runner(handlers, middlewares, self._streams.close)
                     stack.push_async_callback(runner.cleanup)
                     await runner.setup()
-                    await web.TCPSite(runner, settings.host, port).start()
+                    await _listen(runner, settings.host, port, f"--{name}-port")
+                    log.info(LISTENING[name], _url(settings.host, port))
             await asyncio.Event().wait()
 
     def _activity_routes(self) -> dict[str, Handler]:
@@ -161,6 +173,21 @@ def _runner(
     app.on_shutdown.append(close_streams)
     app.add_routes([web.get(path, handler) for path, handler in handlers.items()])
     return web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int, flag: str) -> None:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        said = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        place = f"{flag} {port} [{variable(flag)}]: cannot listen on {host}:{port}"
+        remedy = {errno.EADDRINUSE: "choose another port", errno.EACCES: "choose a port above 1023"}
+        mend = remedy.get(error.errno or 0, "see --host [NATSSCALER_HOST]")
+        raise SettingsError(f"{place}: {said}; {mend}, or 0 to switch it off") from error
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:

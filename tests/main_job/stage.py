@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import os
 import pathlib
 import signal
@@ -183,6 +184,15 @@ class Stage:
 
     async def delete_deployment(self) -> None:
         await self._apps.delete_namespaced_deployment("my-app", self.namespace)
+
+    async def logged(self) -> list[dict[str, str]]:
+        """Give the entries of the operator's log."""
+        lines = (await asyncio.to_thread(self._log.read_text)).splitlines()
+        return [json.loads(line) for line in lines]
+
+    async def has_logged(self, part: str) -> str:
+        """Give the level of the first entry that says this, or nothing."""
+        return next((entry["level"] for entry in await self.logged() if part in entry["message"]), "")
 
     async def becomes(
         self, wanted: object, look: Callable[[], Awaitable[object]], seconds: float = 20

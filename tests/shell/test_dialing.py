@@ -1,6 +1,7 @@
 """Opening and closing a connection to NATS: a socket that is left open is one of the server's too."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
@@ -10,6 +11,8 @@ from natsscaler.credentials import NatsCredentials
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.dialing import dial, hang_up
 from natsscaler.network import AllowList
+from natsscaler.tls import Tls
+from tests.certificates import Certificates
 from tests.shell.world import until
 
 pytestmark = pytest.mark.timeout(60)
@@ -54,6 +57,22 @@ async def test_hanging_up_on_a_server_that_takes_nothing_more_leaves_no_connecti
     filling.cancel()
     nats_server.resume()
     await until(lambda: _none(nats_server))
+
+
+async def test_the_end_of_an_encrypted_connection_is_no_warning(
+    nats_servers: Callable[..., Awaitable[NatsServer]],
+    certificates: Certificates,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = await nats_servers(config=certificates.nats_tls())
+    credentials = NatsCredentials(tls=Tls(ca=certificates.read("ca.crt").decode()))
+    url = f"nats://localhost:{server.port}"
+    dialled = await dial(url, (), credentials, ALLOW, ignore)
+    assert not dialled.client.is_closed
+    await server.kill()
+    async with asyncio.timeout(20):
+        await dialled.closed.wait()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 async def test_a_server_that_was_lost_is_dialled_last(nats_server: NatsServer) -> None:

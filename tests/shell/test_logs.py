@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+"""As RFC 3339 has it: with the zone."""
 SAY = """
 import logging
 from natsscaler.logs import configure_logging
@@ -21,7 +24,7 @@ except ValueError:
 def test_each_line_is_json_where_no_person_reads() -> None:
     done = subprocess.run([sys.executable, "-c", SAY], check=True, capture_output=True, text=True)
     said, failed = (json.loads(line) for line in done.stderr.splitlines())
-    assert said.pop("time")
+    assert TIME.fullmatch(said.pop("time"))
     assert said == {"level": "INFO", "logger": "natsscaler.somewhere", "message": "my-app is scaled"}
     assert (failed["level"], failed["message"]) == ("ERROR", "It failed")
     assert failed["exc_info"].endswith("ValueError: odd")
@@ -33,4 +36,6 @@ def test_lines_are_for_people_on_a_terminal() -> None:
     os.close(theirs)
     with open(ours, encoding="utf-8") as terminal:  # noqa: PTH123 - it has no path
         line = terminal.readline()
-    assert line.rstrip().endswith("INFO    my-app is scaled")
+    time, rest = line.split(maxsplit=1)
+    assert TIME.fullmatch(time)
+    assert rest.rstrip() == "INFO    my-app is scaled"

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from natsscaler.errors import SettingsError
-from natsscaler.settings import Settings, parse
+from natsscaler.settings import Settings, parse, unknown_variables
 
 VALUES = {
     "--kubeconfig": "/etc/kubeconfig",
@@ -180,7 +180,10 @@ def test_elsewhere_the_namespace_must_be_named(
         (["--nats-credentials=.", "--nats-url=nats://u:p@nats"], "keep one of them"),
         (["--nats-credentials=./no", "--nats-url=nats://nats"], "no is no directory: mount the Secret"),
         (["--monitoring-credentials=."], "needs --monitoring-credentials-hosts"),
-        (["--monitoring-credentials-hosts=10.0.0.0/99"], "--monitoring-credentials-hosts 10.0.0.0/99: "),
+        (
+            ["--monitoring-credentials-hosts=10.0.0.0/99"],
+            "--monitoring-credentials-hosts [NATSSCALER_MONITORING_CREDENTIALS_HOSTS]: '10.0.0.0/99' is",
+        ),
     ],
 )
 def test_the_operators_own_credentials_have_one_place_to_go(flags: list[str], told: str) -> None:
@@ -211,3 +214,62 @@ def test_the_limits_of_monitoring_can_be_set() -> None:
 def test_limits_that_cannot_be_are_refused_with_the_name_of_the_flag(flag: str) -> None:
     with pytest.raises(SettingsError, match=flag.partition("=")[0]):
         parse((flag,), {})
+
+
+def test_spaces_around_commas_do_not_count() -> None:
+    environment = {
+        "NATSSCALER_NAMESPACE": "ops, misc ,",
+        "NATSSCALER_ALLOW_HOSTS": " *.nats.svc , 10.0.0.0/8",
+        "NATSSCALER_EVENTS": "Advisories, Doorbell",
+    }
+    settings = parse((), environment)
+    assert settings.namespaces == ("ops", "misc")
+    assert settings.allow_hosts == ("*.nats.svc", "10.0.0.0/8")
+    assert settings.events == Settings().events
+
+
+@pytest.mark.parametrize("name", ["ops misc", "Ops", "ops/misc", "-ops", "o" * 64, "*"])
+@pytest.mark.parametrize("flag", ["--namespace", "--leader-elect-namespace"])
+def test_what_is_no_namespaces_name_is_refused_at_start(flag: str, name: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse((f"{flag}={name}",), {})
+    assert f"{flag} [{named(flag)}]: {name!r} is no namespace's name" in str(caught.value)
+
+
+@pytest.mark.parametrize("flag", ["--allow-hosts", "--monitoring-credentials-hosts"])
+@pytest.mark.parametrize("pattern", ["http://nats", "nats:8222", "10.0.0.0/33", "a b"])
+def test_what_is_no_host_is_refused_at_start(flag: str, pattern: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse((f"{flag}={pattern}",), {})
+    assert f"{flag} [{named(flag)}]: {pattern!r} is neither a host pattern" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["nats", "*.nats.svc", "n[ab]-?.svc", "10.0.0.1", "fd00::/8", "::1", "10.0.0.0/8"]
+)
+def test_hosts_addresses_and_networks_may_be_allowed(pattern: str) -> None:
+    assert parse((f"--allow-hosts={pattern}",), {}).allow_hosts == (pattern,)
+
+
+def test_an_unknown_variable_of_the_prefix_is_told_with_what_may_be_meant() -> None:
+    (told,) = unknown_variables(
+        {"NATSSCALER_REED_BUDGET": "0.1", "NATSSCALER_READ_BUDGET": "0.1", "HOME": "/"}
+    )
+    name, _, meant = told.partition(" is not known: ")
+    assert name == "The environment variable NATSSCALER_REED_BUDGET"
+    assert meant == "did you mean NATSSCALER_READ_BUDGET?"
+    (told,) = unknown_variables({"NATSSCALER_METRCS_PORT": "8080"})
+    assert told.endswith("did you mean NATSSCALER_METRICS_PORT?")
+    (told,) = unknown_variables({"NATSSCALER_XYZ": ""})
+    assert told.endswith("not known, see natsscaler run --help")
+
+
+def test_what_kubernetes_sets_for_services_is_not_told() -> None:
+    links = {
+        "NATSSCALER_SERVICE_HOST": "10.0.0.1",
+        "NATSSCALER_SERVICE_PORT_WEB": "80",
+        "NATSSCALER_PORT": "tcp://10.0.0.1:80",
+        "NATSSCALER_PORT_80_TCP_ADDR": "10.0.0.1",
+        "NATSSCALER_WEB_PORT": "tcp://10.0.0.1:80",
+    }
+    assert unknown_variables(links) == []

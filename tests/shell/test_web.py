@@ -286,6 +286,9 @@ async def test_a_taken_port_is_an_error_and_closes_the_others() -> None:
         taken.bind((HOST, settings.metrics_port))
         taken.listen()
         web = Web(settings, Activity(settings.max_actions), Metrics(), FakeHealth(), lambda: NOW)
-        with pytest.raises(OSError, match=str(settings.metrics_port)):
+        refused = (
+            rf"--metrics-port {settings.metrics_port} \[NATSSCALER_METRICS_PORT\]: .*in use; choose another"
+        )
+        with pytest.raises(SettingsError, match=refused):
             await web.run()
         assert not await is_open(settings.activity_port)
