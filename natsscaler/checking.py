@@ -125,6 +125,9 @@ async def _servers(options: Options, explainer: Explainer, rules: Iterable[Rule]
 def _summary(body: Body, steps: Sequence[Step]) -> Step:
     """Say in one line how a rule is: what happens, or what keeps it from happening."""
     outcome = steps[-1]
+    asleep = next((step for step in steps if step.title == "Waking" and step.state is State.ATTENTION), None)
+    if asleep and outcome.state is State.OK:
+        return Step(str(key_of(body)), f"{outcome.text}. {asleep.text}", asleep.state, asleep.mend)
     cause = next(
         (step for step in steps if step.state is outcome.state and step.state is not State.OK), outcome
     )

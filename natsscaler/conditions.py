@@ -19,6 +19,12 @@ from natsscaler.rules import Rule
 from natsscaler.sources import exactly
 from natsscaler.status import Condition, LastDecision, RuleStatus, rfc3339
 
+SECRETS = (
+    Reason.SECRET_NOT_FOUND,
+    Reason.SECRET_NOT_LABELLED,
+    Reason.SECRET_UNUSABLE,
+    Reason.CREDENTIALS_REFUSED,
+)
 IN_TIME = "The rule is evaluated and acted upon"
 LATE = f"{IN_TIME}; deadlines are late, as reads of this NATS server are held to --read-budget"
 
@@ -121,7 +127,7 @@ def _conditions(facts: Facts) -> dict[str, tuple[str, Finding]]:
         "Ready": (
             ("False", obstacle)
             if obstacle
-            else ("True", off or Finding(Reason.SCALING, LATE if facts.late else IN_TIME))
+            else ("True", off or _deprived(facts) or Finding(Reason.SCALING, LATE if facts.late else IN_TIME))
         ),
         "AbleToScale": ("False" if facts.unable else "True", able),
         "ScalingActive": (
@@ -154,6 +160,13 @@ def _source(facts: Facts) -> str:
     return known
 
 
+def _deprived(facts: Facts) -> Finding | None:
+    """Say what a rule that scales asks for and does not get: the credentials of spec.nats.secretRef."""
+    nats = facts.rule.spec.nats
+    asked = nats and nats.secret_ref
+    return facts.events if asked and facts.events and facts.events.reason in SECRETS else None
+
+
 def switched_off(facts: Facts) -> Finding | None:
     """Say which person's wish keeps the rule from scaling, if one does."""
     if facts.seen and facts.seen.replicas == 0 and facts.decision:
@@ -172,7 +185,7 @@ def inactivity(facts: Facts) -> Finding | None:
 
 def _doubt(facts: Facts) -> Finding | None:
     """Say what is wrong with the backlog, if something is."""
-    if facts.seen is None:
+    if facts.seen is None or facts.decision is None:
         return facts.unable or Finding(Reason.NOT_YET_READ, "The backlog has not been read yet")
     backlog = facts.seen.backlog
     if isinstance(backlog, Unknown):

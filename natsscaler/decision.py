@@ -200,7 +200,8 @@ def _proportional(draft: Decision, spec: RuleSpec, backlog: int, base: int, now:
     if draft.recommendation > spec.max_replicas:
         return _change(draft, reason=Reason.AT_MAX_REPLICAS)
     if backlog < spec.scale_down_threshold:
-        return _change(draft, reason=Reason.AT_MIN_REPLICAS)
+        reached = f"{draft.message}, and minReplicas {spec.min_replicas} is reached"
+        return _change(draft, reason=Reason.AT_MIN_REPLICAS, message=reached)
     return draft
 
 

@@ -23,7 +23,7 @@ DEFAULT_STABILIZATION_SECONDS = 300
 """The HorizontalPodAutoscaler's default (Kubernetes API reference, autoscaling/v2 HPAScalingRules)."""
 
 INT32_MAX = 2**31 - 1
-Int32 = Annotated[int, Meta(ge=-(2**31), le=INT32_MAX)]
+Threshold = Annotated[int, Meta(ge=0, le=INT32_MAX)]
 Replicas = Annotated[int, Meta(ge=1, le=INT32_MAX)]
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z"
 STREAM_NAME = r"^[^ \t\r\n\f\v.*>/\\]+\Z"
@@ -109,10 +109,10 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ]
     scale_up_threshold: Annotated[
-        Int32, Meta(description="Scale up when the backlog is greater than this many messages.")
+        Threshold, Meta(description="Scale up when the backlog is greater than this many messages.")
     ] = field(name="scaleUpThreshold")
     scale_down_threshold: Annotated[
-        Int32, Meta(description="Scale down when the backlog is less than this many messages.")
+        Threshold, Meta(description="Scale down when the backlog is less than this many messages.")
     ] = field(name="scaleDownThreshold")
     poll_interval_seconds: Annotated[
         Replicas,

@@ -202,7 +202,7 @@ def changed_conditions(old: RuleStatus, new: RuleStatus) -> list[Condition]:
         before = old.condition(condition.type)
         same = before and (before.status, before.reason) == (condition.status, condition.reason)
         new_and_well = before is None and GOOD.get(condition.type, "False") == condition.status
-        repeats = condition.type == "Ready" and {"AbleToScale", "ScalingActive"} & kinds
+        repeats = condition.type == "Ready" and {"AbleToScale", "ScalingActive", "EventDriven"} & kinds
         said = any((one.reason, one.message) == (condition.reason, condition.message) for one in changed)
         if not (same or new_and_well or repeats or said):
             changed.append(condition)

@@ -152,8 +152,9 @@ def _missing(item: pytest.Item) -> str:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say once for each reason how many tests were skipped."""
     skipped = Counter(report.longrepr[2] for report in terminalreporter.getreports("skipped"))
-    for reason, number in skipped.items():
-        terminalreporter.write_line(f"{number} tests skipped: {reason.removeprefix('Skipped: ')}")
+    for reason, number in skipped.most_common():
+        tests = "test" if number == 1 else "tests"
+        terminalreporter.write_line(f"{number} {tests} skipped: {reason.removeprefix('Skipped: ')}")
 
 
 def has_ipv6() -> bool:

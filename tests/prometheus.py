@@ -136,5 +136,7 @@ class Prometheus:
 
     async def _get(self, path: str, **query: str) -> dict[str, Any]:
         async with httpx.AsyncClient(trust_env=False) as client:
-            answer: dict[str, Any] = (await client.get(f"{self._url}{path}", params=query)).json()
+            response = await client.get(f"{self._url}{path}", params=query)
+        assert response.headers["Content-Type"] == "application/json", response.text
+        answer: dict[str, Any] = response.json()
         return answer

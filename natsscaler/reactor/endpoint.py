@@ -183,6 +183,9 @@ class Endpoint:
             state.lose_deployment()
             state.unable = missing(rule)
         state.seen = state.decision = None
+        shown = state.unable and state.unable.reason is Reason.TARGET_OWNED_BY_ANOTHER
+        if shown and replicas is not None:  # both are compared while one takes over from the other
+            state.seen = Observation(measured, replicas)
         if state.unable is None and replicas is not None:
             history = state.observe(replicas, now, wall)
             seen = Observation(measured, replicas)

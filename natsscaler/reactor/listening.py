@@ -96,7 +96,11 @@ class Listening:
             Reason.LISTENING,
             Reason.SUBSCRIPTION_LIMIT,
         )
-        missing = messages_until_change(state.rule, state.seen) if listening and state.seen else None
+        missing = (
+            messages_until_change(state.rule, state.seen)
+            if listening and state.seen and state.decision
+            else None
+        )
         if state.acts(self._shared.clock()):
             state.calm_down()  # the evaluation that follows the scaling arms again
         elif missing is None or state.seen is None or isinstance(state.seen.backlog, Unknown):

@@ -185,6 +185,8 @@ async def test_prometheus_scrapes_the_operator(stack: Stack) -> None:
             answer = httpx.get(f"{stack.url('PROMETHEUS_PORT')}/api/v1/query", params=query, trust_env=False)
         except httpx.TransportError:
             return False
+        if not answer.is_success:  # it is starting
+            return False
         return [series["value"][1] for series in answer.json()["data"]["result"]] == ["1"]
 
     await prometheus.becomes(up)

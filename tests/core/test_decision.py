@@ -246,6 +246,12 @@ def test_below_the_down_threshold_the_minimum_is_wanted_whatever_the_proportion(
     assert decide(made, seen(10, 8), FREE, NOW).desired == 8
 
 
+def test_at_the_minimum_a_low_backlog_is_no_contradiction() -> None:
+    assert decide(proportional(10, minReplicas=2), seen(0, 2), FREE, NOW).message == (
+        "Backlog 0 is below scaleDownThreshold 10, and minReplicas 2 is reached"
+    )
+
+
 def test_bounds_that_bite_are_said() -> None:
     made = proportional(10, window=0, minReplicas=3)
     assert decide(made, seen(101, 5), FREE, NOW).limited_by is Reason.TOO_MANY_REPLICAS
@@ -373,7 +379,7 @@ observed = st.one_of(
 @st.composite
 def made_rules(draw: st.DrawFn) -> Rule:
     low, high = sorted(draw(st.tuples(st.integers(1, 10), st.integers(1, 10))))
-    down, up = sorted(draw(st.tuples(st.integers(-2, 100), st.integers(-2, 100))))
+    down, up = sorted(draw(st.tuples(st.integers(0, 100), st.integers(0, 100))))
     spec: dict[str, Any] = {
         "minReplicas": low,
         "maxReplicas": high,

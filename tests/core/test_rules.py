@@ -112,11 +112,9 @@ def test_a_rule_without_spec_is_refused() -> None:
         pytest.param({"maxReplicas": 0}, "spec.maxReplicas", id="no-maximum-of-zero"),
         pytest.param({"maxReplicas": INT32_MAX + 1}, "spec.maxReplicas", id="maximum-is-int32"),
         pytest.param({"scaleUpThreshold": INT32_MAX + 1}, "spec.scaleUpThreshold", id="up-is-int32"),
-        pytest.param({"scaleUpThreshold": -(2**31) - 1}, "spec.scaleUpThreshold", id="up-is-int32-below"),
+        pytest.param({"scaleUpThreshold": -1}, "spec.scaleUpThreshold", id="up-is-negative"),
         pytest.param({"scaleDownThreshold": INT32_MAX + 1}, "spec.scaleDownThreshold", id="down-is-int32"),
-        pytest.param(
-            {"scaleDownThreshold": -(2**31) - 1}, "spec.scaleDownThreshold", id="down-is-int32-below"
-        ),
+        pytest.param({"scaleDownThreshold": -1}, "spec.scaleDownThreshold", id="down-is-negative"),
         pytest.param({"pollIntervalSeconds": 0}, "spec.pollIntervalSeconds", id="interval-of-zero"),
         pytest.param({"deploymentName": ""}, "spec.deploymentName", id="empty-deployment"),
         pytest.param({"deploymentName": "My_App"}, "spec.deploymentName", id="deployment-is-a-dns-name"),
@@ -201,7 +199,7 @@ def test_a_bound_or_pattern_names_its_field(spec: dict[str, Any], named: str) ->
         pytest.param({"minReplicas": INT32_MAX, "maxReplicas": INT32_MAX}, id="largest-replicas"),
         pytest.param({"minReplicas": 10}, id="minimum-is-maximum"),
         pytest.param({"scaleDownThreshold": 50}, id="thresholds-equal"),
-        pytest.param({"scaleUpThreshold": INT32_MAX, "scaleDownThreshold": -(2**31)}, id="widest-thresholds"),
+        pytest.param({"scaleUpThreshold": INT32_MAX, "scaleDownThreshold": 0}, id="widest-thresholds"),
         pytest.param({"pollIntervalSeconds": 1}, id="shortest-interval"),
         pytest.param({"deploymentName": "a.b-c.1"}, id="deployment-with-dots"),
         pytest.param({"natsMonitoringURL": "https://nats.default.svc:8222/"}, id="url-with-slash"),

@@ -235,3 +235,17 @@ async def test_check_tells_each_rule_in_one_line(
     assert steps[f"{stage.namespace}/{RULE}"][0] == "ok"
     assert "there is no Deployment" in steps[f"{stage.namespace}/a-second"][1]
     assert steps["Sum"][1] == "2 rules, 1 of them in trouble"
+
+
+async def test_check_does_not_tick_a_rule_that_asks_for_a_secret_and_does_not_get_it(
+    stage: Stage, person: Person
+) -> None:
+    await stage.create_secret({"username": "a", "password": "b"}, use="something else")
+    await prepare(stage, nats={"secretRef": {"name": "nats"}})
+    await stage.start()
+    await stage.becomes(("True", "SecretNotLabelled"), partial(stage.condition, "Ready"))
+    state, text, mend = (await person.reads(""))[f"{stage.namespace}/{RULE}"]
+    assert state == "attention"
+    assert "keeps 1 replica" in text
+    assert "No message wakes it" in text
+    assert f"kubectl -n {stage.namespace} label secret nats" in text + mend

@@ -130,6 +130,12 @@ async def test_a_deployment_that_an_hpa_scales_is_left_alone(stage: Stage) -> No
     able = partial(stage.condition, "AbleToScale")
     await stage.becomes(("False", "TargetOwnedByAnother"), able)
     assert await stage.replicas() == 1
+    status = await stage.status()
+    assert (status["currentReplicas"], status["pendingMessages"]) == (1, 100), (
+        "both are compared in a migration"
+    )
+    assert "lastDecision" not in status
+    assert await stage.condition("ScalingActive") == ("False", "TargetOwnedByAnother")
     await stage.edit({"spec": {"dryRun": True}})
     await stage.becomes(("True", "ReadyForNewScale"), able)
     assert (await stage.status())["lastDecision"]["desired"] == 2, "it may rehearse"
