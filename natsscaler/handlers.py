@@ -45,6 +45,9 @@ class Known(NamedTuple):
 class RuleLister(Protocol):
     """Tells which rules exist."""
 
+    away: set[str]
+    """Namespaces of which that cannot be told now; their rules are left as they are known."""
+
     async def rules(self) -> set[tuple[RuleKey, str]]:
         """List the keys and uids of all rules. Raises KubernetesError."""
 
@@ -114,7 +117,7 @@ class Handlers:
         self._deleted = None
         listed = {_key(body): body for body in bodies}
         for key, (uid, version) in list(self._known.items()):
-            if key not in listed and version <= self._as_of:
+            if key not in listed and version <= self._as_of and key.namespace not in lister.away:
                 self._gone(key, uid)
         for key, body in listed.items():
             known = self._known.get(key)
@@ -170,7 +173,7 @@ class Handlers:
                 continue
             self.problem = ""
             for key, (uid, _) in known.items():
-                if (key, uid) not in existing:
+                if (key, uid) not in existing and key.namespace not in lister.away:
                     self._gone(key, uid)
             try:
                 async with asyncio.timeout(LIST_RETRY_SECONDS):

@@ -51,6 +51,15 @@ def obstacle(
     return None
 
 
+def unseen(rule: Rule) -> Finding:
+    """Say that it is not known which Deployments and HorizontalPodAutoscalers the rule's namespace has."""
+    return Finding(
+        Reason.FORBIDDEN,
+        f"natsscaler may not list deployments and horizontalpodautoscalers in {rule.target.namespace}:"
+        " grant it the verbs list and watch on them there",
+    )
+
+
 def missing(rule: Rule) -> Finding:
     """Say that the rule's Deployment does not exist."""
     return Finding(

@@ -58,6 +58,10 @@ class Kube:
         all_autoscalers = scaling.list_horizontal_pod_autoscaler_for_all_namespaces_without_preload_content
         one_deployments = self._apps.list_namespaced_deployment_without_preload_content
         one_autoscalers = scaling.list_namespaced_horizontal_pod_autoscaler_without_preload_content
+        self.away: set[str] = set()
+        """Watched namespaces whose rules may not be listed, as when they were deleted with their Role."""
+        self._listed = asyncio.Event()
+        """Set whenever a table was filled, or may not be."""
         self._deployments: dict[str, Watch[Deployment]] = {}
         self._autoscalers: dict[str, Watch[Autoscaler]] = {}
         for namespace in namespaces or ("",):
@@ -65,7 +69,12 @@ class Kube:
             autoscalers = functools.partial(one_autoscalers, namespace) if namespace else all_autoscalers
             where = f" in namespace {namespace}" if namespace else ""
             self._deployments[namespace] = Watch(
-                f"deployments{where}", deployments, Deployment, on_change, on_failure=on_failure
+                f"deployments{where}",
+                deployments,
+                Deployment,
+                on_change,
+                on_failure=on_failure,
+                on_listed=self._listed.set,
             )
             self._autoscalers[namespace] = Watch(
                 f"horizontalpodautoscalers{where}",
@@ -73,6 +82,7 @@ class Kube:
                 Autoscaler,
                 on_change,
                 on_failure=on_failure,
+                on_listed=self._listed.set,
             )
         self._group = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []
@@ -97,13 +107,25 @@ class Kube:
 
     @property
     def synced(self) -> bool:
-        """Whether all tables have been filled."""
-        return all(watch.synced.is_set() for watch in self.watches)
+        """Whether the tables have been filled, those of one namespace at least.
+
+        Of several namespaces, one that forbids its lists keeps none of the others waiting.
+        """
+        return any(map(self.serves, self._deployments)) and all(
+            watch.synced.is_set() or watch.forbidden for watch in self.watches
+        )
 
     async def wait_synced(self) -> None:
-        """Wait until all tables have been filled."""
-        for watch in self.watches:
-            await watch.synced.wait()
+        """Wait until the tables have been filled."""
+        while not self.synced:
+            self._listed.clear()
+            await self._listed.wait()
+
+    def serves(self, namespace: str) -> bool:
+        """Whether the tables of a watched namespace have been filled: without them nothing is known of it."""
+        watched = namespace if namespace in self._deployments else ""
+        tables = (self._deployments.get(watched), self._autoscalers.get(watched))
+        return all(table is not None and table.synced.is_set() for table in tables)
 
     def replicas(self, target: Target) -> int | None:
         """Return the replicas that a Deployment asks for, as last seen; None: there is no such Deployment."""
@@ -124,7 +146,10 @@ class Kube:
         )
 
     async def rules(self) -> set[tuple[RuleKey, str]]:
-        """List the keys and uids of all ScalingRules. Raises KubernetesError."""
+        """List the keys and uids of all ScalingRules, but for namespaces that are `away`.
+
+        Raises KubernetesError.
+        """
         found: set[tuple[RuleKey, str]] = set()
         for body in await self._lists_of_rules():
             names = (item.metadata for item in msgspec.json.decode(body, type=Names).items)
@@ -134,7 +159,7 @@ class Kube:
     async def rule_objects(self) -> tuple[int, list[Mapping[str, Any]]]:
         """List all ScalingRules as they are, and the resource version that the list is as new as, at least.
 
-        Raises KubernetesError.
+        Leaves out namespaces that are `away`. Raises KubernetesError.
         """
         lists = [msgspec.json.decode(body) for body in await self._lists_of_rules()]
         version = min(int(found["metadata"]["resourceVersion"]) for found in lists)
@@ -142,23 +167,43 @@ class Kube:
 
     async def _lists_of_rules(self) -> list[bytes]:
         found: list[bytes] = []
+        forbidden: dict[str, KubernetesError] = {}
         for namespace in self._namespaces or ("",):
-            async with request("list", PLURAL, seconds=LIST_SECONDS):
-                one, every = (
-                    self._custom.list_namespaced_custom_object_without_preload_content,
-                    self._custom.list_cluster_custom_object_without_preload_content,
-                )
-                asked = one(GROUP, VERSION, namespace, PLURAL) if namespace else every(GROUP, VERSION, PLURAL)
-                async with await asked as response:
-                    body = await response.read()
-                if response.status != HTTP_OK:
-                    raise (
-                        _no_crd()
-                        if response.status == NOT_FOUND
-                        else refusal("list", PLURAL, response.status, body)
-                    )
-                found.append(body)
+            try:
+                found.append(await self._list_of_rules(namespace))
+            except KubernetesError as error:
+                if error.reason is not Reason.FORBIDDEN:
+                    raise
+                forbidden[namespace] = error
+        if not found:
+            raise next(iter(forbidden.values()))
+        for namespace in sorted(forbidden.keys() - self.away):
+            logger.warning(
+                "Namespace %s is not served until it exists and its rules may be listed, the others are: %s",
+                namespace,
+                forbidden[namespace],
+            )
+        for namespace in sorted(self.away - forbidden.keys()):
+            logger.info("Namespace %s is served", namespace)
+        self.away = set(forbidden)
         return found
+
+    async def _list_of_rules(self, namespace: str) -> bytes:
+        async with request("list", PLURAL, seconds=LIST_SECONDS):
+            one, every = (
+                self._custom.list_namespaced_custom_object_without_preload_content,
+                self._custom.list_cluster_custom_object_without_preload_content,
+            )
+            asked = one(GROUP, VERSION, namespace, PLURAL) if namespace else every(GROUP, VERSION, PLURAL)
+            async with await asked as response:
+                body = await response.read()
+            if response.status != HTTP_OK:
+                raise (
+                    _no_crd()
+                    if response.status == NOT_FOUND
+                    else refusal("list", PLURAL, response.status, body)
+                )
+            return body
 
     async def scale(self, target: Target, before: int, after: int) -> int:
         """Change the replicas if they still are `before`; return what they are now, as admission may differ.
@@ -239,6 +284,7 @@ class Kube:
         self._tasks.clear()
         for watch in self.watches:
             watch.synced.clear()
+            watch.forbidden = False
             self._tasks.append(self._group.create_task(watch.run(), name=f"watch of {watch.name}"))
 
     def _learn(self, target: Target, scale: Scale) -> int:

@@ -72,10 +72,10 @@ class Refusals:
 
 
 def _kind(path: str) -> str:
-    """Name what is asked for; empty: no objects, but what the API has."""
+    """Name what is asked for, and its namespace; empty: no objects, but what the API has."""
     parts = path.strip("/").split("/")
     least = RESOURCE_PARTS.get(parts[0])
     if least is None or len(parts) < least:
         return ""
     rest = parts[least - 1 :]
-    return rest[2] if rest[0] == "namespaces" and len(rest) > 2 else rest[0]  # noqa: PLR2004 - namespaces/NAME/KIND
+    return "/".join(rest[1:3]) if rest[0] == "namespaces" and len(rest) > 2 else rest[0]  # noqa: PLR2004 - namespaces/NAME/KIND

@@ -44,7 +44,8 @@ ListCall = Callable[..., Awaitable[aiohttp.ClientResponse]]
 class Watch(Generic[T]):
     """The table of one kind of objects; `on_change` is given the Deployment that a change affects.
 
-    `name`: what is watched, in the plural as in a Role; `quiet_seconds`: see QUIET_SECONDS.
+    `name`: what is watched, in the plural as in a Role; `on_listed`: called when a list was had or forbidden;
+    `quiet_seconds`: see QUIET_SECONDS.
     """
 
     def __init__(
@@ -55,15 +56,19 @@ class Watch(Generic[T]):
         on_change: Callable[[Target], None],
         *,
         on_failure: OnFailure | None = None,
+        on_listed: Callable[[], None] | None = None,
         quiet_seconds: float = QUIET_SECONDS,
     ) -> None:
         self.name = name
         self.table: dict[Target, T] = {}
         self.synced = asyncio.Event()
+        self.forbidden = False
+        """Whether the last list was refused for want of a permission."""
         self._list_call = list_call
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(item_type)
         self._on_change = on_change
         self._on_failure = on_failure
+        self._on_listed = on_listed or (lambda: None)
         self._quiet_seconds = quiet_seconds
         self._version = ""
         """Where to watch on from; empty: list first."""
@@ -81,7 +86,7 @@ class Watch(Generic[T]):
             self._retry_after = 0.0
             try:
                 if not self._version:
-                    await self._list()
+                    await self._begin()
                 await self._watch()
             except (*NETWORK_FAILURES, KubernetesError, msgspec.MsgspecError, ValueError) as error:
                 problem = excerpt(str(error) or type(error).__name__)
@@ -103,6 +108,16 @@ class Watch(Generic[T]):
         known = self.table.get(key)
         if known and known.metadata.uid == item.metadata.uid and not older(item, known):
             self.table[key] = item
+
+    async def _begin(self) -> None:
+        self.forbidden = False
+        try:
+            await self._list()
+        except KubernetesError as error:
+            self.forbidden = error.reason is Reason.FORBIDDEN
+            raise
+        finally:
+            self._on_listed()
 
     async def _list(self) -> None:
         found: set[Target] = set()

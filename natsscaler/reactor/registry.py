@@ -11,7 +11,7 @@ from natsscaler.activity import Activity
 from natsscaler.conditions import invalid
 from natsscaler.errors import Finding, KubernetesError
 from natsscaler.metrics import Metrics
-from natsscaler.ownership import obstacle
+from natsscaler.ownership import obstacle, unseen
 from natsscaler.reactor.acting import RETRY_SECONDS, publish
 from natsscaler.reactor.endpoint import Endpoint
 from natsscaler.reactor.hearing import Advised, Hearing
@@ -215,13 +215,17 @@ class Reactor:
                 self._metrics.connections.set(len(self._connections))
 
     def _obstacle(self, rule: Rule) -> Finding | None:
-        return obstacle(
+        cluster = self._shared.cluster if self._shared else None
+        found = obstacle(
             rule,
             self._by_target.get(rule.target, {}).values(),
-            self._shared.cluster.autoscaler(rule.target) if self._shared else None,
+            cluster.autoscaler(rule.target) if cluster else None,
             allow_cross_namespace=self._settings.allow_cross_namespace,
             namespaces=self._settings.namespaces,
         )
+        if found is None and cluster and not cluster.serves(rule.target.namespace):
+            found = unseen(rule)
+        return found
 
     def _leave_target(self, rule: Rule) -> None:
         rules = self._by_target[rule.target]

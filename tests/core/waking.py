@@ -220,6 +220,10 @@ class ImaginedWorld:
     async def wait_synced(self) -> None:
         raise NotImplementedError
 
+    def serves(self, namespace: str) -> bool:
+        assert namespace
+        return True
+
     async def scale(self, target: Target, before: int, after: int) -> int:
         await asyncio.sleep(0.005)
         assert (target.name, before) == ("my-app", self.replicas_now)

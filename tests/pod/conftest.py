@@ -56,12 +56,22 @@ def python(request: pytest.FixtureRequest) -> Python:
 class World:
     """A namespace with something to scale, another one with the operator, and its pods."""
 
-    def __init__(self, stage: Stage, cluster: RealCluster, python: Python, directory: pathlib.Path) -> None:
-        self.stage, self.cluster, self.python = stage, cluster, python
+    def __init__(
+        self,
+        cluster: RealCluster,
+        api: client.ApiClient,
+        nats_server: NatsServer,
+        python: Python,
+        directory: pathlib.Path,
+    ) -> None:
+        self.cluster, self.python = cluster, python
         self.namespace = f"operator-{uuid.uuid4().hex[:8]}"
+        self._api, self._nats = api, nats_server
         self.pods: list[Pod] = []
         self._directory = directory
         self._applied: list[Object] = []
+        self._stages: list[str] = []
+        self.stage = self.another_stage()
 
     def apply(self, objects: list[Object]) -> None:
         """Apply what was rendered, but for the CRD, which is there."""
@@ -77,15 +87,33 @@ class World:
             [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": restricted}}]
         )
 
+    def apply_again(self, namespace: str) -> None:
+        """Bring back a namespace that was deleted, with all that was installed in it."""
+        self.cluster.kubectl("create", "namespace", namespace)
+        lost = [item for item in self._applied if item["metadata"].get("namespace") == namespace]
+        self.cluster.kubectl("apply", "--server-side", "-f", "-", stdin=_documents(lost))
+
+    def another_stage(self) -> Stage:
+        """Make a further namespace, for something to scale."""
+        namespace = f"shop-{uuid.uuid4().hex[:8]}"
+        self.cluster.kubectl("create", "namespace", namespace)
+        self._stages.append(namespace)
+        kube_api = KubeApi(self.cluster.kubeconfig, namespace, self._api, self.cluster)
+        return Stage(kube_api, self._nats, self._directory)
+
     async def start(self, *, refused: bool = False) -> list[Pod]:
         """Start the process of every pod of the operator; `refused`: with tokens that count no more."""
-        (deployment,) = (item for item in self._applied if item["kind"] == "Deployment")
-        wanted = deployment["spec"]["replicas"]
-        await self.stage.becomes(wanted, lambda: asyncio.to_thread(lambda: len(self._found())))
-        self.pods = [Pod(self.cluster, pod, self.python, self._directory) for pod in self._found()]
+        self.pods = await self.made()
         for pod in self.pods:
             await pod.start(refused=refused)
         return self.pods
+
+    async def made(self) -> list[Pod]:
+        """Wait for the pods that the operator's Deployment makes."""
+        (deployment,) = (item for item in self._applied if item["kind"] == "Deployment")
+        wanted = deployment["spec"]["replicas"]
+        await self.stage.becomes(wanted, lambda: asyncio.to_thread(lambda: len(self._found())))
+        return [Pod(self.cluster, pod, self.python, self._directory) for pod in self._found()]
 
     async def stop(self) -> None:
         for pod in self.pods:
@@ -97,9 +125,9 @@ class World:
         if cluster_wide:
             self.cluster.kubectl("delete", "-f", "-", "--wait=false", stdin=_documents(cluster_wide))
         names = {item["metadata"]["name"] for item in self._applied if item["kind"] == "Namespace"}
+        self.cluster.kubectl("delete", "scalingrules", "--all", "--all-namespaces")
         gone = ("--ignore-not-found", "--wait=false")
-        self.cluster.kubectl("delete", "scalingrules", "-n", self.stage.namespace, "--all")
-        self.cluster.kubectl("delete", "namespace", self.stage.namespace, *names, *gone)
+        self.cluster.kubectl("delete", "namespace", *names.union(self._stages), *gone)
 
     async def burst(self, messages: int = 100) -> None:
         """Make a Deployment, a rule for it, and a backlog that wants five replicas."""
@@ -121,11 +149,7 @@ async def world(
 ) -> AsyncIterator[World]:
     (tmp_path / "operator.log").touch()
     async with await config.new_client_from_config(str(pod_cluster.kubeconfig)) as api:  # type: ignore[no-untyped-call]
-        namespace = f"shop-{uuid.uuid4().hex[:8]}"
-        body = client.V1Namespace(metadata=client.V1ObjectMeta(name=namespace))
-        await client.CoreV1Api(api).create_namespace(body)
-        kube_api = KubeApi(pod_cluster.kubeconfig, namespace, api, pod_cluster)
-        world = World(Stage(kube_api, nats_server, tmp_path), pod_cluster, python, tmp_path)
+        world = await asyncio.to_thread(World, pod_cluster, api, nats_server, python, tmp_path)
         yield world
         await world.stop()
         await asyncio.to_thread(world.clean)

@@ -57,11 +57,11 @@ class Pod:
         context = pod["spec"].get("securityContext", {}) | self._container["securityContext"]
         self._user = context.get("runAsUser", uid), context.get("runAsGroup", 0)
         self._context = context
-        self._binds = [f"{path}:{path}" for path in {ROOT, *python.directories} if not _is_system(path)]
+        self._mounts: list[tuple[pathlib.Path, str]] = []
 
     async def start(self, *, refused: bool = False) -> None:
         """Mount the volumes and start the process; `refused`: with a token that counts no more."""
-        await asyncio.to_thread(self._mount)
+        await asyncio.to_thread(self.mount)
         if refused:
             await asyncio.to_thread(self.revoke_token)
         with self._log.open("ab") as log:
@@ -143,14 +143,15 @@ class Pod:
         self._tokens.append((token, name))
         return token
 
-    def _mount(self) -> None:
+    def mount(self) -> None:
+        """Write the files of the volumes."""
         volumes = {volume["name"]: volume for volume in self._pod["spec"].get("volumes", ())}
         for mount in self._container.get("volumeMounts", ()):
             directory = self._directory / mount["name"]
             if not directory.exists():
                 directory.mkdir(parents=True)
                 self._write(directory, self._files(volumes[mount["name"]], directory))
-            self._binds.append(f"{directory}:{mount['mountPath']}")
+            self._mounts.append((directory, mount["mountPath"]))
 
     def _files(self, volume: Object, directory: pathlib.Path) -> dict[str, str]:
         if "secret" in volume:
@@ -182,13 +183,20 @@ class Pod:
         draft.symlink_to(version.name)
         draft.replace(data)
 
+    def container(self, image: str) -> list[str]:
+        """Give the arguments by which `docker run` does the same with an image."""
+        uid, gid = self._user
+        volumes = [f"--volume={directory}:{path}:ro" for directory, path in self._mounts]
+        return [
+            *("--network=host", f"--user={uid}:{gid}", *volumes),
+            *(f"--env={name}={value}" for name, value in self._environment().items()),
+            *(("--read-only",) if self._context["readOnlyRootFilesystem"] else ()),
+            *(f"--cap-drop={name}" for name in self._context["capabilities"]["drop"]),
+            *(("--security-opt=no-new-privileges",) if not self._context["allowPrivilegeEscalation"] else ()),
+            *(image, *self._container["args"]),
+        ]
+
     def _environment(self) -> dict[str, str]:
-        image = {
-            "PATH": f"{self._python.program.parent}:/usr/bin:/bin",
-            "PYTHONPATH": str(ROOT),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONUNBUFFERED": "1",
-        }
         service = {
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
             "KUBERNETES_SERVICE_PORT": str(self._cluster.port),
@@ -196,7 +204,7 @@ class Pod:
         }
         given = {variable["name"]: self._value(variable) for variable in self._container.get("env", ())}
         ports = {f"NATSSCALER_{PORTS[name]}_PORT": str(port) for name, port in self._ports.items()}
-        return image | service | given | ports
+        return service | given | ports
 
     def _value(self, variable: Object) -> str:
         source = variable.get("valueFrom", {})
@@ -218,12 +226,24 @@ class Pod:
         capabilities = self._context["capabilities"]["drop"] == ["ALL"]
         root = self._directory / f"root-{uuid.uuid4().hex[:8]}"
         root.mkdir(parents=True)
+        image = {
+            "PATH": f"{self._python.program.parent}:/usr/bin:/bin",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+        programs = [(path, path) for path in {ROOT, *self._python.directories} if not _is_system(path)]
+        binds = [f"{source}:{target}" for source, target in (*programs, *self._mounts)]
         return [
-            *("unshare", "--mount", "--uts", str(SANDBOX), str(root), self.name, *self._binds, "--"),
+            *("unshare", "--mount", "--uts", str(SANDBOX), str(root), self.name, *binds, "--"),
             *("/usr/bin/setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups"),
             *(("--no-new-privs",) if not self._context["allowPrivilegeEscalation"] else ()),
             *(("--bounding-set=-all", "--inh-caps=-all") if capabilities else ()),
-            *("/usr/bin/env", "-i", *(f"{name}={value}" for name, value in self._environment().items())),
+            *(
+                "/usr/bin/env",
+                "-i",
+                *(f"{name}={value}" for name, value in (image | self._environment()).items()),
+            ),
             *(str(self._python.program), "-m", "natsscaler", *arguments),
         ]
 

@@ -59,6 +59,22 @@ async def test_serves_the_namespaces_that_the_chart_names(world: World, chart: I
     await scales(world)
 
 
+async def test_a_watched_namespace_that_is_gone_keeps_no_other_one_from_being_served(
+    world: World, chart: Install
+) -> None:
+    gone = await asyncio.to_thread(world.another_stage)
+    chart({"operator": {"namespaces": [gone.namespace, world.stage.namespace]}})
+    await asyncio.to_thread(world.cluster.kubectl, "delete", "namespace", gone.namespace)
+    await scales(world)
+    (pod,) = world.pods
+    assert f"Namespace {gone.namespace} is not served" in pod.log
+    await asyncio.to_thread(world.apply_again, gone.namespace)
+    await gone.create_deployment()
+    await gone.apply_sample(messagesPerReplica=20)
+    await gone.becomes(5, gone.replicas, 60)
+    assert f"Namespace {gone.namespace} is served" in pod.log
+
+
 async def test_one_of_two_replicas_leads_and_the_other_one_takes_over(world: World, chart: Install) -> None:
     chart({"replicaCount": 2})
     await scales(world)

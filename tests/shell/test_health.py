@@ -47,8 +47,8 @@ class World:
     @property
     def cluster(self) -> ClusterPort:
         ports = SimpleNamespace(
-            replicas=lambda _: 1, autoscaler=lambda _: None, wait_synced=at_once, write_status=self._write,
-            emit=self._write,
+            replicas=lambda _: 1, autoscaler=lambda _: None, wait_synced=at_once, serves=lambda _: True,
+            write_status=self._write, emit=self._write,
         )  # fmt: skip
         return cast("ClusterPort", ports)
 
@@ -169,8 +169,11 @@ def test_an_account_that_may_do_something_is_ready() -> None:
         refusals.note("/api/v1/namespaces/a/secrets/nats", 403)
         refusals.note("/apis/events.k8s.io/v1/namespaces/a/events", 403)
     assert refusals.problem() == "", "it still watches Deployments"
+    refusals.note("/apis/apps/v1/namespaces/gone/deployments", 403)
+    clock.now = 190.0
+    assert refusals.problem() == "", "that is another namespace"
     refusals.note(LISTED, 403)
-    clock.now = 200.0
+    clock.now = 300.0
     refusals.note("/apis", 200)
     assert refusals.problem(), "what there is, is told to everybody"
 

@@ -281,3 +281,17 @@ async def test_what_is_wrong_with_a_rule_is_said_as_soon_as_it_can_be_written(
     here.reactor.reject(RuleKey("default", "rule"), "uid of rule", 1, wrong, RuleStatus())
     await here.becomes("Ready", "False", "InvalidRule")
     assert here.reactor._rejected == {}
+
+
+async def test_a_rule_whose_deployments_may_not_be_listed_says_so_and_leaves_the_replicas(
+    here: World, orders: Client
+) -> None:
+    here.cluster.unseen.add("default")
+    await publish(orders, 51)
+    here.apply()
+    await here.becomes("AbleToScale", "False", "Forbidden")
+    assert here.message("AbleToScale").startswith("natsscaler may not list deployments and")
+    assert here.cluster.table[TARGET] == 1
+    here.cluster.unseen.clear()
+    here.reactor.ring_target(TARGET)
+    await until(lambda: here.cluster.table[TARGET] == 2)

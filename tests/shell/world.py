@@ -59,6 +59,8 @@ class Cluster:
 
     def __init__(self) -> None:
         self.table: dict[Target, int] = {TARGET: 1}
+        self.unseen: set[str] = set()
+        """Namespaces whose Deployments may not be listed."""
         self.steps: list[tuple[int, int]] = []
         """Replicas before each patch, and those that it asked for."""
         self.admit: Callable[[int], int] | None = None
@@ -75,6 +77,9 @@ class Cluster:
 
     async def wait_synced(self) -> None:
         pass
+
+    def serves(self, namespace: str) -> bool:
+        return namespace not in self.unseen
 
     async def scale(self, target: Target, before: int, after: int) -> int:
         if self.table[target] != before:
