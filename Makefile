@@ -106,7 +106,7 @@ test-docker: ## the tests of `make test` in a container: needs docker, but no Py
 
 test-containers: $(VENV)/complete ## build and run the image and the local stack; needs docker
 	hack/containers/engine $(PYTHON_IMAGE) nats:2.12-alpine prom/prometheus:v3.5.0
-	KUBEBUILDER_ASSETS=$${KUBEBUILDER_ASSETS:-$$(hack/control-plane/build)} \
+	KUBEBUILDER_ASSETS=$${KUBEBUILDER_ASSETS:-$$(hack/control-plane/build)} HELM=$${HELM:-$$(hack/helm/build)} \
 	    $(BIN)/pytest --containers tests/containers $(PYTEST_FLAGS)
 
 # The local stack's own names of the images: what runs in it is always what was built last.
