@@ -131,6 +131,8 @@ class Handlers:
             try:
                 await self._await_served()
             except asyncio.CancelledError:  # told to exit: kopf cleans up only what has started up
+                log.info("Told to exit while ScalingRules were not served yet")
+                logging.getLogger("kopf").setLevel(logging.ERROR)  # it would tell of its own activities
                 await stop()
                 raise
 

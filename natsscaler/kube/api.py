@@ -36,6 +36,12 @@ LONGEST_OBEYED = 60.0
 """The longest Retry-After that is followed."""
 NETWORK_FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
 """What can go wrong on the way to the API server."""
+
+
+class NoCredentials(aiohttp.ClientConnectionError):
+    """There are no credentials to send a request with; the message says why."""
+
+
 OnFailure = Callable[[str, Reason], None]
 """Told which operation failed that nobody waits for, as for the metrics."""
 
@@ -102,7 +108,13 @@ def retry_after(headers: Mapping[str, str]) -> float:
 def silence(verb: str, resource: str, error: Exception) -> KubernetesError:
     """Say that a request was not answered."""
     why = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+    if isinstance(error, NoCredentials):
+        why = excerpt(str(error))
+    elif isinstance(error, aiohttp.ClientHttpProxyError):
+        why = f"the proxy answered {error.status}"
+    elif isinstance(error, aiohttp.ClientProxyConnectionError):
+        why = "nobody accepts connections at the proxy"
+    elif isinstance(error, aiohttp.ClientConnectorCertificateError):
         why = excerpt(str(error.certificate_error))
     elif isinstance(error, aiohttp.ClientConnectorDNSError):
         why = "its host cannot be resolved"

@@ -10,9 +10,9 @@ import aiohttp
 from kubernetes.aio import client
 
 from natsscaler.errors import SettingsError
-from natsscaler.kube.api import UNAUTHORIZED
+from natsscaler.kube.api import UNAUTHORIZED, NoCredentials
 from natsscaler.kube.kubeconfig import Access, of_kubeconfig, of_pod
-from natsscaler.kube.login import Credentials, Login, NoCredentials
+from natsscaler.kube.login import Credentials, Login
 from natsscaler.kube.proxies import proxy_for
 from natsscaler.kube.refusals import Refusals
 

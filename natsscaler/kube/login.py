@@ -18,6 +18,7 @@ from urllib.parse import quote
 import aiohttp
 
 from natsscaler.errors import excerpt
+from natsscaler.kube.api import NoCredentials
 from natsscaler.kube.kubeconfig import Access
 from natsscaler.kube.plugins import Given, NotGiven, OpenId, run
 from natsscaler.tls import Tls, client_context
@@ -27,10 +28,6 @@ AGAIN_SECONDS = 5.0
 Stamp = tuple[object, ...]
 
 log = logging.getLogger(__name__)
-
-
-class NoCredentials(aiohttp.ClientConnectionError):
-    """There are no credentials to send a request with; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,8 @@ import json
 import pathlib
 import stat
 import sys
+import time
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, cast
@@ -15,6 +17,7 @@ import kopf
 import pytest
 from kubernetes.aio import client
 
+from natsscaler.demo.ports import free_ports
 from natsscaler.errors import SettingsError
 from natsscaler.handlers import Handlers
 from natsscaler.kube import KubeClient, connect
@@ -443,3 +446,52 @@ async def test_what_keeps_kopf_from_listing_rules_is_told(desk: Desk) -> None:
     async with (await handlers._login()).aiohttp_session as session:
         await session.get(f"{api.host}{RULES}")
     assert handlers.problem.startswith("natsscaler may not list scalingrules: grant it the verb list")
+
+
+async def everything(desk: Desk) -> pathlib.Path:
+    """Write a kubeconfig with a plugin, whose token expires, a proxy and another name of the server."""
+    path = await proxy_url_and_tls_server_name(desk)
+    config = json.loads(path.read_text())
+    given = {"token": desk.cluster.token, "expirationTimestamp": "2020-01-01T00:00:00Z"}
+    config["users"][0]["user"] = desk.plugin(given)
+    path.write_text(json.dumps(config))
+    return path
+
+
+@pytest.mark.parametrize("command", [("explain", "default/none"), ("check",)], ids=" ".join)
+async def test_the_commands_go_the_same_way(desk: Desk, command: tuple[str, ...]) -> None:
+    program = (sys.executable, "-m", "natsscaler", *command, "--kubeconfig", str(await everything(desk)))
+    process = await asyncio.create_subprocess_exec(*program, stdout=PIPE, stderr=PIPE)
+    told, failure = (text.decode() for text in await process.communicate())
+    if command[0] == "explain":
+        assert failure.startswith("natsscaler explain: there is no ScalingRule default/none")
+    else:
+        assert "✓ CRD" in told
+        assert failure == ""
+    assert desk.proxy
+    assert desk.proxy.asked
+
+
+async def test_the_operator_goes_the_same_way(desk: Desk) -> None:
+    metrics, probes = free_ports(2)
+    ports = (f"--metrics-port={metrics}", f"--probe-port={probes}", "--activity-port=0")
+    program = (sys.executable, "-m", "natsscaler", "run", f"--kubeconfig={await everything(desk)}", *ports)
+    process = await asyncio.create_subprocess_exec(*program, stderr=PIPE)
+    try:
+        async with aiohttp.ClientSession() as session:
+            deadline = time.monotonic() + 60
+            while not await is_ready(session, f"http://127.0.0.1:{probes}/readyz"):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.1)
+    finally:
+        process.terminate()
+        _, log = await process.communicate()
+    assert process.returncode == 0, log.decode()
+
+
+async def is_ready(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(url) as answer:
+            return answer.ok
+    except aiohttp.ClientConnectionError:
+        return False

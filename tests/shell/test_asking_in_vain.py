@@ -114,3 +114,12 @@ async def test_a_token_that_is_not_known(tmp_path: pathlib.Path, rule: str) -> N
         answer = await ask(rule, kubeconfig)
     assert (answer.status, answer.told) == (1, "")
     assert answer.failure.startswith("the Kubernetes API answered 401")
+
+
+@commands
+async def test_a_proxy_that_is_not_reached(tmp_path: pathlib.Path, rule: str) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    by_proxy = 'server: "https://127.0.0.1:1", proxy-url: "http://127.0.0.1:1"'
+    kubeconfig.write_text(USABLE.replace('server: "http://127.0.0.1:1"', by_proxy))
+    answer = await ask(rule, kubeconfig)
+    assert "nobody accepts connections at the proxy (asked of https://127.0.0.1:1" in answer.failure
