@@ -13,9 +13,13 @@ from natsscaler.kube.looking import Looking
 from natsscaler.lastword import from_outside, led
 from natsscaler.options import Options
 from natsscaler.permissions import ACTING, LEADING, READING_SECRETS
-from natsscaler.rules import Rule
+from natsscaler.rules import Rule, Target
 from natsscaler.steps import State, Step, mend
 
+ELSEWHERE = (
+    "If it runs as another ServiceAccount, add --operator NAMESPACE/SERVICEACCOUNT;"
+    " if it watches one namespace only, add --namespace"
+)
 AT_ONCE = 64
 """Rules that are explained at the same time."""
 
@@ -61,7 +65,8 @@ async def _crd(looking: Looking) -> Step:
 
 
 async def _permissions(options: Options, looking: Looking, rules: Iterable[Rule]) -> Step:
-    account = None if options.settings.in_cluster else options.operator
+    installed = options.installed
+    account = None if options.settings.in_cluster else Target(installed.operator.namespace, installed.account)
     who = "The operator" if account is None else f"ServiceAccount {account}"
     places = options.namespaces
     where = (
@@ -70,29 +75,27 @@ async def _permissions(options: Options, looking: Looking, rules: Iterable[Rule]
         else "in all namespaces"
     )
     wanted = [(one, namespace) for namespace in places or [""] for one in ACTING]
-    wanted += [(one, options.operator.namespace) for one in LEADING]
+    wanted += [(one, installed.operator.namespace) for one in LEADING]
     with_secrets = {rule.key.namespace for rule in rules if rule.nats("").secret or rule.monitoring.secret}
     wanted += [(READING_SECRETS, namespace) for namespace in sorted(with_secrets)]
     try:
         granted = await asyncio.gather(*(looking.may(one, namespace, account) for one, namespace in wanted))
     except KubernetesError as error:
         text = f"What {who} is permitted cannot be asked: {error.message}"
-        inside = f"kubectl exec -n {options.operator.namespace} deployment/{options.operator.name}"
+        inside = f"kubectl exec -n {installed.operator.namespace} deployment/{installed.operator.name}"
         return Step("Permissions", text, State.ATTENTION, f"{inside} -- natsscaler check")
     lacking = dict.fromkeys(str(one) for (one, _), may in zip(wanted, granted, strict=True) if not may)
     if not lacking:
         return Step("Permissions", f"{who} has all that it needs {where}")
+    lacks = f"{who} lacks {where}: {', '.join(lacking)}"
+    sure = account is None or installed.found
     return Step(
-        "Permissions",
-        f"{who} lacks {where}: {', '.join(lacking)}",
-        State.BLOCKED,
-        "kubectl apply --server-side -k config/rbac, or helm upgrade. If it runs as another ServiceAccount,"
-        " add --operator NAMESPACE/SERVICEACCOUNT; if it watches one namespace only, add --namespace",
+        "Permissions", lacks, State.BLOCKED, installed.grant if sure else f"{installed.grant}. {ELSEWHERE}"
     )
 
 
 def _operator(options: Options, world: World) -> Step:
-    problem, namespace = led(world.lease, time.time()), options.operator.namespace
+    problem, namespace = led(world.lease, time.time()), options.installed.operator.namespace
     see = f"kubectl get pods -n {namespace}"
     if problem:
         return Step("Operator", problem, State.BLOCKED, see)
@@ -118,7 +121,7 @@ async def _servers(options: Options, explainer: Explainer, rules: Iterable[Rule]
             continue
         step = Step(url, f"{found.message}, for {number}", State.BLOCKED, mend(found.reason, of_it[0]))
         outside = found.reason in UNREACHED and not options.settings.in_cluster
-        steps.append(from_outside(step, url, options.operator, "check") if outside else step)
+        steps.append(from_outside(step, url, options.installed.operator, "check") if outside else step)
     return steps
 
 

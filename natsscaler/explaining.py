@@ -146,7 +146,7 @@ class Explainer:
         except KubernetesError as error:
             world.unseen.append(f"Whether a HorizontalPodAutoscaler scales it too: {error.message}")
         try:
-            world.lease = await self._looking.lease(self._options.operator.namespace, LEASE)
+            world.lease = await self._looking.lease(self._options.installed.operator.namespace, LEASE)
         except KubernetesError:
             world.lease = None  # then only the status tells of the operator
         return world
@@ -169,7 +169,7 @@ class Explainer:
             rule = replace(rule, spec=replace(rule.spec, nats_monitoring_url=self._options.monitoring_url))
         facts = await self._facts(rule, status, world)
         *steps, outcome = explain(facts)
-        operator = self._options.operator
+        operator = self._options.installed.operator
         unknown = facts.seen.backlog if facts.seen else None
         if (
             isinstance(unknown, Unknown)

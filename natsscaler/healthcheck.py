@@ -25,7 +25,7 @@ def main() -> int:
         return 1
     if not settings.probe_port:
         return 0
-    connection = HTTPConnection(settings.host, settings.probe_port, timeout=TIMEOUT_SECONDS)
+    connection = HTTPConnection(settings.host or "localhost", settings.probe_port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/healthz")
         answer = connection.getresponse()

@@ -1,6 +1,8 @@
 """One run of `natsscaler explain` or `check`: builds the parts, looks, and returns what to print."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import NamedTuple
 
 import httpx
@@ -9,6 +11,7 @@ from natsscaler import __version__
 from natsscaler.checking import check
 from natsscaler.errors import KubernetesError, Reason
 from natsscaler.explaining import Explainer, NoSuchRule, find
+from natsscaler.installation import Installation, choose
 from natsscaler.keyring import Keyring
 from natsscaler.kube import connect
 from natsscaler.kube.connection import namespace_of
@@ -49,6 +52,7 @@ async def inquire(options: Options, terminal: Terminal) -> Answer:
         api_server = (server.host, port)
         allow = AllowList(settings.allow_hosts, in_cluster=settings.in_cluster, api_server=api_server)
         looking = Looking(api)
+        options = replace(options, installed=await _installed(options, looking))
         keyring = Keyring(settings, looking.secret)
         explainer = Explainer(options, looking, allow, keyring)
         try:
@@ -66,6 +70,17 @@ async def inquire(options: Options, terminal: Terminal) -> Answer:
             await explainer.close()
     told = document(sections) if options.output == "json" else text(sections, **terminal._asdict())
     return Answer(int(worst(sections) is State.BLOCKED), told)
+
+
+async def _installed(options: Options, looking: Looking) -> Installation:
+    """Find the operator; whoever may not look for it is told where it usually is."""
+    if options.operator:
+        given = options.operator
+        watched = (options.namespace,) if options.namespace else options.settings.namespaces
+        return Installation(given, given.name, watched)
+    with suppress(KubernetesError):
+        return choose(await looking.installations(), options.namespace)
+    return Installation()
 
 
 def _key(options: Options) -> RuleKey:

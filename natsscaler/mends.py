@@ -36,7 +36,7 @@ MENDS: dict[Reason, str] = {
         "Find the other writer: kubectl get deployment {deployment} -n {target_namespace}"
         " -o yaml --show-managed-fields; a GitOps tool must leave spec.replicas out"
     ),
-    Reason.FORBIDDEN: "Apply the operator's roles again (config/rbac); natsscaler check names all that lack",
+    Reason.FORBIDDEN: "natsscaler check names all that the operator lacks, and the command that grants it",
     Reason.DENIED: "Ask whoever maintains that policy, or keep the rule within what it allows",
     Reason.KUBERNETES_UNAVAILABLE: NO_MEND_NEEDED,
     Reason.LEADERSHIP_LOST: "Another replica of the operator goes on",

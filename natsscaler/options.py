@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from natsscaler.errors import SettingsError
+from natsscaler.installation import OPERATOR, Installation
 from natsscaler.rules import Target
 from natsscaler.settings import NAMESPACE_FILE, Settings
 from natsscaler.settings import parse as parse_settings
-
-OPERATOR = Target("scaling-operator-system", "scaling-operator-controller-manager")
-"""Deployment and ServiceAccount of the operator, as the manifests and the chart name them by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +25,10 @@ class Options:
     namespace: str | None = None
     monitoring_url: str | None = None
     """Where to reach the rule's monitoring endpoint from here; None: at its natsMonitoringURL."""
-    operator: Target = OPERATOR
-    """Namespace and ServiceAccount of the operator."""
+    operator: Target | None = None
+    """Namespace and ServiceAccount of the operator; None: it is looked for."""
+    installed: Installation = Installation()  # noqa: RUF009 - it is immutable
+    """The operator that was found."""
     output: str = "text"
     settings: Settings = field(default_factory=Settings)
     """Those of `natsscaler run`, by the environment that the command shares with the operator in its pod."""
@@ -36,7 +36,9 @@ class Options:
     @property
     def namespaces(self) -> tuple[str, ...]:
         """What to look at, if it is not all: the namespace that was asked for, else the operator's."""
-        return (self.namespace,) if self.namespace else self.settings.namespaces
+        if self.namespace:
+            return (self.namespace,)
+        return self.settings.namespaces or self.installed.namespaces
 
 
 def parse_explain(
@@ -85,7 +87,7 @@ def _parse(
         "--operator",
         type=_operator,
         metavar="NAMESPACE/SERVICEACCOUNT",
-        help=f"where the operator runs, and as whom (default {OPERATOR})",
+        help="where the operator runs, and as whom (default: found by its label)",
     )
     add("-o", "--output", choices=("text", "json"), help="default text")
     values = vars(parser.parse_args(arguments))

@@ -40,8 +40,8 @@ class Settings:
     """None: the pod's service account, or outside a cluster the default kubeconfig."""
     namespaces: tuple[str, ...] = ()
     """Namespaces whose rules and Deployments are looked at; none: all."""
-    host: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus reach the pod by its address
-    """Address that the ports below are opened on."""
+    host: str = ""
+    """Address that the ports below are opened on; empty: all, of IPv4 and IPv6."""
     metrics_port: int = 8080
     """0: off; likewise for the next two."""
     probe_port: int = 8081
@@ -133,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--kubeconfig", type=Path, help="kubeconfig file (default: the service account, else $KUBECONFIG)")
     add("--namespace", action="append", help="only this namespace; repeatable (default: all)")
-    add("--host", help="address to listen on (default 0.0.0.0)")
+    add("--host", help="address to listen on (default: all, of IPv4 and IPv6)")
     add("--metrics-port", type=_whole(0, 2**16 - 1), help="Prometheus metrics (default 8080, 0: off)")
     add("--probe-port", type=_whole(0, 2**16 - 1), help="/healthz and /readyz (default 8081, 0: off)")
     add("--activity-port", type=_whole(0, 2**16 - 1), help="activity page and JSON (default 8082, 0: off)")

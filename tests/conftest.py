@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -225,7 +226,7 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
         if values is not None:
             command += ["--values", "-"]
         done = subprocess.run(
-            command, input=yaml.safe_dump(values), text=True, check=True, capture_output=True, env=environment
+            command, input=json.dumps(values), text=True, check=True, capture_output=True, env=environment
         )
         return done.stdout
 

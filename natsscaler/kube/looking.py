@@ -13,6 +13,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from natsscaler.access import SecretKey
 from natsscaler.errors import KubernetesError, Reason, excerpt
+from natsscaler.installation import LABEL, Installation, Operator
 from natsscaler.keyring import Secret
 from natsscaler.kube.api import FORBIDDEN, HTTP_OK, LIST_SECONDS, NOT_FOUND, refusal, request
 from natsscaler.kube.objects import Autoscaler, Deployment, Page, Position, Status
@@ -52,6 +53,12 @@ class Looking:
         items = self._list("deployments", namespace, one if namespace else every, *where, **query)
         found = [msgspec.json.decode(item, type=Deployment) async for item in items]
         return {one.affected: one.spec.replicas for one in found}
+
+    async def installations(self) -> list[Installation]:
+        """Find the operators of the cluster."""
+        every = self._apps.list_deployment_for_all_namespaces_without_preload_content
+        items = self._list("deployments", "", every, label_selector=LABEL)
+        return [msgspec.json.decode(item, type=Operator).installation async for item in items]
 
     async def autoscalers(self, namespace: str = "") -> dict[Target, str]:
         """List the Deployments that a HorizontalPodAutoscaler scales, with its name."""

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from importlib.resources import files
@@ -162,6 +163,17 @@ class Web:
         return rfc3339(self._clock())
 
 
+def listen(port: int) -> socket.socket:
+    """Open a port for IPv4 and IPv6 alike, or for IPv4 where there is no IPv6. Raises OSError."""
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:  # how a kernel says that IPv6 is switched off
+                raise
+    return socket.create_server(("", port))
+
+
 def _runner(
     handlers: Mapping[str, Handler], middlewares: Sequence[Middleware], close: Callable[[], None]
 ) -> web.AppRunner:
@@ -177,17 +189,18 @@ def _runner(
 
 async def _listen(runner: web.AppRunner, host: str, port: int, flag: str) -> None:
     try:
-        await web.TCPSite(runner, host, port).start()
+        site = web.TCPSite(runner, host, port) if host else web.SockSite(runner, listen(port))
+        await site.start()
     except OSError as error:
         said = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        place = f"{flag} {port} [{variable(flag)}]: cannot listen on {host}:{port}"
+        place = f"{flag} {port} [{variable(flag)}]: cannot listen on {host or 'any address'}:{port}"
         remedy = {errno.EADDRINUSE: "choose another port", errno.EACCES: "choose a port above 1023"}
         mend = remedy.get(error.errno or 0, "see --host [NATSSCALER_HOST]")
         raise SettingsError(f"{place}: {said}; {mend}, or 0 to switch it off") from error
 
 
 def _url(host: str, port: int) -> str:
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http://{f'[{host}]' if ':' in host else host or 'localhost'}:{port}"
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:

@@ -1,17 +1,20 @@
 """A real cluster that nothing has been installed on: not even the CRD."""
 
+import os
 import pathlib
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.clusters import RealCluster, assets_from_environment
-from tests.conftest import find_kubectl
+from tests.conftest import find_helm, find_kubectl
 
+Type = Callable[..., str]
 CONFIG = pathlib.Path(__file__).parents[2] / "config"
 CHURNING = {"events", "events.events.k8s.io", "leases.coordination.k8s.io", "componentstatuses"}
 """What a cluster at rest makes, renews and forgets by itself."""
@@ -25,6 +28,33 @@ def empty_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealClus
     assert assets, "tests that use empty_cluster are marked control_plane"
     with RealCluster(assets, tmp_path_factory.mktemp("empty-cluster")) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def type_(tmp_path_factory: pytest.TempPathFactory) -> Type:
+    """Type a line into a shell at the root of the project; raises CalledProcessError if it fails."""
+    programs = tmp_path_factory.mktemp("bin")
+    for name, program in {"kubectl": find_kubectl(), "helm": find_helm()}.items():
+        if program:
+            (programs / name).symlink_to(program)
+    path = f"{programs}:{sys.prefix}/bin:{os.environ['PATH']}"
+    home = tmp_path_factory.mktemp("home")
+
+    def run(cluster: RealCluster, line: str, **variables: str) -> str:
+        environment = {"PATH": path, "HOME": str(home), "KUBECONFIG": str(cluster.kubeconfig), **variables}
+        done = subprocess.run(
+            ["bash", "-ec", line],
+            cwd=CONFIG.parent,
+            env=environment,
+            text=True,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=120,
+        )
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture

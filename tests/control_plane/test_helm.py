@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -18,7 +19,13 @@ from natsscaler.settings import Settings, parse
 from tests.clusters import RealCluster
 from tests.conftest import CRD_FILE, Helm, KubeApi
 from tests.control_plane.accounts import login
-from tests.control_plane.conftest import CONFIG, await_everything, await_no_difference, everything, rendered
+from tests.control_plane.conftest import (
+    CONFIG,
+    await_everything,
+    await_no_difference,
+    everything,
+    rendered,
+)
 from tests.main_job.stage import Stage
 
 Object = dict[str, Any]
@@ -45,7 +52,22 @@ EVERYTHING: Object = {
     **OPT_IN,
     **PRODUCTION,
     "imagePullSecrets": [{"name": "my-registry"}],
+    "image": {"repository": "registry.internal/natsscaler", "digest": f"sha256:{'a' * 64}"},
+    "commonLabels": {"example.com/team": "orders", "release": "ours"},
     "podAnnotations": {"example.com/team": "orders"},
+    "podLabels": {"example.com/team": "scaling"},
+    "priorityClassName": "system-cluster-critical",
+    "extraVolumes": [{"name": "ca", "emptyDir": {}}],
+    "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/company-ca", "readOnly": True}],
+    "topologySpreadConstraints": [
+        {
+            "topologyKey": "topology.kubernetes.io/zone",
+            "maxSkew": 1,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": {"app.kubernetes.io/component": "controller-manager"}},
+        }
+    ],
+    "podDisruptionBudget": {"enabled": True, "minAvailable": 1},
     "serviceAccount": {"annotations": {"example.com/role": "scaler"}},
     "nodeSelector": {"kubernetes.io/hostname": "node-0"},
     "tolerations": [{"key": "example.com/busy", "operator": "Exists"}],
@@ -53,6 +75,7 @@ EVERYTHING: Object = {
     "service": {"type": "NodePort", "port": 80},
     "operator": {
         "logLevel": "debug",
+        "host": "::",
         "allowCrossNamespace": True,
         "allowHosts": ["*.nats.svc", "10.0.0.0/8"],
         "events": ["Doorbell"],
@@ -81,6 +104,21 @@ OFF: Object = {
     },
     "networkPolicy": {"enabled": True},
 }
+NUMBERS: Object = {
+    "operator": {
+        "namespaces": ["123"],
+        "activityServer": {"existingSecret": "0x10", "existingSecretKey": "1"},
+    },
+    "nats": {"existingSecret": "1e3", "existingSecretKey": "2", "credentialsSecret": "1e4"},
+    "monitoring": {"credentialsSecret": "1e5", "credentialsHosts": ["1e6"]},
+    "serviceAccount": {"create": False, "name": "1e7"},
+    "priorityClassName": "1e8",
+    "nameOverride": "null",
+    "fullnameOverride": "true",
+    "commonLabels": {"number": "1e9"},
+    "podLabels": {"number": "0o7"},
+    **OPT_IN,
+}
 VARIANTS: dict[str, Object] = {
     "defaults": {},
     "namespaced": {"operator": {"namespaces": ["default", "kube-public"]}},
@@ -97,6 +135,7 @@ VARIANTS: dict[str, Object] = {
         "nats": {"url": "tls://nats.nats:4222", "credentialsSecret": "nats"},
         "monitoring": {"credentialsSecret": "monitoring", "credentialsHosts": ["nats.nats", "10.0.0.0/8"]},
     },
+    "OpenShift": {"podSecurityContext": {"runAsUser": None, "runAsGroup": None}},
 }
 each_variant = pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS.keys())
 
@@ -143,6 +182,8 @@ def test_helm_lint_finds_nothing(helm: Helm, values: Object) -> None:
 
 
 FREE = {
+    "commonLabels",
+    "podLabels",
     "affinity",
     "nodeSelector",
     "podAnnotations",
@@ -208,6 +249,12 @@ def test_a_typo_is_an_error_that_names_it(helm: Helm, level: str) -> None:
         pytest.param({"operator": {"events": ["Bell"]}}, "/operator/events/0", id="events"),
         pytest.param({"operator": {"namespaces": ["a,b"]}}, "/operator/namespaces/0", id="namespaces"),
         pytest.param({"service": {"port": 0}}, "/service/port", id="port"),
+        pytest.param({"image": {"digest": "sha256:0"}}, "/image/digest", id="digest"),
+        pytest.param(
+            {"podLabels": {"app.kubernetes.io/name": "mine"}},
+            "/podLabels",
+            id="a label that pods are found by",
+        ),
     ],
 )
 def test_values_that_cannot_work_are_refused(helm: Helm, values: Object, explanation: str) -> None:
@@ -301,6 +348,7 @@ def test_every_value_of_the_operator_reaches_it(helm: Helm) -> None:
         monitoring_proxy="http://proxy:3128",
         nats_url="nats://nats.nats:4222",
         log_level="debug",
+        host="::",
         leader_elect_lease_duration=30,
         leader_elect_renew_deadline=20,
         **ELECTION,
@@ -334,6 +382,63 @@ def test_without_permission_for_secrets_all_else_is_the_same(helm: Helm) -> None
 
     gone = roles({}) - roles({"rbac": {"secrets": False}})
     assert gone == {f"{RELEASE}-secret-reader-role", f"{RELEASE}-secret-reader-rolebinding"}
+
+
+def strings(item: Any) -> Iterator[str]:
+    """Give all strings at any depth."""
+    if isinstance(item, str):
+        yield item
+    elif isinstance(item, dict):
+        yield from (found for value in item.values() for found in strings(value))
+    elif isinstance(item, list):
+        yield from (found for value in item for found in strings(value))
+
+
+@pytest.mark.parametrize("release", ["1234", "1e3"])
+def test_names_that_yaml_takes_for_numbers_stay_names(helm: Helm, release: str) -> None:
+    text = helm("template", release, str(CHART), "--namespace", "42", values=NUMBERS)
+    items = [item for item in yaml.safe_load_all(text) if item]
+    given = {release, "42", "null", "true", *strings(NUMBERS)} - {"1e6"}  # one of a list, in a longer string
+    assert given <= set(strings(items)) | {"grafana_dashboard"}
+    for item in items:
+        labels = item["metadata"]["labels"]
+        assert labels["app.kubernetes.io/instance"] == release
+        assert labels["number"] == "1e9"
+        assert item["metadata"].get("namespace", "42") in {"42", "123"}
+
+
+def test_openshift_chooses_the_user(helm: Helm) -> None:
+    """The flags are those of docs/install.md."""
+    (flags,) = re.findall(r"--set podSecurityContext[^`]+", (CONFIG.parent / "docs/install.md").read_text())
+    text = helm("template", RELEASE, str(CHART), *flags.split())
+    pod = only(list(filter(None, yaml.safe_load_all(text))), "Deployment")["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+def test_an_image_can_be_named_by_its_digest(helm: Helm) -> None:
+    assert container(template(helm, EVERYTHING))["image"] == f"registry.internal/natsscaler@sha256:{'a' * 64}"
+    assert container(template(helm, {"image": {"tag": "7"}}))["image"] == "natsscaler:7"
+
+
+def test_own_labels_are_on_everything_and_those_of_an_object_win(helm: Helm) -> None:
+    items = template(helm, EVERYTHING)
+    labels = {item["kind"]: item["metadata"]["labels"] for item in items}
+    assert {found["example.com/team"] for found in labels.values()} == {"orders"}
+    assert labels["ServiceMonitor"]["release"] == "prometheus"
+    assert labels["Service"]["release"] == "ours"
+    pod = only(items, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert (pod["example.com/team"], pod["release"]) == ("scaling", "ours")
+
+
+def test_values_for_the_pods_reach_them(helm: Helm) -> None:
+    items = template(helm, EVERYTHING)
+    pod = only(items, "Deployment")["spec"]["template"]["spec"]
+    assert pod["priorityClassName"] == "system-cluster-critical"
+    assert pod["topologySpreadConstraints"] == EVERYTHING["topologySpreadConstraints"]
+    assert pod["volumes"] == EVERYTHING["extraVolumes"]
+    assert container(items)["volumeMounts"] == EVERYTHING["extraVolumeMounts"]
+    budget = only(items, "PodDisruptionBudget")["spec"]
+    assert (budget["minAvailable"], "maxUnavailable" in budget) == (1, False)
 
 
 def test_the_nats_url_can_come_from_a_secret(helm: Helm) -> None:

@@ -5,8 +5,9 @@ import pathlib
 import pytest
 
 from natsscaler.errors import SettingsError
+from natsscaler.installation import OPERATOR
 from natsscaler.kube.connection import namespace_of
-from natsscaler.options import OPERATOR, parse_check, parse_explain, split
+from natsscaler.options import parse_check, parse_explain, split
 from natsscaler.rules import Target
 from natsscaler.settings import parse
 
@@ -52,7 +53,7 @@ def test_flags_are_those_of_kubectl() -> None:
         *("orders", "shop", "there", "json"),
     )
     assert parse_check("natsscaler", ["--operator", "ops/nats"], {}).operator == Target("ops", "nats")
-    assert parse_check("natsscaler", [], {}).operator == OPERATOR
+    assert parse_check("natsscaler", [], {}).operator is None
 
 
 def test_in_its_pod_it_shares_the_operators_environment() -> None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import dataclasses
+import errno
 import json
 import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urljoin
 
 import aiohttp
@@ -56,10 +58,10 @@ class Running:
     health: FakeHealth = field(default_factory=FakeHealth)
     leader: Leader | None = None
 
-    async def get(self, port: int, path: str, **headers: str) -> Answer:
+    async def get(self, port: int, path: str, host: str = HOST, **headers: str) -> Answer:
         async with (
             aiohttp.ClientSession() as session,
-            session.get(f"http://{HOST}:{port}{path}", headers=headers) as response,
+            session.get(f"http://{host}:{port}{path}", headers=headers) as response,
         ):
             return Answer(response.status, await response.text(), dict(response.headers))
 
@@ -69,9 +71,9 @@ def free_settings() -> Settings:
     return Settings(host=HOST, metrics_port=metrics, probe_port=probe, activity_port=activity)
 
 
-async def is_open(port: int) -> bool:
+async def is_open(port: int, host: str = HOST) -> bool:
     try:
-        _, writer = await asyncio.open_connection(HOST, port)
+        _, writer = await asyncio.open_connection(host.strip("[]"), port)
     except OSError:
         return False
     writer.close()
@@ -80,7 +82,7 @@ async def is_open(port: int) -> bool:
 
 
 @asynccontextmanager
-async def serve(settings: Settings) -> AsyncIterator[Running]:
+async def serve(settings: Settings, reached: str = HOST) -> AsyncIterator[Running]:
     running = Running(settings, Activity(settings.max_actions))
     web = Web(
         settings,
@@ -93,7 +95,7 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
     async with in_background(web.run()) as task:
         async with asyncio.timeout(10):
             for port in (settings.metrics_port, settings.probe_port, settings.activity_port):
-                while port and not task.done() and not await is_open(port):  # noqa: ASYNC110 - only connecting tells
+                while port and not task.done() and not await is_open(port, reached):  # noqa: ASYNC110 - only connecting tells
                     await asyncio.sleep(0.01)
         yield running
 
@@ -292,3 +294,43 @@ async def test_a_taken_port_is_an_error_and_closes_the_others() -> None:
         with pytest.raises(SettingsError, match=refused):
             await web.run()
         assert not await is_open(settings.activity_port)
+
+
+@pytest.mark.ipv6
+@pytest.mark.parametrize(
+    ("bound", "reached", "refused"),
+    [
+        pytest.param("", ["127.0.0.1", "[::1]"], [], id="both families by default"),
+        pytest.param("0.0.0.0", ["127.0.0.1"], ["[::1]"], id="IPv4 alone"),  # noqa: S104 - what is tried
+        pytest.param("::1", ["[::1]"], ["127.0.0.1"], id="IPv6 alone"),
+    ],
+)
+async def test_the_ports_are_open_to_the_families_of_the_cluster(
+    bound: str, reached: list[str], refused: list[str]
+) -> None:
+    """In a cluster of IPv6 alone, the kubelet asks the probes by IPv6."""
+    settings = dataclasses.replace(free_settings(), host=bound)
+    async with serve(settings, reached=reached[0]) as running:
+        for port in (settings.metrics_port, settings.probe_port, settings.activity_port):
+            for host in reached:
+                await running.get(port, "/", host=host)
+            for host in refused:
+                with pytest.raises(aiohttp.ClientConnectorError):
+                    await running.get(port, "/", host=host)
+
+
+@pytest.mark.parametrize("switched_off", [False, True], ids=["no IPv6", "IPv6 switched off"])
+async def test_without_ipv6_the_ports_are_open_to_ipv4(
+    monkeypatch: pytest.MonkeyPatch, *, switched_off: bool
+) -> None:
+    create = socket.create_server
+
+    def create_server(address: tuple[str, int], **options: Any) -> socket.socket:
+        if options.get("family") == socket.AF_INET6:
+            raise OSError(errno.EADDRNOTAVAIL, "no IPv6 here")
+        return create(address, **options)
+
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: switched_off)
+    monkeypatch.setattr(socket, "create_server", create_server)
+    async with serve(dataclasses.replace(free_settings(), host="")) as running:
+        assert (await running.get(running.settings.probe_port, "/healthz")).status == 200

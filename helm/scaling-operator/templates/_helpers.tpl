@@ -20,22 +20,26 @@
 
 {{- define "scaling-operator.subject" -}}
 - kind: ServiceAccount
-  name: {{ include "scaling-operator.serviceAccountName" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "scaling-operator.serviceAccountName" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end }}
 
 {{- define "scaling-operator.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/name: {{ include "scaling-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" | quote }}
+app.kubernetes.io/name: {{ include "scaling-operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+app.kubernetes.io/part-of: natsscaler
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- /* The operator's pods. */}}
 {{- define "scaling-operator.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "scaling-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "scaling-operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: controller-manager
 {{- end }}
 
@@ -51,10 +55,10 @@ app.kubernetes.io/component: controller-manager
 {{- /* The Secrets with the operator's own credentials, by what they are for. */}}
 {{- define "scaling-operator.credentials" -}}
 {{- with .Values.nats.credentialsSecret }}
-nats: {{ . }}
+nats: {{ . | quote }}
 {{- end }}
 {{- with .Values.monitoring.credentialsSecret }}
-monitoring: {{ . }}
+monitoring: {{ . | quote }}
 {{- end }}
 {{- end }}
 
@@ -67,6 +71,7 @@ monitoring: {{ . }}
 {{- include "scaling-operator.setting" (list "LEADER_ELECT_RENEW_DEADLINE" .leaderElection.renewDeadline "10s") }}
 {{- end }}
 {{- include "scaling-operator.setting" (list "NAMESPACE" (join "," .namespaces) "") }}
+{{- include "scaling-operator.setting" (list "HOST" .host "") }}
 {{- include "scaling-operator.setting" (list "ALLOW_CROSS_NAMESPACE" .allowCrossNamespace false) }}
 {{- include "scaling-operator.setting" (list "ALLOW_HOSTS" (join "," .allowHosts) "") }}
 {{- $events := .events | sortAlpha | uniq | join "," | default "none" }}
@@ -86,6 +91,12 @@ monitoring: {{ . }}
 {{- include "scaling-operator.setting" (list (printf "%s_CREDENTIALS" (upper $what)) (printf "/etc/natsscaler/%s" $what) "") }}
 {{- end }}
 {{- include "scaling-operator.setting" (list "MONITORING_CREDENTIALS_HOSTS" (join "," .Values.monitoring.credentialsHosts) "") }}
+{{- end }}
+
+{{- define "scaling-operator.image" -}}
+{{- with .Values.image }}
+{{- .repository }}{{ with .digest }}@{{ . }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end }}
 {{- end }}
 
 {{- /* Refuses values that are each valid, but not together. */}}
