@@ -1,7 +1,7 @@
 """The part of structural schemas that a CRD's users notice: defaults, pruned fields, types, bounds and enums.
 
-Of the rules in CEL (`x-kubernetes-validations`) only `self.matches('REGEX')` and `self.a <= self.b` are
-understood; the others, `oneOf` and the like, and list types are not looked at.
+Of the rules in CEL (`x-kubernetes-validations`) only `self.matches('REGEX')`, its negation and
+`self.a <= self.b` are understood; the others, `oneOf` and the like, and list types are not looked at.
 """
 
 import datetime as dt
@@ -118,6 +118,8 @@ def _string_violations(schema: Schema, value: str, path: str) -> Iterator[tuple[
 
 
 def _holds(rule: str, value: Any) -> bool:
+    if rule.startswith("!self.matches("):
+        return not _holds(rule[1:], value)
     if matches := MATCHES.fullmatch(rule):
         return bool(re.search(matches[1].replace("\\\\", "\\"), value))
     if compares := AT_MOST.fullmatch(rule):

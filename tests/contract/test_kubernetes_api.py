@@ -175,12 +175,29 @@ async def test_an_unserved_kind_is_not_found(api: Api) -> None:
         {"minReplicas": 11},
         {"subject": "a..b"},
         {"scaleDownThreshold": 51},
+        {"natsMonitoringURL": "http://nats:8222/jsz"},
+        {"natsMonitoringURL": "http://nats/path/varz/"},
+        {"natsMonitoringURL": "http://a,b"},
+        {"nats": {"url": "http://nats:8222"}},
+        {"nats": {"url": "nats://a,nats://u:p@b"}},
     ],
 )
 async def test_an_object_against_the_schema_is_invalid(api: Api, change: Object) -> None:
     answer = await api.call("POST", api.rules, rule("a", **change))
     assert refusal(answer) == (422, 422, "Status", "Invalid")
     assert answer.json()["details"]["causes"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"natsMonitoringURL": "https://nats.svc.cluster.local.:8222/path"},
+        {"nats": {"url": "nats://a:4222,nats://b:4222"}},
+        {"nats": {"url": "tls://a.svc. , b:4222, [::1]:4222/"}},
+    ],
+)
+async def test_addresses_as_people_write_them_are_accepted(api: Api, change: Object) -> None:
+    assert (await api.call("POST", api.rules, rule("a", **change))).status_code == 201
 
 
 async def test_a_missing_required_field_is_invalid(api: Api) -> None:
