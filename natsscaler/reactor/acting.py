@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -13,6 +14,7 @@ from natsscaler.errors import Finding, KubernetesError, Reason, ReplicasChanged
 from natsscaler.reactor.backoff import Backoff
 from natsscaler.reactor.shared import Shared
 from natsscaler.reactor.state import RuleState
+from natsscaler.reactor.turns import Kind
 from natsscaler.rules import RuleKey
 from natsscaler.status import (
     GOOD,
@@ -36,22 +38,34 @@ STALE_SECONDS = 5.0
 """A decision that has waited for longer is made anew: what it was made on may not be true any more."""
 
 
-async def publish(shared: Shared, key: RuleKey, uid: str, new: RuleStatus, old: RuleStatus) -> None:
-    """Write a rule's status, and an Event for each condition that changed. Raises KubernetesError."""
+class Notice(NamedTuple):
+    """An Event that is to be recorded about a rule."""
+
+    warning: bool
+    reason: str
+    action: str
+    note: str
+    when: float
+
+
+async def publish(shared: Shared, key: RuleKey, uid: str, new: RuleStatus, old: RuleStatus) -> list[Notice]:
+    """Write a rule's status; return an Event for each condition that changed. Raises KubernetesError."""
     await shared.cluster.write_status(key, uid, new)
+    notices = []
     for condition in changed_conditions(old, new):
         bad = GOOD.get(condition.type, condition.status) != condition.status
-        level = logging.WARNING if bad else logging.INFO
-        log.log(level, "%s: %s: %s", key, condition.reason, condition.message)
-        await shared.cluster.emit(
-            key,
-            uid,
-            warning=bad,
-            reason=condition.reason,
-            action=condition.type,
-            note=condition.message,
-            when=shared.wall(),
+        log.log(
+            logging.WARNING if bad else logging.INFO, "%s: %s: %s", key, condition.reason, condition.message
         )
+        notices.append(Notice(bad, condition.reason, condition.type, condition.message, shared.wall()))
+    return notices
+
+
+async def announce(shared: Shared, key: RuleKey, uid: str, notices: Iterable[Notice]) -> None:
+    """Record Events about a rule, each when it is its turn."""
+    for notice in notices:
+        async with shared.turns.turn(Kind.EVENT, key.namespace):
+            await shared.cluster.emit(key, uid, **notice._asdict())
 
 
 class Actor:
@@ -69,9 +83,10 @@ class Actor:
         if not acts:
             state.series.unable(state.obstacle)
         self._show(state)
-        if acts or self._may_write(state):
-            state.busy = True
-            work = self._carry_out(state, rung_at, self._shared.clock())
+        state.telling.rule = state.rule
+        if acts or (self._may_write(state) and not state.telling.waits):
+            state.busy = acts
+            work = self._carry_out(state, rung_at, self._shared.clock(), acts=acts)
             self._shared.spawn(work, f"carry out {state.rule.key}")
 
     def _wait_for_turns(self, state: RuleState) -> None:
@@ -87,34 +102,67 @@ class Actor:
             state.retry_at = min(state.retry_at, state.status_backoff.until)
 
     def _may_write(self, state: RuleState) -> bool:
-        return state.status_backoff.until <= self._shared.clock() and self._worth_writing(state)
+        due = state.status_backoff.until <= self._shared.clock()
+        return due and (state.telling.unsaved or self._worth_writing(state))
 
-    async def _carry_out(self, state: RuleState, rung_at: float, decided_at: float) -> None:
+    async def _carry_out(self, state: RuleState, rung_at: float, decided_at: float, *, acts: bool) -> None:
+        key, uid, notices = state.rule.key, state.rule.uid, list[Notice]()
         try:
-            async with self._shared.writes:
-                if state.gone or not self._shared.opened.is_set():
+            if acts:
+                await self._act(state, rung_at, decided_at, notices)
+            await self._tell(state, notices)
+        except KubernetesError as error:
+            self._failed(state, "status", error, state.status_backoff)
+        except Exception:  # a supervision point: one bad rule never disturbs another
+            log.exception("Carrying out %s failed", key)
+            self._shared.metrics.failed("evaluate", "Internal")
+            state.retry_at = self._shared.clock() + RETRY_SECONDS
+            self._wake()
+        await announce(self._shared, key, uid, notices)
+
+    def _done(self, state: RuleState) -> None:
+        """Let the rule be evaluated again."""
+        state.busy, state.writing_since = False, math.inf
+        state.series.unable(state.obstacle)
+        self._show(state)
+        self._wake()
+
+    async def _act(self, state: RuleState, rung_at: float, decided_at: float, notices: list[Notice]) -> None:
+        """Take the step, once it is the rule's turn; the rule is busy meanwhile."""
+        rule = state.rule
+        try:
+            async with self._shared.turns.turn(Kind.STEP, rule.key.namespace):
+                if state.gone or not self._shared.opened.is_set() or state.rule is not rule:
                     return
                 now = state.writing_since = self._shared.clock()
                 if state.acts(now) and now - decided_at > STALE_SECONDS:
                     state.ring("late", now)
-                    return
-                written = state.status
-                await self._scale(state, rung_at)
-                if not state.gone and (state.status is not written or self._worth_writing(state)):
-                    await self._record(state)
-        except KubernetesError as error:
-            self._failed(state, "status", error, state.status_backoff)
-        except Exception:  # a supervision point: one bad rule never disturbs another
-            log.exception("Carrying out %s failed", state.rule.key)
-            self._shared.metrics.failed("evaluate", "Internal")
-            state.retry_at = self._shared.clock() + RETRY_SECONDS
+                else:
+                    await self._scale(state, rung_at, notices)
         finally:
-            state.busy, state.writing_since = False, math.inf
-            state.series.unable(state.obstacle)
-            self._show(state)
-            self._wake()
+            self._done(state)
 
-    async def _scale(self, state: RuleState, rung_at: float) -> None:
+    async def _tell(self, state: RuleState, notices: list[Notice]) -> None:
+        """Write the status if it has news, once it is the rule's turn; until then the rule is not busy."""
+        if state.telling.waits or not self._may_write(state):
+            return
+        state.telling.waits = True
+        try:
+            async with self._shared.turns.turn(Kind.STATUS, state.rule.key.namespace):
+                state.telling.waits = False
+                if state.gone or state.busy or not self._shared.opened.is_set():
+                    return  # who is busy tells when that is done
+                if state.telling.rule is state.rule and self._may_write(state):
+                    state.busy, state.writing_since = True, self._shared.clock()
+                    try:
+                        await self._record(state, notices)
+                    finally:
+                        self._done(state)
+        except BaseException:
+            state.telling.waits = False
+            raise
+
+    async def _scale(self, state: RuleState, rung_at: float, notices: list[Notice]) -> None:
         target = state.rule.target
         try:
             for attempt in range(ATTEMPTS):
@@ -132,7 +180,7 @@ class Actor:
                     state.others = state.others._replace(unanswered=None)
                     self._decide_again(state, await self._shared.cluster.fresh_replicas(target))
                 else:
-                    await self._scaled(state, before, got, rung_at)
+                    self._scaled(state, before, got, rung_at, notices)
                     return
         except KubernetesError as error:
             state.unable = Finding(error.reason, error.message)
@@ -150,7 +198,9 @@ class Actor:
             seen = Observation(state.seen.backlog, replicas)
             state.decided(seen, decide(state.rule, seen, history, now), now)
 
-    async def _scaled(self, state: RuleState, before: int, after: int, rung_at: float) -> None:
+    def _scaled(
+        self, state: RuleState, before: int, after: int, rung_at: float, notices: list[Notice]
+    ) -> None:
         """Record a step; `after`: what the API server made of it."""
         shared, rule = self._shared, state.rule
         state.scale_backoff.reset()
@@ -185,37 +235,38 @@ class Actor:
             last_scaling=LastScaling(time=action.timestamp, before=before, after=after),
             recent_actions=(action, *state.status.recent_actions)[:RECENT_ACTIONS],
         )
-        state.written_at = -math.inf
+        state.telling.unsaved = True
         state.series.scaled(before, after, decision.reason)
         shared.activity.record(rule.key, action)
         log.info("Scaled %s from %d to %d: %s", rule.target, before, after, decision.message)
-        await shared.cluster.emit(
-            rule.key,
-            rule.uid,
-            warning=False,
-            reason=Reason.SCALED_UP if after > before else Reason.SCALED_DOWN,
-            action="Scale",
-            note=f"Scaled Deployment {rule.target} from {before} to {after} replicas: {decision.message}",
-            when=wall,
+        notices.append(
+            Notice(
+                warning=False,
+                reason=Reason.SCALED_UP if after > before else Reason.SCALED_DOWN,
+                action="Scale",
+                note=f"Scaled Deployment {rule.target} from {before} to {after} replicas: {decision.message}",
+                when=wall,
+            )
         )
 
-    async def _record(self, state: RuleState) -> None:
+    async def _record(self, state: RuleState, notices: list[Notice]) -> None:
         shared, old = self._shared, state.status
         new = compose(self._facts(state), old)
         source_changed = old.backlog_source and new.backlog_source != old.backlog_source
-        await publish(shared, state.rule.key, state.rule.uid, new, old)
+        notices += await publish(shared, state.rule.key, state.rule.uid, new, old)
         state.status_backoff.reset()
-        state.status = new
-        state.written_at = shared.clock()
+        state.status, state.telling.unsaved = new, False
+        state.telling.written_at = shared.clock()
         if source_changed and new.backlog_source:
-            await shared.cluster.emit(
-                state.rule.key,
-                state.rule.uid,
-                warning=False,
-                reason=Reason.BACKLOG_SOURCE_CHANGED,
-                action="Measure",
-                note=f"The backlog is now counted on {', '.join(new.backlog_source.consumers)}",
-                when=shared.wall(),
+            counted = f"The backlog is now counted on {', '.join(new.backlog_source.consumers)}"
+            notices.append(
+                Notice(
+                    warning=False,
+                    reason=Reason.BACKLOG_SOURCE_CHANGED,
+                    action="Measure",
+                    note=counted,
+                    when=shared.wall(),
+                )
             )
 
     def _worth_writing(self, state: RuleState) -> bool:
@@ -224,7 +275,7 @@ class Actor:
         new = compose(self._facts(state), state.status)
         if noticeable(state.status, new):
             return True
-        waited = self._shared.clock() - state.written_at >= state.rule.spec.poll_interval_seconds
+        waited = self._shared.clock() - state.telling.written_at >= state.rule.spec.poll_interval_seconds
         return waited and new_count(state.status, new)
 
     def _facts(self, state: RuleState) -> Facts:

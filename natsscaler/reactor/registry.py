@@ -12,12 +12,13 @@ from natsscaler.conditions import invalid
 from natsscaler.errors import Finding, KubernetesError
 from natsscaler.metrics import Metrics
 from natsscaler.ownership import obstacle, unseen
-from natsscaler.reactor.acting import RETRY_SECONDS, publish
+from natsscaler.reactor.acting import RETRY_SECONDS, announce, publish
 from natsscaler.reactor.endpoint import Endpoint
 from natsscaler.reactor.hearing import Advised, Hearing
 from natsscaler.reactor.ports import ClusterPort, ConnectionPort, MonitoringPort
-from natsscaler.reactor.shared import WRITERS, Shared
+from natsscaler.reactor.shared import Shared
 from natsscaler.reactor.state import RuleState
+from natsscaler.reactor.turns import Kind
 from natsscaler.rules import Rule, RuleKey, Target
 from natsscaler.settings import Settings
 from natsscaler.status import RuleStatus, of_no_deployment
@@ -89,8 +90,7 @@ class Reactor:
         """Begin no further write, and return once those under way have ended."""
         if self._shared:
             self._shared.opened.clear()
-            for _ in range(WRITERS):
-                await self._shared.writes.acquire()
+            await self._shared.turns.idle()
 
     @property
     def keys(self) -> set[RuleKey]:
@@ -247,10 +247,11 @@ class Reactor:
         while shared and said:
             uid, new, old = said
             try:
-                async with shared.writes:
+                async with shared.turns.turn(Kind.STATUS, key.namespace):
                     if not shared.opened.is_set() or self._rejected.get(key) is not said:
                         return
-                    await publish(shared, key, uid, new, old)
+                    notices = await publish(shared, key, uid, new, old)
+                await announce(shared, key, uid, notices)
             except KubernetesError as error:
                 log.warning("%s: %s", key, error.message)
                 self._metrics.failed("status", error.reason)

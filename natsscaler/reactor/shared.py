@@ -11,12 +11,10 @@ from natsscaler.errors import Finding
 from natsscaler.metrics import Metrics
 from natsscaler.reactor.budget import Budget
 from natsscaler.reactor.ports import ClusterPort, ConnectionPort, MonitoringPort
+from natsscaler.reactor.turns import Turns
 from natsscaler.rules import Rule
 from natsscaler.settings import Settings
 from natsscaler.view import Reading
-
-WRITERS = 16
-"""How many rules are carried out at once."""
 
 
 @dataclass(kw_only=True)
@@ -42,7 +40,7 @@ class Shared:
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while this process acts; nothing is read, evaluated or written before all rules and Deployments
     are known and, with leader election, it leads."""
-    writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITERS))
+    turns: Turns = field(default_factory=Turns)
     _budgets: WeakValueDictionary[str, Budget] = field(default_factory=WeakValueDictionary)
 
     def budget(self, place: str) -> Budget:

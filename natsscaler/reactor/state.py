@@ -1,6 +1,7 @@
 """What the reactor remembers of one rule between two evaluations."""
 
 import math
+from dataclasses import dataclass
 from datetime import datetime
 
 from natsscaler.backlog import Backlog
@@ -36,6 +37,19 @@ PASSING = (
 )
 
 
+@dataclass(slots=True)
+class Telling:
+    """What of a rule is still to be written to its status."""
+
+    rule: Rule | None = None
+    """The rule as it was when it was evaluated last; a status never speaks of two versions of a rule."""
+    waits: bool = False
+    """A task waits for its turn to write the status."""
+    unsaved: bool = False
+    """A step was taken that the status has not got yet."""
+    written_at: float = -math.inf
+
+
 class RuleState:
     """One rule, its timers (seconds on the monotonic clock, infinite: none), its doorbell and its past."""
 
@@ -46,7 +60,6 @@ class RuleState:
         """As written last."""
         self.scaled_at: float | None = None
         """When another process was seen to scale for this rule; None: not while this one looked."""
-        self.written_at = -math.inf
         self.history: History | None = None
         """None until the replicas are seen for the first time."""
         self.replicas: int | None = None
@@ -76,8 +89,9 @@ class RuleState:
         """When each source last caused an evaluation, in seconds since the epoch."""
         self.gone = False
         """The rule was deleted, or replaced by another of its name."""
+        self.telling = Telling()
         self.busy = False
-        """A task is carrying out the last decision."""
+        """A task is taking a step or writing the status."""
         self.writing_since = math.inf
         """When it began to write, after having waited for its turn."""
         self.deadline = -math.inf

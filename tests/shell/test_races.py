@@ -1,9 +1,11 @@
 """Events that come at an awkward moment: while a read is under way, an address fails, or a rule goes."""
 
 import asyncio
+import contextlib
 import time
 
 import pytest
+from msgspec.structs import replace
 from nats.aio.client import Client
 
 from natsscaler.access import Access
@@ -12,7 +14,7 @@ from natsscaler.errors import Finding, KubernetesError, Reason
 from natsscaler.reactor import registry
 from natsscaler.reactor.acting import STALE_SECONDS
 from natsscaler.reactor.endpoint import Endpoint
-from natsscaler.reactor.shared import WRITERS
+from natsscaler.reactor.turns import FOR_STEPS, TURNS, Kind
 from natsscaler.rules import RuleKey, Target
 from natsscaler.status import RuleStatus
 from tests.shell.world import (
@@ -228,15 +230,14 @@ async def test_a_decision_that_has_waited_for_its_turn_is_made_anew(here: World,
     here.cluster.table[TARGET] = 3
     shared = here.reactor._shared
     assert shared
-    for _ in range(WRITERS):
-        await shared.writes.acquire()
-    here.apply()
-    state = here.reactor._states[RuleKey("default", "rule")]
-    await until(lambda: state.busy and state.acts(time.monotonic()))
-    await publish(orders, 20)  # within the thresholds
-    shared.clock = lambda: time.monotonic() + STALE_SECONDS + 1
-    for _ in range(WRITERS):
-        shared.writes.release()
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(TURNS):
+            await stack.enter_async_context(shared.turns.turn(Kind.STEP, "other"))
+        here.apply()
+        state = here.reactor._states[RuleKey("default", "rule")]
+        await until(lambda: state.busy and state.acts(time.monotonic()))
+        await publish(orders, 20)  # within the thresholds
+        shared.clock = lambda: time.monotonic() + STALE_SECONDS + 1
     await here.becomes("Ready", "True", "Scaling")
     await until(lambda: not state.busy and not state.acts(time.monotonic()))
     assert here.cluster.table[TARGET] == 3
@@ -295,3 +296,42 @@ async def test_a_rule_whose_deployments_may_not_be_listed_says_so_and_leaves_the
     here.cluster.unseen.clear()
     here.reactor.ring_target(TARGET)
     await until(lambda: here.cluster.table[TARGET] == 2)
+
+
+async def test_a_step_waits_for_no_status_of_other_rules(here: World, orders: Client) -> None:
+    """While statuses hang, as many as there may be at once, and more wait, a rule is scaled all the same."""
+    write, hang = here.cluster.write_status, asyncio.Event()
+
+    async def write_status(key: RuleKey, uid: str, status: RuleStatus) -> None:
+        if key.name.startswith("slow"):
+            await hang.wait()
+        await write(key, uid, status)
+
+    here.cluster.write_status = write_status  # type: ignore[method-assign]
+    for number in range(2 * TURNS):
+        here.apply(f"slow-{number}", deploymentName="missing", events=[])
+    shared = here.reactor._shared
+    assert shared
+    await until(lambda: shared.turns._free <= FOR_STEPS)
+    await publish(orders, 100)
+    here.apply(messagesPerReplica=20)
+    await until(lambda: here.cluster.table[TARGET] == 5)
+    hang.set()
+
+
+async def test_a_rule_that_is_replaced_while_its_step_waits_is_decided_anew(
+    here: World, orders: Client
+) -> None:
+    """The old decision is not carried out for the new rule, and no status tells of both."""
+    shared = here.reactor._shared
+    assert shared
+    await publish(orders, 100)
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(TURNS):
+            await stack.enter_async_context(shared.turns.turn(Kind.STEP, "other"))
+        key = here.apply(messagesPerReplica=20)
+        await until(lambda: here.reactor._states[key].busy)
+        here.reactor.upsert(replace(here.rule(messagesPerReplica=50), generation=9), RuleStatus())
+    await until(lambda: here.cluster.table[TARGET] == 2)
+    assert here.cluster.steps == [(1, 2)], "5 were wanted by the rule as it was"
+    await until(lambda: here.cluster.statuses[key].observed_generation == 9)

@@ -1,0 +1,75 @@
+"""Whose turn it is to write to Kubernetes: steps first, then statuses, then Events; namespaces in turn.
+
+A namespace with thousands of writes to come keeps the others waiting for no more than one of them, and slow
+statuses or Events leave turns for steps.
+"""
+
+import asyncio
+import contextlib
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator
+from enum import IntEnum
+
+TURNS = 16
+"""How many writes are under way at once."""
+FOR_STEPS = 4
+"""How many of these only steps may take."""
+
+
+class Kind(IntEnum):
+    """What is written; a lower number goes first."""
+
+    STEP = 0
+    STATUS = 1
+    EVENT = 2
+
+
+class Turns:
+    """Hands turns out; everything happens in one event loop."""
+
+    def __init__(self, turns: int = TURNS, for_steps: int = FOR_STEPS) -> None:
+        self._free = turns
+        self._turns = turns
+        self._for_steps = for_steps
+        self._waiting: dict[Kind, OrderedDict[str, deque[asyncio.Future[None]]]] = {
+            kind: OrderedDict() for kind in Kind
+        }
+        """By kind, then by namespace in the order of their turns."""
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @contextlib.asynccontextmanager
+    async def turn(self, kind: Kind, namespace: str) -> AsyncIterator[None]:
+        """Wait for a turn, and keep it inside."""
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[kind].setdefault(namespace, deque()).append(mine)
+        self._idle.clear()
+        self._hand_out()
+        try:
+            await mine
+            yield
+        finally:
+            if mine.done() and not mine.cancelled():
+                self._free += 1
+            mine.cancel()
+            self._hand_out()
+            if self._free == self._turns:
+                self._idle.set()
+
+    async def idle(self) -> None:
+        """Wait until nobody has a turn, or waits for one."""
+        await self._idle.wait()
+
+    def _hand_out(self) -> None:
+        for kind, namespaces in self._waiting.items():
+            kept = 0 if kind is Kind.STEP else self._for_steps
+            while namespaces and self._free > kept:
+                namespace, waiting = namespaces.popitem(last=False)
+                while waiting and waiting[0].cancelled():
+                    waiting.popleft()
+                if not waiting:
+                    continue
+                waiting.popleft().set_result(None)
+                self._free -= 1
+                if waiting:
+                    namespaces[namespace] = waiting  # behind all others
