@@ -3,21 +3,27 @@
 `make bench` runs the same properties with many more cases (`python -m tests.bench fuzz`).
 """
 
+import asyncio
 import copy
 import json
 import re
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from natsscaler.advisories import advisory_of
 from natsscaler.backlog import Backlog, measure
 from natsscaler.consumers import Match, Unknown
-from natsscaler.errors import InvalidRule, KubernetesError, Reason
+from natsscaler.contention import WAIT_SECONDS, Others
+from natsscaler.errors import InvalidRule, KubernetesError, Reason, SettingsError
 from natsscaler.jsz import ConsumerInfo, Jsz, Varz
-from natsscaler.kube.objects import scale_in
+from natsscaler.kube.api import NoCredentials
+from natsscaler.kube.kubeconfig import of_kubeconfig
+from natsscaler.kube.login import Login
+from natsscaler.kube.objects import Managed, scale_in
 from natsscaler.rules import Rule, Target, parse
 from natsscaler.sources import Source
 from natsscaler.status import RuleStatus, read_back
@@ -32,7 +38,9 @@ json_values = st.recursive(
     | st.integers(-(2**70), 2**70)
     | st.floats(allow_nan=False)
     | st.text(max_size=12)
-    | st.sampled_from(["n1", "n2", "orders.processing", "orders.>", "ORDERS", "workers", 0, 5, [], {}]),
+    | st.sampled_from(
+        ["n1", "n2", "orders.processing", "orders.>", "ORDERS", "workers", "a\nb", 0, 5, [], {}]
+    ),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
@@ -84,9 +92,9 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @st.composite
-def damaged(draw: st.DrawFn) -> Any:
+def damaged(draw: st.DrawFn, truth: Any) -> Any:
     """Take the truth, and drop, replace, copy or rename a few of its parts."""
-    document: Any = copy.deepcopy(TRUTH)
+    document: Any = copy.deepcopy(truth)
     holder: Any
     for _ in range(draw(st.integers(0, 4))):
         paths = places(document)
@@ -155,7 +163,7 @@ kept = st.none() | st.sampled_from(
 )
 
 
-@given(damaged(), asked, kept)
+@given(damaged(TRUTH), asked, kept)
 def test_a_backlog_is_what_the_document_says_or_unknown(
     document: Any, of: Rule, before: Source | None
 ) -> None:
@@ -252,3 +260,86 @@ def test_any_answer_to_a_scale_is_its_replicas_or_an_outcome_of_ours(raw: bytes)
     assert (said["metadata"]["namespace"], said["metadata"]["name"]) == ("default", "web")
     assert found.spec.replicas == said["spec"].get("replicas", 0)
     assert 0 <= found.spec.replicas < 2**31
+
+
+SECRET = "s3cr3t-t0ken"
+KUBECONFIG: dict[str, Any] = {
+    "current-context": "here",
+    "contexts": [{"name": "here", "context": {"cluster": "east", "user": "n1", "namespace": "orders"}}],
+    "clusters": [
+        {"name": "east", "cluster": {"server": "https://[::1]:6443/k8s", "tls-server-name": "kubernetes"}},
+        {"name": "west", "cluster": {"server": "n2:80", "insecure-skip-tls-verify": True}},
+    ],
+    "users": [
+        {
+            "name": "n1",
+            "user": {
+                "token": SECRET,
+                "username": "jane",
+                "password": SECRET,
+                "as": "joe",
+                "as-user-extra": {"dept": ["a", "b"]},
+            },
+        },
+        {"name": "plugin", "user": {"exec": {"command": "/", "apiVersion": "v1", "env": []}}},
+    ],
+}
+
+
+@given(damaged(KUBECONFIG) | json_values)
+def test_a_kubeconfig_gives_credentials_or_says_why_not(
+    tmp_path_factory: pytest.TempPathFactory, document: Any
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "kubeconfig"
+    file.write_text(json.dumps(document))
+    try:
+        access = of_kubeconfig(file, None)
+        found = asyncio.run(Login(access).credentials())
+    except (SettingsError, NoCredentials) as error:
+        told = str(error)
+    else:
+        told = ""
+        assert re.match("https?://.*[^/]$", access.server)
+        assert (found.context is not None) == access.encrypted
+        assert all(value.isprintable() for header in found.headers for value in header)
+    assert SECRET not in told
+
+
+WRITER: dict[str, Any] = {
+    "manager": "argocd-controller",
+    "operation": "Apply",
+    "time": "2026-01-01T00:00:00Z",
+    "fieldsV1": {"f:spec": {"f:replicas": {}}},
+}
+
+
+@given(damaged({"items": [{"metadata": {"managedFields": [WRITER]}}]}))
+def test_who_wrote_the_replicas_is_named_or_unreadable(document: Any) -> None:
+    try:
+        found = msgspec.json.decode(json.dumps(document).encode(), type=Managed)
+    except msgspec.MsgspecError:
+        return  # then nobody is named
+    assert all(isinstance(item.metadata.writer, str) for item in found.items)
+
+
+numbers = st.integers(-(2**31), 2**31)
+
+
+intervals = st.floats(0, 10) | st.floats(0, 4000)
+happening = st.tuples(intervals, numbers, numbers, numbers, st.booleans(), st.booleans())
+
+
+@given(st.lists(happening, max_size=60))
+def test_whatever_others_make_of_steps_the_next_one_is_put_off_for_minutes_at_most(
+    happenings: list[tuple[float, int, int, int, bool, bool]],
+) -> None:
+    others, now = Others(), 1000.0
+    for seconds, before, asked_for, got, answered, firm in happenings:
+        now += seconds
+        if answered:
+            others = others.answered(before, asked_for, got, now, now + 60)
+        else:
+            others = others.changed(got, now)
+        others = others.decided(asked_for, got, now, firm=firm)
+        assert others.may_step_at(asked_for) <= now + WAIT_SECONDS[1]
+        assert others.next_change(asked_for, got, now) > now
