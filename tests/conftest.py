@@ -136,16 +136,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _missing(item: pytest.Item) -> str:
     fixtures, marked = getattr(item, "fixturenames", ()), item.get_closest_marker
     reasons = {
-        "KUBEBUILDER_ASSETS is not set: see make test-integration": (
+        "no real control plane: make test-integration builds one": (
             marked("control_plane") and not assets_from_environment()
         ),
-        "there is no Prometheus here": marked("prometheus") and not find_prometheus(),
-        "there is no IPv6 here": marked("ipv6") and not has_ipv6(),
-        "there is no kubectl here": "kubectl" in fixtures and not find_kubectl(),
+        "no Prometheus: apt-get install prometheus": marked("prometheus") and not find_prometheus(),
+        "no IPv6 on this machine": marked("ipv6") and not has_ipv6(),
+        "no kubectl on PATH": "kubectl" in fixtures and not find_kubectl(),
         "pods need root, unshare and setpriv": (
             "pod_cluster" in fixtures and "CI" not in os.environ and not can_run_pods()
         ),
-        "there is no helm here": "helm" in fixtures and not find_helm(),
+        "no helm on PATH: hack/helm/build builds one": "helm" in fixtures and not find_helm(),
     }
     return next((reason for reason, lacking in reasons.items() if lacking), "")
 

@@ -104,6 +104,12 @@ def method_not_allowed() -> ApiError:
     return ApiError(405, "MethodNotAllowed", message)
 
 
+def no_pods(command: str) -> ApiError:
+    """Answer to what only a kubelet could do."""
+    message = f"{command}: the embedded Kubernetes API has no pods; the demo works in their place"
+    return ApiError(501, "NotImplemented", message)
+
+
 def unsupported_media_type(found: str) -> ApiError:
     message = f"the body of the request was in an unknown format - {found}"
     return ApiError(415, "UnsupportedMediaType", message)

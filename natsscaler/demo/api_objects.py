@@ -53,8 +53,17 @@ class Objects:
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self.store, self._clock = store, clock
         self._resources = {(r.group, r.version, r.plural): r for r in BUILT_IN}
+        self.unknown: list[str] = []
+        """Fields of the last write that the schema does not know: they were dropped."""
         for name in ("default", "kube-system"):
             self.create(NAMESPACES, "", {"metadata": {"name": name}})
+
+    def rehearsal(self) -> "Objects":
+        """Return the same objects for a dry run: writes are answered as ever, and seen by nobody."""
+        other = copy.copy(self)
+        other.store = self.store.copy()
+        other._resources = dict(self._resources)  # noqa: SLF001 - of the same class
+        return other
 
     @property
     def resources(self) -> list[Resource]:
@@ -168,6 +177,7 @@ class Objects:
     def _admitted(self, resource: Resource, obj: Object, *, strict: bool) -> Object:
         """Return the object with defaults, in the shape it is stored in; raises a 4xx if it is not valid."""
         name = obj["metadata"]["name"]
+        self.unknown = []
         obj = {**obj, "kind": resource.kind, "apiVersion": resource.group_version}
         if resource.schema:
             findings = Findings()
@@ -178,6 +188,7 @@ class Objects:
                 raise api_errors.bad_request(
                     f"{kind} cannot be handled as a {resource.kind}: strict decoding error: {unknown}"
                 )
+            self.unknown = findings.unknown
             if findings.causes:
                 raise api_errors.invalid(resource.group, resource.kind, name, findings.causes)
         if resource.kind == "Event":

@@ -1,12 +1,24 @@
-"""The least OpenAPI v3 with which `kubectl create` leaves validation to the server.
+"""As much of OpenAPI v3 as kubectl needs: to leave validation to the server, and to explain what CRDs define.
 
-It looks for a PATCH of the kind with a parameter `fieldValidation`, and for nothing else.
+For the former it looks for a PATCH of the kind with a parameter `fieldValidation`, for the latter for a GET
+of the kind and a schema of the same group, version and kind.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from natsscaler.demo.api_errors import Object, no_such_page
 from natsscaler.demo.api_resources import Resource
+
+ALWAYS: Object = {
+    "apiVersion": {
+        "type": "string",
+        "description": "Group and version of this representation of the object.",
+    },
+    "kind": {"type": "string", "description": "The kind of the object."},
+    "metadata": {"type": "object", "description": "Standard object's metadata."},
+}
+"""Properties of every object; the schema of a CRD need not describe them."""
 
 
 def document(path: str, resources: Iterable[Resource]) -> Object:
@@ -22,11 +34,31 @@ def document(path: str, resources: Iterable[Resource]) -> Object:
     return {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "v1.34.0"},
-        "paths": {f"/{path}/{resource.plural}/{{name}}": _patch(resource) for resource in versions[path]},
+        "paths": {f"/{path}/{resource.plural}/{{name}}": _verbs(resource) for resource in versions[path]},
+        "components": {
+            "schemas": {
+                f"{resource.group}.{resource.version}.{resource.kind}": _schema(resource, resource.schema)
+                for resource in versions[path]
+                if resource.schema
+            }
+        },
     }
 
 
-def _patch(resource: Resource) -> Object:
-    kind = {"group": resource.group, "version": resource.version, "kind": resource.kind}
+def _verbs(resource: Resource) -> Object:
     parameter = {"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}
-    return {"patch": {"parameters": [parameter], "x-kubernetes-group-version-kind": kind, "responses": {}}}
+    known: Object = {"x-kubernetes-group-version-kind": _kind(resource), "responses": {}}
+    return {"get": known, "patch": {**known, "parameters": [parameter]}}
+
+
+def _schema(resource: Resource, schema: Mapping[str, Any]) -> Object:
+    described = {name: {**ALWAYS.get(name, {}), **known} for name, known in schema["properties"].items()}
+    return {
+        **schema,
+        "properties": {**ALWAYS, **described},
+        "x-kubernetes-group-version-kind": [_kind(resource)],
+    }
+
+
+def _kind(resource: Resource) -> Object:
+    return {"group": resource.group, "version": resource.version, "kind": resource.kind}

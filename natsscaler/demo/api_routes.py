@@ -15,6 +15,10 @@ from natsscaler.demo.api_resources import NAMESPACES, Resource
 
 VERSION = {"major": "1", "minor": "34", "gitVersion": "v1.34.0", "platform": "embedded", "goVersion": "none"}
 FIXED: dict[str, Object] = {"version": VERSION, "api": {"kind": "APIVersions", "versions": ["v1"]}}
+WRITES = {"POST", "PUT", "PATCH"}
+NEED_PODS = {f"kubectl {command}" for command in ("attach", "cp", "debug", "exec", "logs", "port-forward")}
+"""What kubectl says it does, in a header: it would look for pods and wait for them."""
+APPLY = "application/apply-patch+yaml"
 NAMESPACE_PARTS = {"status", "finalize"}
 
 
@@ -74,7 +78,18 @@ class Routes:
         return api_resources.resource_list(served[0].group_version, served)
 
     async def _resource(self, request: web.Request, at: Target) -> web.StreamResponse:
-        return await (self._one(request, at) if at.name else self._many(request, at))
+        if (command := request.headers.get("Kubectl-Command", "")) in NEED_PODS:
+            raise api_errors.no_pods(command)
+        body: Any = None if request.method == "GET" else await _body(request)
+        dry = request.query.getall("dryRun", []) or (request.method == "DELETE" and body.get("dryRun"))
+        if dry not in ([], False, None, ["All"]):
+            raise api_errors.bad_request(f'dryRun: Unsupported value: {dry}: supported values: "All"')
+        objects = self._objects.rehearsal() if dry else self._objects
+        response = await (self._one if at.name else self._many)(request, at, objects, body)
+        if request.method in WRITES and request.query.get("fieldValidation", "Warn") == "Warn":
+            for field in objects.unknown:
+                response.headers.add("Warning", f'299 - "unknown field \\"{field}\\""')
+        return response
 
     def _target(self, group: str, version: str, rest: list[str]) -> Target:
         namespace = ""
@@ -91,7 +106,9 @@ class Routes:
             raise api_errors.not_found(resource.group, resource.plural, name)
         return Target(resource, namespace, name, part)
 
-    async def _many(self, request: web.Request, at: Target) -> web.StreamResponse:
+    async def _many(
+        self, request: web.Request, at: Target, objects: Objects, body: Any
+    ) -> web.StreamResponse:
         strict = request.query.get("fieldValidation") == "Strict"
         if request.method == "GET" and request.query.get("watch") in {"true", "1"}:
             return await self._watch(request, at)
@@ -99,32 +116,28 @@ class Routes:
             found, metadata = self._pages.page(self._objects, at, request.query)
             return self._listed(request, at, found, metadata)
         if request.method == "POST":
-            obj = await _body(request)
-            namespace = at.namespace
-            if at.resource.namespaced and not namespace:
+            if at.resource.namespaced and not at.namespace:
                 raise api_errors.method_not_allowed()
-            return reply(self._objects.create(at.resource, namespace, obj, strict=strict), 201)
+            return reply(objects.create(at.resource, at.namespace, body, strict=strict), 201)
         if request.method == "DELETE":
-            found, metadata = self._pages.page(self._objects, at, request.query)
+            found, metadata = self._pages.page(objects, at, request.query)
             for obj in found:
                 namespace, name = obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
-                self._objects.delete(Target(at.resource, namespace, name))
+                objects.delete(Target(at.resource, namespace, name))
             return self._listed(request, at, found, metadata)
         raise api_errors.method_not_allowed()
 
-    async def _one(self, request: web.Request, at: Target) -> web.StreamResponse:
+    async def _one(self, request: web.Request, at: Target, objects: Objects, body: Any) -> web.StreamResponse:
         strict = request.query.get("fieldValidation") == "Strict"
         if request.method == "GET":
-            obj = self._objects.get(at)
+            obj = objects.get(at)
             return self._table(request, at.resource, [obj], {}) or reply(obj)
         if request.method == "PUT":
-            return reply(self._objects.replace(at, await _body(request), strict=strict))
+            return reply(objects.replace(at, body, strict=strict))
         if request.method == "PATCH":
-            patch = await _body(request)
-            return reply(self._objects.patch(at, request.content_type, patch, strict=strict))
+            return reply(objects.patch(at, request.content_type, body, strict=strict))
         if request.method == "DELETE" and not at.part:
-            options = await _body(request) if request.can_read_body else {}
-            obj, gone = self._objects.delete(at, options.get("preconditions"))
+            obj, gone = objects.delete(at, body.get("preconditions"))
             return reply(_deleted(at.resource, obj) if gone else obj)
         raise api_errors.method_not_allowed()
 
@@ -196,6 +209,10 @@ def _deleted(resource: Resource, obj: Object) -> Object:
 
 
 async def _body(request: web.Request) -> Any:
+    if request.content_type == APPLY:
+        raise api_errors.bad_request(
+            "the embedded Kubernetes API knows no server-side apply: leave out --server-side"
+        )
     if not request.content_type.endswith("json") and request.content_type != "application/octet-stream":
         found = f"{request.content_type}: the embedded API takes JSON, as kubectl apply -f sends it"
         raise api_errors.unsupported_media_type(found)

@@ -1,9 +1,9 @@
 """A small Kubernetes API server for the demo and for tests.
 
 It speaks enough of the real API for the operator, kopf, the official Python client and `kubectl`: discovery,
-lists in pages, watches with bookmarks, JSON and merge patches, `/status` and `/scale`, tables, CRDs. There
-are no pods: a Deployment is ready as soon as it is scaled. The tests in `tests/contract` hold it to the
-real API.
+lists in pages, watches with bookmarks, JSON and merge patches, `/status` and `/scale`, dry runs, tables, and
+CRDs. There are no pods: a Deployment is ready as soon as it is scaled. The tests in `tests/contract` hold it
+to the real API.
 """
 
 import asyncio

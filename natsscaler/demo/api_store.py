@@ -39,6 +39,13 @@ class Store:
         self._forgotten: dict[Bucket, int] = {}
         self._changed = asyncio.Event()
 
+    def copy(self) -> "Store":
+        """Return a store with the same objects, whose writes nobody sees."""
+        other = Store()
+        other.revision = self.revision
+        other._objects = {bucket: dict(objects) for bucket, objects in self._objects.items()}
+        return other
+
     def get(self, bucket: Bucket, namespace: str, name: str) -> Object | None:
         return self._objects.get(bucket, {}).get((namespace, name))
 

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -16,9 +17,8 @@ from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.bursts import Burst
 from natsscaler.demo.errors import DemoFailed
 from natsscaler.demo.manifests import (
-    MAX_REPLICAS,
-    MIN_REPLICAS,
     NAMESPACE,
+    TARGET,
     explained,
     manifests,
     rule,
@@ -26,7 +26,7 @@ from natsscaler.demo.manifests import (
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.operator import run_operator, supervise
 from natsscaler.demo.ports import free_port
-from natsscaler.demo.scenario import Scenario
+from natsscaler.demo.scenario import BURSTS, Scenario
 from natsscaler.demo.view import Facts, View, view_on
 from natsscaler.demo.workload import Workload
 from natsscaler.errors import SettingsError
@@ -34,6 +34,7 @@ from natsscaler.kube import connect
 from natsscaler.kube.api import NETWORK_FAILURES
 
 FAILURES = (DemoFailed, SettingsError, ApiException, *NETWORK_FAILURES)
+MOST_MESSAGES = 100_000
 INTERRUPTED, TERMINATED = 130, 143
 """128 and the signal's number, as a shell gives it."""
 
@@ -77,7 +78,8 @@ async def run(kubeconfig: Path | None, view: View, *, keep_running: bool) -> int
         view.say("")
         for burst in bursts:
             view.say(str(burst))
-        view.say(f"To stay and look around with kubectl and the page: {sys.argv[0]} demo --keep-running")
+        if not keep_running:
+            view.say(f"To stay and look around with kubectl and the page: {program()} demo --keep-running")
         status = 0
     except* BrokenPipeError:  # nobody reads on, and Python would complain once more when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -93,10 +95,10 @@ async def show(kubeconfig: Path | None, view: View, *, keep_running: bool) -> Se
     """Run the servers and the scenario. Raises FAILURES, in a group where several things ran."""
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="natsscaler-")))
-        kubectl = f"kubectl --kubeconfig {kubeconfig} -n {NAMESPACE}"
+        kubectl, namespace = f"kubectl --kubeconfig {kubeconfig} -n {NAMESPACE}", NAMESPACE
         if kubeconfig is None:
             kubeconfig = directory / "kubeconfig"
-            kubectl = f"kubectl --kubeconfig {kubeconfig}"
+            kubectl, namespace = f"kubectl --kubeconfig {kubeconfig}", ""
             embedded = await stack.enter_async_context(EmbeddedKubernetes())
             embedded.write_kubeconfig(kubeconfig, namespace=NAMESPACE)
         api = await stack.enter_async_context(await connect(kubeconfig, in_cluster=False))
@@ -108,13 +110,17 @@ async def show(kubeconfig: Path | None, view: View, *, keep_running: bool) -> Se
             Facts(
                 page=f"http://127.0.0.1:{port}/",
                 nats=f"{nats_server.url}, monitoring {nats_server.monitoring_url}",
-                kubectl=(f"{kubectl} get scalingrules", f"{kubectl} get deployments"),
-                min_replicas=MIN_REPLICAS,
-                max_replicas=MAX_REPLICAS,
+                commands=(
+                    f"{kubectl} get scalingrules",
+                    f"{kubectl} get deployments",
+                    f"{program()} explain --kubeconfig {kubeconfig} {TARGET}",
+                ),
             )
         )
         log = directory / "operator.log"
-        operator = await stack.enter_async_context(run_operator(kubeconfig, log, activity_port=port))
+        operator = await stack.enter_async_context(
+            run_operator(kubeconfig, log, namespace=namespace, activity_port=port)
+        )
         scenario = Scenario(api, workload, view)
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -124,11 +130,38 @@ async def show(kubeconfig: Path | None, view: View, *, keep_running: bool) -> Se
             ]
             await scenario.play()
             if keep_running:
-                view.step("still running, until Ctrl+C")
-                await asyncio.Event().wait()
+                view.step(
+                    f"still running, until Ctrl+C; Enter: a burst of {BURSTS[0]} messages; or type how many"
+                )
+                await stay(scenario)
             for task in tasks:
                 task.cancel()
     return scenario.bursts
+
+
+async def stay(scenario: Scenario) -> None:
+    """Make bursts as they are asked for on stdin, until Ctrl+C."""
+    loop, asked = asyncio.get_running_loop(), asyncio.Queue[str | None]()
+    loop.add_signal_handler(signal.SIGINT, asked.put_nowait, None)
+
+    def listen() -> None:
+        line = sys.stdin.readline()
+        if line:
+            asked.put_nowait(line.strip())
+        else:  # there is nobody to ask for one
+            loop.remove_reader(sys.stdin)
+
+    with contextlib.suppress(OSError, ValueError):  # stdin is closed, or no terminal and no pipe
+        loop.add_reader(sys.stdin, listen)
+    while (line := await asked.get()) is not None:
+        messages = int(line) if line.isdecimal() else 0 if line else BURSTS[0]
+        if messages:
+            await scenario.burst(min(messages, MOST_MESSAGES))
+
+
+def program() -> str:
+    """Return how natsscaler was called, to be typed again."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "natsscaler" else "natsscaler"
 
 
 def leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:

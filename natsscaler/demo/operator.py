@@ -18,7 +18,7 @@ OPERATOR = "from natsscaler.cli import main; main()"
 async def run_operator(
     kubeconfig: Path, log: Path, **settings: int | str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run the operator with these settings alone; ports not named are off."""
+    """Run the operator with these settings alone; ports not named are off. `namespace`: "" is all of them."""
     ports = {"activity_port": 0, "metrics_port": 0, "probe_port": 0}
     flags = {"kubeconfig": kubeconfig, "namespace": NAMESPACE, "host": "127.0.0.1", **ports, **settings}
     named = (f"--{name.replace('_', '-')}={value}" for name, value in flags.items())

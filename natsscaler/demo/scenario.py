@@ -11,17 +11,21 @@ from functools import partial
 from typing import Any
 
 from kubernetes.aio import client
+from kubernetes.aio.client.exceptions import ApiException
 
 from natsscaler.demo.bursts import Burst
 from natsscaler.demo.errors import DemoFailed
 from natsscaler.demo.manifests import (
+    MAX_REPLICAS,
+    MIN_REPLICAS,
     NAMESPACE,
+    NOT_FOUND,
     RULES,
     SCALE_DOWN_THRESHOLD,
     STABILIZATION_SECONDS,
     TARGET,
 )
-from natsscaler.demo.view import View
+from natsscaler.demo.view import Sample, View
 from natsscaler.demo.workload import TRICKLE_PER_SECOND, Workload
 from natsscaler.kube import Deployment, Watch
 from natsscaler.rules import KIND, Target
@@ -43,6 +47,7 @@ class Scenario:
         call = client.AppsV1Api(api).list_namespaced_deployment_without_preload_content
         self._watch = Watch("deployments", partial(call, NAMESPACE), Deployment, self._changed)
         self._known = 1
+        self._bounds = (MIN_REPLICAS, MAX_REPLICAS)
         self.bursts: list[Burst] = []
         self.background: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "watch": self._watch.run,
@@ -57,24 +62,29 @@ class Scenario:
         known = self._watch.table.get(TARGET)
         return known.spec.replicas if known else 0
 
-    async def play(self) -> None:
-        """Play the scenario. Raises DemoFailed if it does not show scaling up and down."""
-        self._view.step("the operator starts")
-        await _until(self._ready, READY_SECONDS, "the ScalingRule did not become Ready and EventDriven")
-        for number, messages in enumerate(BURSTS, 1):
-            self._view.step(QUIET)
-            await asyncio.sleep(QUIET_SECONDS)
-            await self._burst(number, messages)
-        self._view.step(QUIET)
-        await asyncio.sleep(END_SECONDS)
-
-    async def _burst(self, number: int, messages: int) -> None:
+    async def burst(self, messages: int) -> None:
+        """Publish one more burst, and take note of what follows."""
+        number = len(self.bursts) + 1
         self._view.step(f"burst {number}: {messages} messages")
         burst = Burst(number, messages, time.monotonic(), self.replicas())
         self.bursts.append(burst)
         burst.began = await self._workload.burst(messages)
-        await _until(lambda: burst.scaled_up, UP_SECONDS, f"burst {number} did not scale anything")
-        down = f"after burst {number} the replicas did not come down to {burst.before}"
+
+    async def play(self) -> None:
+        """Play the scenario. Raises DemoFailed if it does not show scaling up and down."""
+        self._view.step("the operator starts")
+        await _until(self._ready, READY_SECONDS, "the ScalingRule did not become Ready and EventDriven")
+        for messages in BURSTS:
+            self._view.step(QUIET)
+            await asyncio.sleep(QUIET_SECONDS)
+            await self.burst(messages)
+            await self._watch_burst(self.bursts[-1])
+        self._view.step(QUIET)
+        await asyncio.sleep(END_SECONDS)
+
+    async def _watch_burst(self, burst: Burst) -> None:
+        await _until(lambda: burst.scaled_up, UP_SECONDS, f"burst {burst.number} did not scale anything")
+        down = f"after burst {burst.number} the replicas did not come down to {burst.before}"
         self._view.step(f"{self.replicas()} workers drain it")
         await _until(self._drained, DOWN_SECONDS, down)
         self._view.step(f"drained; the stabilization window keeps the replicas for {STABILIZATION_SECONDS} s")
@@ -97,12 +107,14 @@ class Scenario:
     async def _show_samples(self) -> None:
         await self._watch.synced.wait()
         while True:
-            self._view.sample(await self._workload.backlog(), self.replicas(), self.bursts)
+            replicas = self.replicas() if TARGET in self._watch.table else None
+            self._view.sample(Sample(await self._workload.backlog(), replicas, *self._bounds), self.bursts)
             await asyncio.sleep(SAMPLE_SECONDS)
 
     async def _show_events(self) -> None:
         shown = set()
         while True:
+            await self._read_bounds()
             found: Any = await self._custom.list_namespaced_custom_object(
                 "events.k8s.io", "v1", NAMESPACE, "events"
             )
@@ -112,6 +124,15 @@ class Scenario:
                     shown.add(uid)
                     self._view.decision(event["reason"], event.get("note", ""))
             await asyncio.sleep(CHECK_SECONDS)
+
+    async def _read_bounds(self) -> None:
+        try:
+            rule: Any = await self._custom.get_namespaced_custom_object(*RULES, TARGET.name)
+        except ApiException as error:
+            if error.status != NOT_FOUND:  # a person may have deleted it
+                raise
+        else:
+            self._bounds = (rule["spec"]["minReplicas"], rule["spec"]["maxReplicas"])
 
 
 async def _until(condition: Callable[[], Any], seconds: float, otherwise: str) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self, TextIO
+from typing import NamedTuple, Protocol, Self, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -35,14 +35,23 @@ class Facts:
 
     page: str
     nats: str
-    kubectl: tuple[str, ...]
+    commands: tuple[str, ...]
     """Lines to paste."""
-    min_replicas: int
-    max_replicas: int
 
     @property
     def lines(self) -> tuple[str, ...]:
-        return (f"page  {self.page}", f"NATS  {self.nats}", *self.kubectl)
+        return (f"page  {self.page}", f"NATS  {self.nats}", *self.commands)
+
+
+class Sample(NamedTuple):
+    """What is true at one moment."""
+
+    backlog: int
+    replicas: int | None
+    """None: the Deployment is gone."""
+    min_replicas: int
+    """Of the rule, which a person may have edited."""
+    max_replicas: int
 
 
 class View(Protocol):
@@ -66,7 +75,7 @@ class View(Protocol):
     def decision(self, reason: str, note: str) -> None:
         """Show an Event of the operator."""
 
-    def sample(self, backlog: int, replicas: int, bursts: Sequence[Burst]) -> None:
+    def sample(self, seen: Sample, bursts: Sequence[Burst]) -> None:
         """Show the present state."""
 
 
@@ -77,7 +86,7 @@ class PlainView:
         self._out = out
         self._began = time.monotonic()
         self._shown_at = float("-inf")
-        self._replicas: int | None = None
+        self._replicas: int | None = 0
 
     def __enter__(self) -> Self:
         return self
@@ -101,13 +110,14 @@ class PlainView:
     def decision(self, reason: str, note: str) -> None:
         self._line(f">> {reason}: {note}")
 
-    def sample(self, backlog: int, replicas: int, bursts: Sequence[Burst]) -> None:  # noqa: ARG002 - shown by say at the end
+    def sample(self, seen: Sample, bursts: Sequence[Burst]) -> None:  # noqa: ARG002 - shown by say at the end
         """Show the present state if the replicas have changed, and otherwise once a second."""
-        now = time.monotonic()
+        now, replicas = time.monotonic(), seen.replicas
         if replicas == self._replicas and now - self._shown_at < LINE_SECONDS:
             return
         self._shown_at, self._replicas = now, replicas
-        self._line(f"backlog {backlog:4d}   replicas {replicas:2d} {BAR * replicas}")
+        shown = "none, as the Deployment is gone" if replicas is None else f"{replicas:2d} {BAR * replicas}"
+        self._line(f"backlog {seen.backlog:4d}   replicas {shown}")
 
     def _line(self, text: str) -> None:
         self.say(f"{time.monotonic() - self._began:6.1f} s  {text}")
@@ -125,6 +135,7 @@ class LiveView:
         self._backlogs: list[tuple[float, int]] = []
         self._replicas: list[tuple[float, int]] = []
         self._bursts: Sequence[Burst] = ()
+        self._seen = Sample(0, None, 0, 0)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -150,13 +161,13 @@ class LiveView:
     def decision(self, reason: str, note: str) -> None:
         self._line(">>", f"{reason}: {note}", "cyan")
 
-    def sample(self, backlog: int, replicas: int, bursts: Sequence[Burst]) -> None:
+    def sample(self, seen: Sample, bursts: Sequence[Burst]) -> None:
         now = self._now()
-        for samples, value in ((self._backlogs, backlog), (self._replicas, replicas)):
+        for samples, value in ((self._backlogs, seen.backlog), (self._replicas, seen.replicas or 0)):
             samples.append((now, value))
             while samples[0][0] < now - 2 * SHOWN_SECONDS:
                 del samples[0]
-        self._bursts = bursts
+        self._bursts, self._seen = bursts, seen
         self._live.update(Group(*self._charts(), *self._notes()), refresh=True)
 
     def _now(self) -> float:
@@ -168,10 +179,10 @@ class LiveView:
         self._console.print(line)
 
     def _charts(self) -> list[RenderableType]:
-        if not self._facts or not self._backlogs:
+        if not self._backlogs:
             return []
         (_, backlog), (_, replicas) = self._backlogs[-1], self._replicas[-1]
-        bounds = f"{self._facts.min_replicas} to {self._facts.max_replicas}"
+        low, high = self._seen.min_replicas, self._seen.max_replicas
         peak = max(value for _, value in self._backlogs)
         charts = Table.grid()
         charts.add_column(width=LABEL_WIDTH)
@@ -180,8 +191,10 @@ class LiveView:
         charts.add_row(
             label, Text(self._chart(self._backlogs, BACKLOG_ROWS, max(peak, LEAST_BACKLOG)), style="yellow")
         )
-        label = Text.assemble("replicas ", (str(replicas), "bold"), f"\nof {bounds}")
-        top = max(self._facts.max_replicas, replicas)
+        label = Text.assemble("replicas ", (str(replicas), "bold"), f"\nof {low} to {high}")
+        if self._seen.replicas is None:
+            label = Text("no Deployment")
+        top = max(high, replicas)
         charts.add_row(label, Text(self._chart(self._replicas, REPLICAS_ROWS, top), style="green"))
         return [Rule(f"natsscaler demo, the last {SHOWN_SECONDS:g} s", align="left"), charts]
 

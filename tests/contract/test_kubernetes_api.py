@@ -600,3 +600,83 @@ async def test_kubectl_gets_and_changes_rules(api: Api, kubectl: Kubectl) -> Non
     assert await kubectl("get", "deployment", "web", "-o", "jsonpath={.spec.replicas}") == "4"
     assert "deleted" in await kubectl("delete", "sr", "a")
     assert await kubectl("get", "sr") == ""
+
+
+# Dry runs, and what the schema does not know
+
+
+async def test_a_dry_run_answers_and_writes_nothing(api: Api) -> None:
+    answered = await api.create(f"{api.rules}?dryRun=All", rule("a"))
+    assert answered["spec"].items() >= SAMPLE_SPEC.items()
+    assert (await api.call("GET", f"{api.rules}/a")).status_code == 404
+    created = await api.create(api.rules, rule("a"))
+    patched = await api.patch(f"{api.rules}/a?dryRun=All", {"spec": {"maxReplicas": 20}})
+    assert patched["spec"]["maxReplicas"] == 20
+    replaced = {**created, "spec": {**created["spec"], "maxReplicas": 30}}
+    decoded(await api.call("PUT", f"{api.rules}/a?dryRun=All", replaced))
+    decoded(await api.call("DELETE", f"{api.rules}/a?dryRun=All"))
+    decoded(await api.call("DELETE", f"{api.rules}/a", {"dryRun": ["All"]}))
+    decoded(await api.call("DELETE", f"{api.rules}?dryRun=All"))
+    assert await api.get(f"{api.rules}/a") == created
+
+
+async def test_a_dry_run_refuses_what_a_write_would(api: Api) -> None:
+    await api.create(api.rules, rule("a"))
+    assert refusal(await api.call("POST", f"{api.rules}?dryRun=All", rule("a")))[3] == "AlreadyExists"
+    invalid = await api.call("POST", f"{api.rules}?dryRun=All", rule("b", minReplicas=0))
+    assert refusal(invalid)[3] == "Invalid"
+
+
+@pytest.mark.parametrize("query", ["dryRun=Some", "dryRun=All&dryRun=Some"])
+async def test_a_dry_run_of_another_kind_is_refused(api: Api, query: str) -> None:
+    answer = await api.call("POST", f"{api.rules}?{query}", rule("a"))
+    assert answer.status_code in {400, 422}, answer.text
+    assert (await api.call("GET", f"{api.rules}/a")).status_code == 404
+
+
+async def test_of_an_unknown_field_is_warned_unless_told_otherwise(api: Api) -> None:
+    created = await api.call("POST", api.rules, rule("a", typo=1))
+    assert created.headers["Warning"] == r'299 - "unknown field \"spec.typo\""'
+    patch = {"spec": {"other": 1}}
+    patched = await api.call("PATCH", f"{api.rules}/a", patch, MERGE_PATCH)
+    assert patched.headers["Warning"] == r'299 - "unknown field \"spec.other\""'
+    ignored = await api.call("PATCH", f"{api.rules}/a?fieldValidation=Ignore", patch, MERGE_PATCH)
+    known = await api.call("PATCH", f"{api.rules}/a", {"spec": {"maxReplicas": 20}}, MERGE_PATCH)
+    assert not [answer.headers for answer in (ignored, known) if "Warning" in answer.headers]
+
+
+async def test_kubectl_explains_the_fields_of_a_rule(kubectl: Kubectl) -> None:
+    told = await kubectl("explain", "scalingrule.spec.behavior.scaleDown")
+    assert "stabilizationWindowSeconds\t<integer>" in told
+    assert "How scaling down behaves." in told
+    assert "subject\t<string> -required-" in await kubectl("explain", "scalingrule.spec")
+
+
+async def test_kubectl_shows_what_would_change_and_changes_nothing(kubectl: Kubectl, api: Api) -> None:
+    manifest = rule("a")
+    await kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    before = await api.get(f"{api.rules}/a")
+    manifest["spec"]["maxReplicas"] = 12
+    with pytest.raises(AssertionError):  # diff ends with status 1 if there is a difference
+        await kubectl("diff", "-f", "-", stdin=json.dumps(manifest))
+    told = await kubectl("apply", "--dry-run=server", "-f", "-", stdin=json.dumps(manifest))
+    assert told == "scalingrule.scaling.example.com/a configured (server dry run)\n"
+    await kubectl("delete", "--dry-run=server", "scalingrule", "a")
+    assert await api.get(f"{api.rules}/a") == before
+
+
+@pytest.mark.parametrize("kube_api", ["embedded"], indirect=True)
+@pytest.mark.parametrize("command", ["logs", "exec", "port-forward"])
+async def test_what_needs_pods_is_refused_at_once_where_there_are_none(
+    kubectl: Kubectl, api: Api, command: str
+) -> None:
+    await api.create(api.deployments, deployment("web", 1))
+    arguments = {"logs": (), "exec": ("--", "ls"), "port-forward": ("8080",)}[command]
+    with pytest.raises(AssertionError, match=f"kubectl {command}: the embedded Kubernetes API has no pods"):
+        await kubectl(command, "deployment/web", *arguments)
+
+
+@pytest.mark.parametrize("kube_api", ["embedded"], indirect=True)
+async def test_server_side_apply_is_refused_in_plain_words(kubectl: Kubectl) -> None:
+    with pytest.raises(AssertionError, match="leave out --server-side"):
+        await kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(rule("a")))

@@ -92,7 +92,7 @@ async def seen_replicas(stage: Stage) -> int | None:
     return count
 
 
-@pytest.mark.skipif(not find_kubectl(), reason="there is no kubectl here")
+@pytest.mark.skipif(not find_kubectl(), reason="no kubectl on PATH")
 async def test_kubectl_finds_the_plugin(stage: Stage, kube_api: KubeApi) -> None:
     await at_work(stage, dryRun=True)
     kubectl = str(find_kubectl())

@@ -83,7 +83,7 @@ def find_chromium() -> str | None:
 async def visitor() -> AsyncIterator[Visitor]:
     program = find_chromium()
     if program is None and not os.environ.get("CI"):
-        pytest.skip("there is no Chromium here: apt-get install chromium")
+        pytest.skip("no Chromium: apt-get install chromium")
     assert program, "CI must have a Chromium"
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)

@@ -3,12 +3,18 @@
 import asyncio
 import pathlib
 import re
+import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+from kubernetes.aio import client
 
+from natsscaler.demo import manifests
 from natsscaler.demo.api_server import EmbeddedKubernetes
+from natsscaler.kube import connect
+from natsscaler.rules import GROUP, PLURAL, VERSION
 
 DEMO = "from natsscaler.demo.command import demo; import sys; sys.exit(demo([]))"
 
@@ -44,3 +50,59 @@ async def test_demo_fails_if_nothing_is_scaled(embedded: EmbeddedKubernetes, tmp
     told, _ = await process.communicate()
     assert process.returncode == 1
     assert "The demo failed: burst 1 did not scale anything within 2 s" in told.decode()
+
+
+STAYING = """
+import sys
+from natsscaler.demo import command, scenario
+scenario.QUIET_SECONDS, scenario.END_SECONDS, scenario.BURSTS = 0, 0, (100,)
+sys.exit(command.demo(["--keep-running"]))
+"""
+
+
+@pytest.mark.timeout(120)
+async def test_whoever_stays_asks_for_bursts_edits_the_rule_and_ends_in_order() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", STAYING), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdin
+    assert process.stdout
+    told: list[str] = []
+
+    async def says(pattern: str) -> re.Match[str]:
+        assert process.stdout
+        async with asyncio.timeout(60):
+            while True:
+                line = (await process.stdout.readline()).decode()
+                assert line, told
+                told.append(line)
+                if found := re.search(pattern, line):
+                    return found
+
+    kubeconfig = (await says(r"explain --kubeconfig (\S+) natsscaler-demo/my-app$"))[1]
+    await says("still running, until Ctrl")
+    async with await connect(pathlib.Path(kubeconfig), in_cluster=False) as api:
+        custom, apps = client.CustomObjectsApi(api), client.AppsV1Api(api)
+        elsewhere = {
+            **manifests.rule("nats://nats:4222", "http://127.0.0.1:1"),
+            "metadata": {"name": "other"},
+        }
+        elsewhere["spec"] = {**elsewhere["spec"], "namespace": "default"}
+        await custom.create_namespaced_custom_object(GROUP, VERSION, "default", PLURAL, elsewhere)
+        process.stdin.write(b"190\n")
+        await says("burst 2: 190 messages")
+        await says(r"replicas  4 ")
+        async with asyncio.timeout(20):
+            while True:
+                found: Any = await custom.get_namespaced_custom_object(
+                    GROUP, VERSION, "default", PLURAL, "other"
+                )
+                if "status" in found:
+                    break
+                await asyncio.sleep(0.05)
+        await apps.delete_namespaced_deployment("my-app", manifests.NAMESPACE)
+        await says("replicas none, as the Deployment is gone")
+    process.send_signal(signal.SIGINT)
+    await says(r"^Burst 1: 100 messages, scaled 1 → 2 after")
+    await says(r"^Burst 2: 190 messages, scaled 1 → 4 after")
+    assert await process.wait() == 0
