@@ -289,7 +289,8 @@ async def run(model: Model, here: World, rule: Callable[..., object]) -> None:
             await model.mend()
         if model.random.random() < 0.2:
             rule(stream="ORDERS" if model.random.random() < 0.5 else None)
-            model.note("the rule is edited")
+            model.note("the rule is edited")  # it may then choose anew, so nobody looks in until it has
+            await until(lambda: all(state.source for state in here.reactor._states.values()), 90)
         await asyncio.sleep(model.random.uniform(0, 2))
     await model.mend()
     rule(stream="ORDERS")
