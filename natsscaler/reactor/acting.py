@@ -179,6 +179,9 @@ class Actor:
                 except ReplicasChanged:
                     state.others = state.others._replace(unanswered=None)
                     self._decide_again(state, await self._shared.cluster.fresh_replicas(target))
+                    if state.decision.desired < state.seen.replicas:
+                        state.ring("deployment", self._shared.clock())  # a step down needs a count of its own
+                        return
                 else:
                     self._scaled(state, before, got, rung_at, notices)
                     return

@@ -335,3 +335,23 @@ async def test_a_rule_that_is_replaced_while_its_step_waits_is_decided_anew(
     await until(lambda: here.cluster.table[TARGET] == 2)
     assert here.cluster.steps == [(1, 2)], "5 were wanted by the rule as it was"
     await until(lambda: here.cluster.statuses[key].observed_generation == 9)
+
+
+async def test_a_step_down_after_a_conflict_is_decided_on_a_count_of_its_own(
+    here: World, orders: Client
+) -> None:
+    """The count that was confirmed was confirmed for another step."""
+    await publish(orders, 20)
+    scaled_unseen(here, 8)
+    at_once = {"scaleDown": {"stabilizationWindowSeconds": 0}}
+    scale, reads = here.cluster.scale, list[int]()
+
+    async def noted(target: Target, before: int, after: int) -> int:
+        reads.append(here.monitoring.reads)
+        return await scale(target, before, after)
+
+    here.cluster.scale = noted  # type: ignore[method-assign]
+    here.apply(messagesPerReplica=20, minReplicas=2, events=[], behavior=at_once)
+    await until(lambda: here.cluster.table[TARGET] == 2)
+    assert len(reads) >= 2
+    assert reads[-1] > reads[0]
