@@ -5,8 +5,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
-import httpx
-
 from natsscaler import __version__
 from natsscaler.checking import check
 from natsscaler.errors import KubernetesError, Reason
@@ -47,10 +45,7 @@ async def inquire(options: Options, terminal: Terminal) -> Answer:
     settings = options.settings
     async with await connect(options.kubeconfig, settings.in_cluster, options.context) as api:
         api.user_agent = f"natsscaler/{__version__}"
-        server = httpx.URL(api.configuration.host)
-        port = server.port or (443 if server.scheme == "https" else 80)
-        api_server = (server.host, port)
-        allow = AllowList(settings.allow_hosts, in_cluster=settings.in_cluster, api_server=api_server)
+        allow = AllowList.of(settings, api.host)
         looking = Looking(api)
         options = replace(options, installed=await _installed(options, looking))
         keyring = Keyring(settings, looking.secret)
@@ -62,7 +57,7 @@ async def inquire(options: Options, terminal: Terminal) -> Answer:
             else:
                 sections = await check(options, looking, explainer)
         except KubernetesError as error:
-            told = f"{error.message} (asked of {server}, by --kubeconfig and --context)"
+            told = f"{error.message} (asked of {api.host}, by --kubeconfig and --context)"
             return Answer(1, "", told if error.reason is Reason.KUBERNETES_UNAVAILABLE else error.message)
         except NoSuchRule as error:
             return Answer(1, "", str(error))

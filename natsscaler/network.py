@@ -6,22 +6,44 @@ that resolves differently a moment later (DNS rebinding) gains nothing.
 """
 
 import asyncio
+import math
 import socket
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from fnmatch import fnmatch
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+import httpx
 from aiodns import DNSResolver
 from aiodns.error import DNSError
 
 from natsscaler.access import bare_host
 from natsscaler.errors import NotAllowed, SettingsError, excerpt
+from natsscaler.settings import Settings
 
 Address = IPv4Address | IPv6Address
 METADATA_ADDRESSES = frozenset(
-    ip_address(address) for address in ("100.100.100.200", "168.63.129.16", "fd00:ec2::254")
+    map(
+        ip_address,
+        (
+            "100.100.100.200",  # Alibaba Cloud
+            "168.63.129.16",  # Azure
+            "192.0.0.192",  # Oracle Cloud
+            "fd00:c1::a9fe:a9fe",  # Oracle Cloud
+            "fd00:ec2::254",  # Amazon EC2
+            "fd00:ec2::23",  # Amazon EKS Pod Identity
+            "fd20:ce::254",  # Google Cloud
+            "fd00:42::42",  # Scaleway
+        ),
+    )
 )
-"""Instance metadata services outside the link-local ranges: Alibaba Cloud, Azure, Amazon EC2 over IPv6."""
+"""Services outside the link-local ranges that give a machine or a pod its data and credentials."""
+API_SERVICE = "kubernetes.default.svc"
+API_SERVICE_SECONDS = 1.0
+"""For looking that name up, so that rules with plain addresses do not depend on a name server."""
+API_SERVICE_AGAIN_SECONDS = 60.0
+"""After a look-up that failed. The addresses of a Service never change."""
 LOOKUP_SECONDS = 5.0
 """For one name, with all search domains and servers of resolv.conf."""
 NAT64 = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48")))
@@ -77,10 +99,19 @@ class AllowList:
     `patterns` are host patterns (`*.nats.svc`, matched without case) and CIDRs; none given: every address
     is allowed but those that are never allowed. Link-local, metadata, multicast and unspecified addresses
     and the Kubernetes API server are never allowed; loopback in a cluster only by a pattern that names it.
+
+    In a cluster the API server is refused at every port of its addresses and of its Service's: `api_service`
+    is what KUBERNETES_SERVICE_HOST says. Elsewhere, and on loopback, other servers share its address, so
+    only its own port is refused.
     """
 
     def __init__(
-        self, patterns: Iterable[str] = (), *, in_cluster: bool, api_server: tuple[str, int] | None = None
+        self,
+        patterns: Iterable[str] = (),
+        *,
+        in_cluster: bool,
+        api_server: tuple[str, int] | None = None,
+        api_service: str = "",
     ) -> None:
         self._hosts: list[str] = []
         self._networks: list[IPv4Network | IPv6Network] = []
@@ -94,7 +125,21 @@ class AllowList:
                 raise SettingsError(f"--allow-hosts {pattern}: {error}") from error
         self._in_cluster = in_cluster
         self._api_server = api_server
+        hosts = (api_server[0] if api_server else "", api_service, API_SERVICE if api_service else "")
+        self._api_hosts = dict.fromkeys(filter(None, hosts if in_cluster else ()), frozenset[Address]())
+        self._api_again = dict.fromkeys(self._api_hosts, -math.inf)
         self._resolver = Resolver()
+
+    @classmethod
+    def of(cls, settings: Settings, api_url: str) -> "AllowList":
+        """Make the list of a process that reaches the API server by this URL."""
+        url = httpx.URL(api_url)
+        return cls(
+            settings.allow_hosts,
+            in_cluster=settings.in_cluster,
+            api_server=(url.host, url.port or (443 if url.scheme == "https" else 80)),
+            api_service=settings.api_service,
+        )
 
     async def close(self) -> None:
         """Look up no more names."""
@@ -106,9 +151,7 @@ class AllowList:
         Raises NotAllowed if there are addresses but none is allowed, OSError if there are none.
         """
         found = await self._resolver.addresses(host)
-        forbidden_server = frozenset[Address]()
-        if self._api_server and port == self._api_server[1]:
-            forbidden_server = frozenset(await self._resolver.addresses(self._api_server[0]))
+        forbidden_server = await self._addresses_of_api_server(port)
         allowed = [
             address
             for address in found
@@ -120,6 +163,19 @@ class AllowList:
                 " by --allow-hosts, unless it is a link-local, metadata or Kubernetes API address"
             )
         return tuple(map(str, allowed))
+
+    async def _addresses_of_api_server(self, port: int) -> frozenset[Address]:
+        found = set[Address]()
+        if self._api_server and port == self._api_server[1]:
+            found.update(await self._resolver.addresses(self._api_server[0]))
+        for host, known in self._api_hosts.items():
+            if not known and time.monotonic() >= self._api_again[host]:
+                with suppress(OSError):  # a TimeoutError is one
+                    async with asyncio.timeout(API_SERVICE_SECONDS):
+                        self._api_hosts[host] = frozenset(await self._resolver.addresses(host))
+                self._api_again[host] = time.monotonic() + API_SERVICE_AGAIN_SECONDS
+            found.update(address for address in self._api_hosts[host] if not address.is_loopback)
+        return frozenset(found)
 
     def _allows(self, host: str, address: Address) -> bool:
         if any(map(_never, (address, *_led_to(address)))):

@@ -14,7 +14,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
-import httpx
 import kopf
 
 from natsscaler import __version__
@@ -81,11 +80,7 @@ class Operator:
         metrics: Metrics,
         elector: LeaderElector | None,
     ) -> None:
-        server = httpx.URL(api.host)
-        port = server.port or (443 if server.scheme == "https" else 80)
-        allow = AllowList(
-            settings.allow_hosts, in_cluster=settings.in_cluster, api_server=(server.host, port)
-        )
+        allow = AllowList.of(settings, api.host)
         activity = Activity(settings.max_actions)
         keyring = Keyring(settings, partial(read_secret, api))
 

@@ -85,6 +85,8 @@ class Settings:
     log_level: str = "info"
     in_cluster: bool = False
     """Running in a pod (Kubernetes sets KUBERNETES_SERVICE_HOST there)."""
+    api_service: str = ""
+    """Address of the API server's Service, as KUBERNETES_SERVICE_HOST says."""
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
@@ -109,6 +111,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
         values["leader_elect_namespace"] = _own_namespace()
     settings = Settings(
         in_cluster="KUBERNETES_SERVICE_HOST" in environment,
+        api_service=environment.get("KUBERNETES_SERVICE_HOST", ""),
         **{name: value for name, value in values.items() if value is not None},
     )
     _check_names(settings)

@@ -34,7 +34,13 @@ async def is_allowed(allow: AllowList, host: str, port: int = 8222) -> bool:
         "fe80::1%1",
         "100.100.100.200",
         "168.63.129.16",
+        "192.0.0.192",
         "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd00:c1::a9fe:a9fe",
+        "fd20:ce::254",
+        "fd00:42::42",
+        "64:ff9b::192.0.0.192",
         "224.0.0.1",
         "ff02::1",
         "0.0.0.0",  # noqa: S104 - nothing is bound
@@ -102,13 +108,10 @@ async def test_allowed(patterns: tuple[str, ...], in_cluster: bool, host: str, e
     ("host", "port", "expected"),
     [
         ("10.96.0.1", 443, False),
-        ("10.96.0.1", 8222, True),
+        ("10.96.0.1", 8222, False),
         ("10.96.0.2", 443, True),
-        pytest.param(
-            "::ffff:10.96.0.1",
-            443,
-            False,
-        ),
+        ("::ffff:10.96.0.1", 443, False),
+        ("64:ff9b::10.96.0.1", 8222, False),
     ],
 )
 @pytest.mark.parametrize("patterns", [(), ("*",)])
@@ -124,6 +127,52 @@ async def test_an_api_server_given_by_name_is_never_allowed() -> None:
     for host in await AllowList(in_cluster=False).resolve("localhost", 443):
         assert not await is_allowed(allow, host, 443)
         assert await is_allowed(allow, host, 444)
+
+
+@pytest.mark.parametrize(("api_service", "expected"), [("10.96.0.1", False), ("", True)])
+@pytest.mark.parametrize("port", [443, 6443, 8222])
+async def test_the_api_server_is_refused_by_its_service_too_where_a_kubeconfig_names_another_address(
+    api_service: str, port: int, expected: bool
+) -> None:
+    allow = AllowList(in_cluster=True, api_server=("192.0.2.1", 6443), api_service=api_service)
+    assert await is_allowed(allow, "10.96.0.1", port) is expected
+    assert not await is_allowed(allow, "192.0.2.1", port)
+    await allow.close()
+
+
+async def test_the_api_server_is_refused_by_all_addresses_of_its_service(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(network, "API_SERVICE", "kubernetes.good.")
+    async with dns_server({b"good"}) as port:
+        monkeypatch.setattr(
+            network, "DNSResolver", partial(DNSResolver, nameservers=["127.0.0.1"], udp_port=port)
+        )
+        allow = AllowList(in_cluster=True, api_server=API_SERVER, api_service=API_SERVER[0])
+        assert not await is_allowed(allow, "10.1.2.3")
+        assert await is_allowed(allow, "10.1.2.4")
+        await allow.close()
+
+
+async def test_a_name_server_that_is_silent_about_the_api_server_stops_no_plain_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(network, "API_SERVICE", "kubernetes.silent.")
+    monkeypatch.setattr(network, "API_SERVICE_SECONDS", 0.1)
+    async with dns_server(set()) as port:
+        monkeypatch.setattr(
+            network, "DNSResolver", partial(DNSResolver, nameservers=["127.0.0.1"], udp_port=port)
+        )
+        allow = AllowList(in_cluster=True, api_server=API_SERVER, api_service=API_SERVER[0])
+        assert await is_allowed(allow, "10.1.2.4")
+        assert not await is_allowed(allow, API_SERVER[0])
+        await allow.close()
+
+
+async def test_the_api_server_of_a_developers_machine_shares_its_address_with_nats() -> None:
+    allow = AllowList(in_cluster=False, api_server=("127.0.0.1", 6443))
+    assert not await is_allowed(allow, "127.0.0.1", 6443)
+    assert await is_allowed(allow, "127.0.0.1", 8222)
 
 
 async def test_resolves_to_addresses() -> None:
