@@ -149,8 +149,9 @@ async def test_a_connection_that_keeps_failing_rings_once(
     async with await asyncio.start_server(refuse, "127.0.0.1") as nothing:
         port = nothing.sockets[0].getsockname()[1]
         here.apply(nats={"url": f"nats://127.0.0.1:{port}"})
-        await until(lambda: attempts >= 10)
-    assert here.condition("EventDriven") == ("False", "NotConnected")
+        await here.becomes("EventDriven", "False", "NotConnected")
+        before = attempts
+        await until(lambda: attempts >= before + 10)
     assert (here.wakeups("connection"), here.monitoring.begun) == (1, 2)
     assert orders.is_connected
 
