@@ -1,9 +1,9 @@
 """No step down without proof: each test tries to have less counted than there is, on real servers."""
 
 import asyncio
+import os
 import pathlib
 import re
-from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -85,51 +85,59 @@ async def test_a_leader_that_is_cut_off_together_with_the_operator_is_not_believ
             await until(lambda: here.cluster.table[TARGET] == 10, 60)
 
 
-async def look(server: NatsServer, seen: set[int]) -> None:
-    """Note how many consumers a server lists, ready or not."""
+async def listed(server: NatsServer) -> int:
+    """Say how many streams a server lists, ready or not."""
     async with httpx.AsyncClient(trust_env=False) as client:
-        while True:
-            with suppress(httpx.TransportError):
-                said = (await client.get(f"{server.monitoring_url}/jsz?accounts=true&consumers=true")).json()
-                accounts = said.get("account_details", ())
-                streams = [stream for account in accounts for stream in account["stream_detail"]]
-                seen.add(sum(len(stream.get("consumer_detail", ())) for stream in streams))
-            await asyncio.sleep(0.01)
+        try:
+            return int((await client.get(f"{server.monitoring_url}/jsz")).json()["streams"])
+        except httpx.TransportError:
+            return 0
+
+
+def make_pipe(store: pathlib.Path) -> tuple[pathlib.Path, bytes]:
+    """Put a pipe in place of what describes a stream; return it, and what was there."""
+    (description,) = store.rglob("S2/meta.inf")
+    described = description.read_bytes()
+    description.unlink()
+    os.mkfifo(description)
+    return description, described
 
 
 async def test_a_server_that_takes_its_time_to_find_its_streams_again_is_not_believed(
-    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
-    """It lists them as it finds them, for minutes if its store is large or its disk slow."""
+    """It lists them as it finds them, for minutes if its store is large or its disk slow.
+
+    Here it waits for a file of one stream for as long as nobody writes into what is a pipe by then.
+    """
     monkeypatch.setattr(nodes, "YOUNG_SECONDS", 0.0)
     monkeypatch.setattr(demo, "READY_SECONDS", 60.0)
     monkeypatch.setattr(endpoint, "RETRY_SECONDS", (0.1, 0.1))
-    count = 500
+    count = 5
     async with user(nats_server.url) as client:
         for number in range(count):
             await create_stream(client, f"S{number}", f"orders.{number}")
             await create_consumer(client, f"S{number}", "worker", f"orders.{number}")
-            await publish(client, 1, f"orders.{number}")
+            await publish(client, 40, f"orders.{number}")
     async with world(nats_server) as here:
         here.apply(**LIVELY, subject="orders.*")
         await until(lambda: here.cluster.table[TARGET] == 10)
         await nats_server.kill()
+        description, described = await asyncio.to_thread(make_pipe, tmp_path)
         starting = asyncio.create_task(nats_server.start(), name="start")
-        seen: set[int] = set()
-        looking = asyncio.create_task(look(nats_server, seen), name="look")
-        fewest = 10
-        while not starting.done():
-            await asyncio.sleep(0.008)
-            if nats_server.running:
-                nats_server.pause()
-                await asyncio.sleep(0.1)
-                nats_server.resume()
-            fewest = min(fewest, here.cluster.table[TARGET])
-        looking.cancel()
+
+        async def in_part() -> bool:
+            return await listed(nats_server) == count - 1
+
+        await until(in_part)
+        await here.becomes("ScalingActive", "False", "MonitoringIncomplete")
+        begun = here.monitoring.begun
+        await until(lambda: here.monitoring.begun > begun + 3)
+        assert here.cluster.table[TARGET] == 10
+        await asyncio.to_thread(description.write_bytes, described)
         await starting
-        assert seen & set(range(1, count)), "else this tries nothing"
         await here.becomes("Ready", "True", "Scaling")
-        assert min(fewest, here.cluster.table[TARGET]) == 10
+        assert here.cluster.table[TARGET] == 10
 
 
 @pytest.mark.parametrize("when", ["from-the-beginning", "later"])
