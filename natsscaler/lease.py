@@ -5,6 +5,10 @@ The others take the Lease over once it has not changed for its whole duration, a
 measure it: wall clocks may differ by any amount, the times in the Lease are for people. What lies between
 the deadline and the duration is for a write that is under way.
 
+No process writes a longer duration than LONGEST_LEASE, so none leads that long after its last renewal. A
+Lease that says more was written by hand and is waited for no longer. One that is deleted is waited for
+likewise, as its holder may still lead; then it is forgotten.
+
 `kubernetes.aio.leaderelection` (37.0.2) was no choice: it fails to create a Lease, an API server that hangs
 leaves it with two leaders, and it releases nothing.
 """
@@ -22,6 +26,7 @@ from kubernetes.aio import client
 
 from natsscaler.errors import KubernetesError, LeadershipLost, Reason
 from natsscaler.kube.api import CONFLICT, NOT_FOUND, OnFailure, request
+from natsscaler.settings import LONGEST_LEASE
 
 NAME = "natsscaler.scaling.example.com"
 """The Lease (coordination.k8s.io/v1); whoever stands for election may get, create and update it."""
@@ -165,7 +170,7 @@ class LeaderElector:
             return
 
     def _vacant(self) -> bool:
-        duration = self._spec.lease_duration_seconds or self._duration
+        duration = min(self._spec.lease_duration_seconds or self._duration, LONGEST_LEASE)
         return self.leader in (None, self.identity) or self._clock() - self._changed_at > duration
 
     async def _look(self) -> None:
@@ -209,3 +214,9 @@ class LeaderElector:
         self._lease, self._spec = lease, lease.spec or client.V1LeaseSpec()
         if self.leader not in (before, None, self.identity):
             log.info("%s leads, this process stands by", self.leader)
+            if (self._spec.lease_duration_seconds or 0) > LONGEST_LEASE:
+                log.warning(
+                    "The Lease says %d s, which no process writes: it runs out after %d s",
+                    self._spec.lease_duration_seconds,
+                    LONGEST_LEASE,
+                )

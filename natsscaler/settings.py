@@ -22,7 +22,7 @@ LONGEST_TIMEOUT = 30
 MAX_MIB = 1024
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 """Where a pod finds the name of its namespace."""
-LONGEST_LEASE, SHORTEST_DEADLINE = 3600, 2
+LONGEST_LEASE, SHORTEST_DEADLINE = 600, 2
 NAMESPACE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 HOST_PATTERN = re.compile(r"[A-Za-z0-9._*?\[\]!-]+")
 SERVICE_LINK = re.compile(

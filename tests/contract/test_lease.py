@@ -13,6 +13,7 @@ from kubernetes.aio import client
 from natsscaler.errors import LeadershipLost
 from natsscaler.kube import connect
 from natsscaler.lease import NAME, LeaderElector
+from natsscaler.settings import LONGEST_LEASE
 from tests.conftest import KubeApi
 
 DURATION, DEADLINE = 15, 10
@@ -75,6 +76,12 @@ class Room:
 
     async def lease(self) -> Any:
         return await self.leases.read_namespaced_lease(NAME, self.namespace)
+
+    async def make(self, holder: str, seconds: int) -> None:
+        """Make the Lease by hand."""
+        spec = client.V1LeaseSpec(holder_identity=holder, lease_duration_seconds=seconds)
+        body = client.V1Lease(metadata=client.V1ObjectMeta(name=NAME), spec=spec)
+        await self.leases.create_namespaced_lease(self.namespace, body)
 
     async def edit(self, patch: Any) -> None:
         content_type = "application/merge-patch+json"
@@ -196,6 +203,45 @@ async def test_deleting_the_lease_makes_no_second_leader(room: Room) -> None:
     assert not other.elector.leading
     other.now += DURATION + 1
     await other.leads()
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_a_lease_of_63_years_made_by_hand_runs_out_after_the_longest_that_a_process_writes(
+    room: Room, deleted: bool
+) -> None:
+    await room.make("nobody", 2_000_000_000)
+    heir = room.enter("a")
+    await eventually(lambda: heir.elector.leader == "nobody")
+    if deleted:
+        await room.leases.delete_namespaced_lease(NAME, room.namespace)
+    heir.now += LONGEST_LEASE
+    await heir.looks()
+    assert not heir.elector.leading
+    heir.now += 0.001
+    await heir.leads()
+    lease = await room.lease()
+    assert (lease.spec.holder_identity, lease.spec.lease_duration_seconds) == ("a", DURATION)
+
+
+async def test_a_longer_duration_of_a_leader_with_other_settings_is_waited_for(room: Room) -> None:
+    await room.make("a leader with other settings", 300)
+    heir = room.enter("a")
+    await eventually(lambda: heir.elector.leader is not None)
+    await room.leases.delete_namespaced_lease(NAME, room.namespace)
+    heir.now += 300
+    await heir.looks()
+    assert not heir.elector.leading
+    heir.now += 0.001
+    await heir.leads()
+
+
+async def test_a_leader_writes_its_own_duration_over_one_made_by_hand(room: Room) -> None:
+    leader = room.enter("a")
+    await leader.leads()
+    await room.edit({"spec": {"leaseDurationSeconds": 2_000_000_000}})
+    await room.renewals(3)
+    assert leader.elector.leading
+    assert (await room.lease()).spec.lease_duration_seconds == DURATION
 
 
 async def test_a_deleted_lease_is_made_again_by_its_leader(room: Room) -> None:

@@ -49,7 +49,7 @@ def test_each_flag_is_a_variable_too_and_the_help_tells_of_it(capsys: pytest.Cap
     assert by_flag == parse((), {named(flag): value for flag, value in VALUES.items()})
     plain = Settings()
     same = [name for name in Settings.__dataclass_fields__ if getattr(by_flag, name) == getattr(plain, name)]
-    assert same == ["in_cluster"], "the values above differ from the defaults"
+    assert same == ["in_cluster", "api_service"], "the values above differ from the defaults"
     with pytest.raises(SystemExit):
         parse(["--help"], {})
     told = capsys.readouterr().out
