@@ -46,7 +46,7 @@ $(VENV)/complete: pyproject.toml constraints.txt $(OTHER)
 	@touch $(VENV)/demo $@
 
 demo: $(VENV)/demo ## a burst on a real nats-server scales a Deployment, in about 45 s
-	@$(BIN)/natsscaler demo $(DEMO_FLAGS) || [ $$? = 130 ] # Ctrl+C is no failure
+	@trap : INT; $(BIN)/natsscaler demo $(DEMO_FLAGS) || [ $$? = 130 ] # Ctrl+C is no failure
 
 run: $(VENV)/demo ## run the operator here, against the current kubeconfig (RUN_FLAGS="--namespace default")
 	$(BIN)/natsscaler run $(RUN_FLAGS)

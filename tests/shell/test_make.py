@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -69,3 +70,24 @@ def test_the_local_stack_says_that_kind_is_missing_before_it_builds_anything(tmp
     assert "stack: kind is missing: https://kind.sigs.k8s.io" in done.stderr
     called = (tmp_path / "called").read_text() if (tmp_path / "called").exists() else ""
     assert "build" not in called
+
+
+def test_ctrl_c_in_the_demo_is_no_error_of_make(tmp_path: pathlib.Path) -> None:
+    program(
+        tmp_path / "bin/natsscaler",
+        "trap 'echo summed up; exit 130' INT; echo begun; while :; do sleep 0.1; done",
+    )
+    (tmp_path / "demo").touch()
+    command = ["make", "-o", f"{tmp_path}/demo", f"VENV={tmp_path}", "demo"]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as made:
+        assert made.stdout
+        assert made.stdout.readline() == "begun\n"
+        os.killpg(made.pid, signal.SIGINT)  # as a terminal does
+        assert made.stdout.read() == "summed up\n"
