@@ -22,6 +22,7 @@ from natsscaler.access import bare_host, servers
 from natsscaler.credentials import NatsCredentials
 from natsscaler.errors import NotAllowed
 from natsscaler.network import AllowList
+from natsscaler.parsing import BoundedClient
 from natsscaler.probing import Speaks, who_listens
 from natsscaler.tls import certificate_error, client_context
 
@@ -45,7 +46,7 @@ SUBSCRIPTION_LIMIT = "maximum subscriptions exceeded"
 T = TypeVar("T")
 
 
-class _Client(Client):
+class _Client(BoundedClient):
     """Stays connected where the server does; nats-py would close at every error but those of permissions."""
 
     async def _process_err(self, err_msg: str) -> None:

@@ -37,6 +37,7 @@ from natsscaler.jsz import ConsumerAnswer, ConsumerInfo
 from natsscaler.keyring import MAX_AGE_SECONDS
 from natsscaler.metrics import Metrics
 from natsscaler.network import AllowList
+from natsscaler.parsing import TooLarge
 from natsscaler.sources import NotTold
 from natsscaler.tls import failure
 
@@ -224,7 +225,10 @@ class Connection:
                 except CredentialsError as error:
                     self._lose(Finding(error.reason, error.message))
                 except (NotAllowed, msgspec.MsgspecError, *NATS_ERRORS) as error:
-                    self._lost(failure(error, "spec.nats.secretRef"))
+                    cause = self._client and self._client.last_error
+                    self._lost(
+                        failure(cause if isinstance(cause, TooLarge) else error, "spec.nats.secretRef")
+                    )
                 except Exception:  # a supervision point: what a strange server sends must not end the process
                     log.exception("The connection to NATS at %s failed", _shown(self.url))
                     self._lost("the server does not speak as NATS does")
@@ -250,8 +254,9 @@ class Connection:
                 async with asyncio.timeout(PING_SECONDS):
                     await self._closed.wait()
             if self._client is None or self._client.is_closed or self._closed.is_set():
-                said = str(self._client and self._client.last_error)
-                return said if REFUSED.search(said.lower()) else "the connection was lost"
+                why = self._client and self._client.last_error
+                telling = isinstance(why, TooLarge) or REFUSED.search(str(why).lower())
+                return str(why) if telling else "the connection was lost"
             if self._short and time.monotonic() - began >= SHORT_SECONDS:
                 return ""
             if self._lacks() and time.monotonic() - tried_at >= PERMISSION_SECONDS:
