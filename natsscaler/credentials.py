@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from ipaddress import ip_address, ip_network
+from urllib.parse import unquote, urlsplit
 
 import nkeys  # type: ignore[import-untyped]
 
@@ -25,6 +26,7 @@ HEADER_PREFIX = "header."
 """A key `header.NAME` gives the monitoring endpoint's requests a header of that name."""
 OWN_HEADERS = frozenset({"host", "connection", "content-length", "transfer-encoding", "accept-encoding"})
 """Headers that a request sets itself."""
+PORTS = {"http": 80, "https": 443}
 JWT = re.compile(r"-{3,}BEGIN NATS USER JWT-{3,}\s+([\w.=-]+)\s+-{3,}END")
 SEED = re.compile(r"-{3,}BEGIN USER NKEY SEED-{3,}\s+([A-Z2-7]+)\s+-{3,}END")
 
@@ -64,11 +66,11 @@ class MonitoringCredentials:
     tls: Tls = NO_TLS
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     hosts: tuple[str, ...] = ("*",)
-    """Host patterns and CIDRs of those who may receive them."""
+    """Who may receive them: host patterns, CIDRs, and URLs."""
 
-    def permit(self, host: str) -> bool:
-        """Tell whether a host, a name or an address, may receive them."""
-        return any(_is_of(bare_host(host), bare_host(pattern)) for pattern in self.hosts)
+    def permit(self, url: str, host: str | None = None) -> bool:
+        """Tell whether an endpoint may receive them; `host` is asked instead of the URL's own, if given."""
+        return any(_is_of(url, host, pattern) for pattern in self.hosts)
 
 
 def nats_credentials(origin: str, data: Mapping[str, bytes]) -> NatsCredentials:
@@ -185,7 +187,23 @@ def _unusable(origin: str, key: str, mend: str) -> CredentialsError:
     return CredentialsError(Reason.SECRET_UNUSABLE, f"key {key} of {origin} {mend}")
 
 
-def _is_of(host: str, pattern: str) -> bool:
+def _is_of(url: str, host: str | None, pattern: str) -> bool:
+    asked = urlsplit(url)
+    name = bare_host(asked.hostname or "" if host is None else host)
+    if "://" not in pattern:
+        return _is_host_of(name, bare_host(pattern))
+    named = urlsplit(pattern)
+    prefix, path = named.path.rstrip("/"), unquote(asked.path)
+    return (
+        (asked.scheme, asked.port or PORTS.get(asked.scheme))
+        == (named.scheme, named.port or PORTS[named.scheme])
+        and _is_host_of(name, bare_host(named.hostname or ""))
+        and (not prefix or f"{path}/".startswith(f"{prefix}/"))
+        and not (prefix and {".", ".."}.intersection(re.split(r"[/\\;]", path)))
+    )
+
+
+def _is_host_of(host: str, pattern: str) -> bool:
     if "/" not in pattern:
         return fnmatch(host, pattern)
     try:

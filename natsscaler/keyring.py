@@ -80,9 +80,9 @@ class Keyring:
         """Find the credentials for a monitoring endpoint, likewise."""
         if access.secret:
             return await self._find(access.secret, str(access.secret), monitoring_credentials, max_age)
-        directory, host = self._settings.monitoring_credentials, urlsplit(access.url).hostname or ""
+        directory = self._settings.monitoring_credentials
         nobodys = MonitoringCredentials(hosts=self._settings.monitoring_credentials_hosts)
-        if directory and nobodys.permit(host):
+        if directory and nobodys.permit(access.url):
             origin = "--monitoring-credentials"
             found = await self._find(directory, origin, monitoring_credentials, max_age)
             return replace(found, hosts=nobodys.hosts)

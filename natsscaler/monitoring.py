@@ -208,7 +208,9 @@ class Endpoint:
         """List the addresses that nodes may be found at and that have not been tried yet."""
         needed = [self._places[name].address for name in answers.absent_leaders if name in self._places]
         found = list(own)
-        for host in filter(self.fetcher.credentials.permit, answers.hosts):
+        for host in answers.hosts:
+            if not self.fetcher.credentials.permit(str(self._url), host):
+                continue
             with suppress(MonitoringError):
                 found += await self._resolve(host)
         answers.named.update(found)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from natsscaler.access import servers
 from natsscaler.errors import SettingsError
@@ -25,6 +26,8 @@ NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 LONGEST_LEASE, SHORTEST_DEADLINE = 600, 2
 NAMESPACE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 HOST_PATTERN = re.compile(r"[A-Za-z0-9._*?\[\]!-]+")
+ENDPOINT = re.compile(r"https?://([A-Za-z0-9._*-]+|\[[0-9A-Fa-f:.]+\])(:\d+)?(/[A-Za-z0-9._~/-]*)?")
+"""Scheme, host pattern or IPv6 address, port and path prefix."""
 SERVICE_LINK = re.compile(
     r"\w+_(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP|SCTP))\w*=.*|\w+_PORT=(tcp|udp|sctp)://.*"
 )
@@ -72,7 +75,7 @@ class Settings:
     monitoring_credentials: Path | None = None
     """Likewise for monitoring endpoints."""
     monitoring_credentials_hosts: tuple[str, ...] = ()
-    """Host patterns and CIDRs of the monitoring endpoints that get them."""
+    """Host patterns, CIDRs and URLs of the monitoring endpoints that get them."""
     leader_elect: bool = False
     """Act only while holding a Lease, so that several processes can run."""
     leader_elect_lease_duration: int = 15
@@ -171,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--monitoring-credentials-hosts",
         action="append",
-        help="host pattern or CIDR of monitoring endpoints that get them; repeatable (default: none)",
+        help="URL, host pattern or CIDR of monitoring endpoints that get them; repeatable (default: none)",
     )
     add(
         "--leader-elect",
@@ -219,10 +222,12 @@ def _check_names(settings: Settings) -> None:
         ("--monitoring-credentials-hosts", settings.monitoring_credentials_hosts),
     ):
         for pattern in patterns:
-            if not _is_host_pattern(pattern):
+            takes_urls = flag == "--monitoring-credentials-hosts"
+            if not (_is_host_pattern(pattern) or (takes_urls and _is_endpoint(pattern))):
+                mend = "nor a URL, such as https://nats:8222" if takes_urls else "leave out scheme and port"
                 raise SettingsError(
                     f"{flag} [{variable(flag)}]: {pattern!r} is neither a host pattern, such as *.nats.svc,"
-                    " nor an address, nor a CIDR, such as 10.0.0.0/8; leave out scheme and port"
+                    f" nor an address, nor a CIDR, such as 10.0.0.0/8; {mend}"
                 )
 
 
@@ -232,6 +237,13 @@ def _is_host_pattern(text: str) -> bool:
     except ValueError:
         return bool(HOST_PATTERN.fullmatch(text))
     return True
+
+
+def _is_endpoint(text: str) -> bool:
+    try:
+        return bool(ENDPOINT.fullmatch(text)) and urlsplit(text).port != 0
+    except ValueError:  # no port, or no IPv6 address
+        return False
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:

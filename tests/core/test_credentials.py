@@ -210,9 +210,45 @@ def test_what_a_server_sends_back_is_hidden() -> None:
 )
 def test_who_may_receive_the_operators_own_credentials(host: str, permitted: bool) -> None:
     mine = MonitoringCredentials(hosts=("nats.Example.com", "*.nats.svc", "10.1.0.0/16"))
-    assert mine.permit(host) == permitted
-    assert not MonitoringCredentials(hosts=()).permit(host)
-    assert MonitoringCredentials().permit(host)
+    assert mine.permit(f"http://{host}:8222") == permitted
+    assert mine.permit("http://other:8222", host) == permitted
+    assert not MonitoringCredentials(hosts=()).permit(f"http://{host}:8222")
+    assert MonitoringCredentials().permit(f"http://{host}:8222")
+
+
+@pytest.mark.parametrize(
+    ("url", "permitted"),
+    [
+        ("https://nats.shop.svc:8222/mon", True),
+        ("https://NATS.shop.svc.:8222/mon/", True),
+        ("https://nats.shop.svc:8222/mon/a", True),
+        ("https://nats.shop.svc:8222/monitor", False),
+        ("https://nats.shop.svc:8222/", False),
+        ("https://nats.shop.svc:8222/mon/../other", False),
+        ("https://nats.shop.svc:8222/mon/%2e%2e/other", False),
+        ("https://nats.shop.svc:8222/mon/..%2fother", False),
+        ("https://nats.shop.svc:8222/mon/..;/other", False),
+        ("https://nats.shop.svc:9999/mon", False),
+        ("https://nats.shop.svc/mon", False),
+        ("http://nats.shop.svc:8222/mon", False),
+        ("https://nats.other.svc:8222/mon", False),
+        ("https://front.example.com", True),
+        ("https://front.example.com:443/any", True),
+        ("https://front.example.com:8443", False),
+        ("https://10.1.2.3", False),
+        ("http://[::1]:8222", True),
+    ],
+)
+def test_an_entry_that_names_scheme_port_and_path_permits_no_other(url: str, permitted: bool) -> None:
+    entries = ("https://nats.shop.svc:8222/mon", "https://*.example.com", "http://[::1]:8222/")
+    assert MonitoringCredentials(hosts=entries).permit(url) == permitted
+
+
+def test_a_node_is_asked_with_the_scheme_and_port_of_the_url() -> None:
+    mine = MonitoringCredentials(hosts=("http://*.nats.svc:8222",))
+    assert mine.permit("http://a.nats.svc:8222", "b.nats.svc")
+    assert not mine.permit("http://a.nats.svc:8222", "b.other.svc")
+    assert not mine.permit("http://a.nats.svc:9999", "b.nats.svc")
 
 
 values = st.one_of(

@@ -127,12 +127,13 @@ async def test_monitoring_credentials_go_to_their_hosts_alone(
         assert MARK not in str(received)
 
 
+@pytest.mark.parametrize("listed", [("localhost", "10.0.0.0/8"), ("http://127.0.0.1:1",)])
 async def test_a_recording_host_that_is_not_listed_receives_nothing(
-    nats_server: NatsServer, keep: Keep, recorder: Recorder
+    nats_server: NatsServer, keep: Keep, recorder: Recorder, listed: tuple[str, ...]
 ) -> None:
     settings: dict[str, Any] = {
         "monitoring_credentials": keep("monitoring", {"token": MARK}),
-        "monitoring_credentials_hosts": ("localhost", "10.0.0.0/8"),
+        "monitoring_credentials_hosts": listed,
     }
     async with world(nats_server, **settings) as here:
         here.apply(natsMonitoringURL=f"http://127.0.0.1:{recorder.port}")

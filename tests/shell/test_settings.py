@@ -36,6 +36,7 @@ VALUES = {
 }
 BARE = {"--nats-url": "NATS_URL", "--log-level": "LOG_LEVEL"}
 """Names without prefix, as the contract has one of them."""
+HOST_FLAGS = ("--allow-hosts", "--monitoring-credentials-hosts")
 ELECT = ("--leader-elect", "--leader-elect-namespace", "here")
 
 
@@ -236,8 +237,14 @@ def test_what_is_no_namespaces_name_is_refused_at_start(flag: str, name: str) ->
     assert f"{flag} [{named(flag)}]: {name!r} is no namespace's name" in str(caught.value)
 
 
-@pytest.mark.parametrize("flag", ["--allow-hosts", "--monitoring-credentials-hosts"])
-@pytest.mark.parametrize("pattern", ["http://nats", "nats:8222", "10.0.0.0/33", "a b"])
+@pytest.mark.parametrize(
+    ("flag", "pattern"),
+    [
+        *((flag, bad) for flag in HOST_FLAGS for bad in ("nats:8222", "10.0.0.0/33", "a b", "ftp://nats")),
+        ("--allow-hosts", "http://nats"),
+        *((HOST_FLAGS[1], f"http://{bad}") for bad in ("nats:99999", "u:p@nats", "nats/?a", "[::", "")),
+    ],
+)
 def test_what_is_no_host_is_refused_at_start(flag: str, pattern: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse((f"{flag}={pattern}",), {})
@@ -249,6 +256,12 @@ def test_what_is_no_host_is_refused_at_start(flag: str, pattern: str) -> None:
 )
 def test_hosts_addresses_and_networks_may_be_allowed(pattern: str) -> None:
     assert parse((f"--allow-hosts={pattern}",), {}).allow_hosts == (pattern,)
+
+
+def test_credentials_may_be_kept_to_an_endpoint() -> None:
+    pattern = "https://nats.shop.svc:8222/mon"
+    settings = parse((f"--monitoring-credentials-hosts={pattern}",), {})
+    assert settings.monitoring_credentials_hosts == (pattern,)
 
 
 def test_an_unknown_variable_of_the_prefix_is_told_with_what_may_be_meant() -> None:
