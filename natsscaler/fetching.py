@@ -45,6 +45,9 @@ class Fetching(NamedTuple):
 LARGE_BYTES = 2**20
 """Size of an answer beyond which it is read only while no other one is that large: what all of them take
 together stays bounded, however many servers there are and whatever they send."""
+BYTES_PER_VALUE = 25
+"""At least so many an answer of nats-server has for each value, as it is indented: 34 in one of short names.
+An answer of many tiny values takes many times its own size once it is decoded."""
 NOBODY = MonitoringCredentials()
 DEFAULTS = Fetching()
 
@@ -97,19 +100,27 @@ class Fetcher:
         try:
             async with asyncio.timeout(self._how.seconds), AsyncExitStack() as turn:
                 body = await self._fetch(url, address, path, turn, anew=anew, also=also)
+                self._check_values(shown, body)
                 return msgspec.json.decode(body, type=kind)
         except (TimeoutError, httpx.TimeoutException) as error:
             message = f"{shown} did not answer within {self._how.seconds:g} s"
             raise MonitoringError(Reason.MONITORING_TIMEOUT, message) from error
         except (OSError, httpx.HTTPError) as error:
             raise await self._unreached(url, address, error) from error
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             message = f"{shown} gave no NATS monitoring document: {excerpt(str(error))}"
             raise MonitoringError(Reason.MONITORING_UNREADABLE, message) from error
         finally:
             self._requests -= 1
             if self._closing:
                 await self.close()
+
+    def _check_values(self, shown: str, body: bytearray) -> None:
+        """Refuse what would take far more memory than its size tells."""
+        most = self._how.max_bytes // BYTES_PER_VALUE
+        if sum(body.count(sign) for sign in (b",", b"[", b"{")) > most:
+            message = f"{shown} gave more than {most:,} values, as many as {self._how.max_bytes // 2**20} MiB"
+            raise MonitoringError(Reason.MONITORING_TOO_LARGE, f"{message} of NATS have")
 
     async def _unreached(self, url: httpx.URL, address: str, error: Exception) -> MonitoringError:
         """Say why there was no answer, and where something else listens, what it is."""

@@ -109,15 +109,19 @@ class ConsumerAnswer(Struct, frozen=True):
     error: ApiError | None = None
 
 
+class Present(Struct, frozen=True):
+    """Something of which matters only that it is there: what is in it makes no objects."""
+
+
 class StreamConfig(Struct, frozen=True):
     """`config` of a stream."""
 
     subjects: tuple[str, ...] = ()
     retention: str = "limits"
     num_replicas: int = 1
-    mirror: dict[str, object] | None = None
-    sources: tuple[dict[str, object], ...] = ()
-    subject_transform: dict[str, object] | None = None
+    mirror: Present | None = None
+    sources: tuple[Present, ...] = ()
+    subject_transform: Present | None = None
 
 
 class StreamState(Struct, frozen=True):

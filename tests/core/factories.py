@@ -16,6 +16,7 @@ from natsscaler.jsz import (
     ConsumerInfo,
     Jsz,
     Peer,
+    Present,
     Raft,
     StreamConfig,
     StreamInfo,
@@ -117,9 +118,9 @@ def stream(
         config=StreamConfig(
             subjects=tuple(subjects),
             retention=retention,
-            mirror={"name": mirror} if mirror else None,
-            sources=tuple({"name": source} for source in sources),
-            subject_transform={"src": ">", "dest": "stored.>"} if transform else None,
+            mirror=Present() if mirror else None,
+            sources=tuple(Present() for _ in sources),
+            subject_transform=Present() if transform else None,
         ),
         consumer_detail=consumers,
     )

@@ -102,7 +102,7 @@ def with_streams(size: int, truth: bytes) -> bytes:
     """Fill a document with as many other streams as take it to this size in bytes."""
     document = json.loads(truth)
     [account] = document["account_details"]
-    other = json.dumps(account["stream_detail"][0]).encode()
+    other = json.dumps(account["stream_detail"][0], indent=2).encode()
     account["stream_detail"].append("OTHERS")
     count = size // len(other) + 1
     others = (

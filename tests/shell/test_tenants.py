@@ -6,9 +6,12 @@ import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
+from aiohttp import web
 from nats.aio.client import Client
 
 from natsscaler.demo.nats_server import NatsServer
+from natsscaler.errors import Reason
+from natsscaler.rules import Target
 from tests import faulty_monitoring as faults
 from tests.shell.world import TARGET, World, create_consumer, create_stream, publish, until, user, world
 
@@ -147,3 +150,57 @@ async def test_a_large_message_that_nats_permits_is_heard(
         await until(lambda: here.cluster.table[TARGET] == 5)
         assert here.wakeups("doorbell")
         assert here.condition("EventDriven", "good") == ("True", "Listening")
+
+
+def filled(before: bytes, piece: bytes, after: bytes, mib: int = 60) -> faults.Answer:
+    """Put so much of the same into the document of a server with one stream, never having all of it."""
+
+    async def answer(request: web.Request, _truth: bytes) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"server_id":"A","now":"2026-01-01T00:00:00Z","account_details":[{"name":"A",')
+        await response.write(b'"stream_detail":[{"state":{"messages":0},' + before)
+        for _ in range(mib * 16):
+            await response.write(piece * (MIB // 16 // len(piece)))
+        await response.write(after + b"}]}]}")
+        return response
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        pytest.param(
+            filled(b'"name":"S","config":{"sources":[', b"{},", b"{}]}"),
+            Reason.MONITORING_TOO_LARGE,
+            id="empty-objects",
+        ),
+        pytest.param(
+            filled(b'"name":"S","config":{"subjects":[', b'"ab",', b'"ab"]}'),
+            Reason.MONITORING_TOO_LARGE,
+            id="short-texts",
+        ),
+        pytest.param(
+            filled(b'"name":"S","x":', b"[", b"0", mib=1),
+            Reason.MONITORING_UNREADABLE,
+            id="nested",
+        ),
+    ],
+)
+async def test_an_answer_that_decodes_to_far_more_costs_the_others_nothing(
+    here: World,
+    orders: Client,
+    fault: faults.Answer,
+    reason: Reason,
+) -> None:
+    """What an answer becomes is bounded before it is decoded."""
+    here.apply("good", messagesPerReplica=20, behavior=AT_ONCE)
+    await here.rests()
+    async with faults.front(here.server) as liar:
+        liar.fault = fault
+        here.cluster.table[Target("default", "other")] = 1
+        with little_memory(128 * MIB):
+            here.apply("large", deploymentName="other", natsMonitoringURL=liar.url, events=[])
+            await here.becomes("Ready", "False", reason, "large")
+            await scales(here, orders)
