@@ -83,6 +83,7 @@ control-plane: ## build the real control plane that the integration tests use, a
 
 test-integration: check ## the tests, those on a real control plane too
 	KUBEBUILDER_ASSETS=$${KUBEBUILDER_ASSETS:-$$(hack/control-plane/build)} HELM=$${HELM:-$$(hack/helm/build)} \
+		NATS_CLI=$${NATS_CLI:-$$(hack/nats/build)} \
 		$(BIN)/pytest $(PARALLEL) $(PYTEST_FLAGS)
 
 bench: $(VENV)/complete ## reaction times, event-driven against poll-only, side by side
@@ -107,6 +108,7 @@ test-docker: ## the tests of `make test` in a container: needs docker, but no Py
 test-containers: $(VENV)/complete ## build and run the image and the local stack; needs docker
 	hack/containers/engine $(PYTHON_IMAGE) nats:2.12-alpine prom/prometheus:v3.5.0
 	KUBEBUILDER_ASSETS=$${KUBEBUILDER_ASSETS:-$$(hack/control-plane/build)} HELM=$${HELM:-$$(hack/helm/build)} \
+		NATS_CLI=$${NATS_CLI:-$$(hack/nats/build)} \
 	    $(BIN)/pytest --containers tests/containers $(PYTEST_FLAGS)
 
 # The local stack's own names of the images: what runs in it is always what was built last.

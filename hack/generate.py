@@ -1,19 +1,23 @@
 """Write what is made from other files; with --check, only compare.
 
-The CRD comes from natsscaler/rules.py and natsscaler/status.py, the versions of the Helm chart and of the
-manifests' image from natsscaler/__init__.py, the description of the API from natsscaler/web/openapi.py. A
-chart reads no files but its own, so it has copies of the CRD, of the alerts and of the dashboard.
+The CRD comes from natsscaler/rules.py and natsscaler/status.py, and from the CRD the page of its fields; the
+versions of the Helm chart and of the manifests' image from natsscaler/__init__.py, the description of the API
+from natsscaler/web/openapi.py. A chart reads no files but its own, so it has copies of the CRD, of the alerts
+and of the dashboard.
 """
 
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from natsscaler import __version__
 from natsscaler.crd import crd
+from natsscaler.rules import INT32_MAX
 from natsscaler.web.openapi import openapi
 
 ROOT = Path(__file__).parent.parent
@@ -23,6 +27,16 @@ DASHBOARD = ROOT / "config/prometheus/dashboard.json"
 MANAGER = ROOT / "config/manager/kustomization.yaml"
 OPENAPI = ROOT / "natsscaler/web/openapi.json"
 CHART = ROOT / "helm/scaling-operator"
+REFERENCE = ROOT / "docs/rules.md"
+REFERENCE_HEAD = """<!-- Made by `make generate` from the CRD. -->
+
+# Fields of a ScalingRule
+
+`kubectl explain scalingrule.spec` says the same. Fields in bold are required. A first rule, step by step:
+[first-rule.md](first-rule.md). What a condition's reason means: [troubleshooting.md](troubleshooting.md).
+
+The annotation `scaling.example.com/paused: "true"` pauses a rule, as it goes on deciding.
+"""
 
 
 class NoAliases(yaml.SafeDumper):
@@ -33,10 +47,41 @@ class NoAliases(yaml.SafeDumper):
         return True
 
 
+def reference(root: dict[str, Any]) -> str:
+    """Return the page of all fields."""
+    parts = [REFERENCE_HEAD]
+    for name in ("spec", "status"):
+        schema = root["properties"][name]
+        parts.append(f"\n## {name}\n\n| field | type | default | what |\n|---|---|---|---|\n")
+        rows = [f"| {' | '.join(row)} |\n" for row in _rows(schema, "")]
+        parts += rows if name == "spec" else [row.replace("**", "") for row in rows]
+    return "".join(parts)
+
+
+def _rows(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str, str]]:
+    for name, field in schema["properties"].items():
+        place, inner = f"{path}{name}", field.get("items", field)
+        shown = f"**`{place}`**" if name in schema.get("required", []) else f"`{place}`"
+        kind = f"list of {inner['type']}" if field["type"] == "array" else field["type"]
+        if "enum" in inner:
+            kind += ": " + ", ".join(f"`{value}`" for value in inner["enum"])
+        bounds = [str(field[bound]) for bound in ("minimum", "maximum") if bound in field]
+        if len(bounds) == 2 and bounds[1] != str(INT32_MAX):  # noqa: PLR2004 - both of them
+            kind += f", {bounds[0]} to {bounds[1]}"
+        elif bounds and field.get("minimum") is not None:
+            kind += f", {bounds[0]} or more"
+        nested = "properties" in inner
+        default = "" if nested or "default" not in field else f"`{json.dumps(field['default'])}`"
+        yield shown, kind, default, field.get("description", "").replace("|", "\\|")
+        if nested:
+            yield from _rows(inner, f"{place}[]." if field["type"] == "array" else f"{place}.")
+
+
 def generated() -> dict[Path, str]:
     """Return what each file must be."""
     header = "# Made by `make generate` from natsscaler/rules.py and natsscaler/status.py.\n"
-    made = header + yaml.dump(crd(), Dumper=NoAliases, sort_keys=False, width=110, allow_unicode=True)
+    definition = crd()
+    made = header + yaml.dump(definition, Dumper=NoAliases, sort_keys=False, width=110, allow_unicode=True)
     about = CHART / "Chart.yaml"
     versions = re.sub(r"(?m)^(version|appVersion): .*$", rf"\1: {__version__}", about.read_text())
     manager = re.sub(r"(?m)^( *newTag): .*$", rf"\1: {__version__}", MANAGER.read_text())
@@ -49,6 +94,7 @@ def generated() -> dict[Path, str]:
         files / DASHBOARD.name: DASHBOARD.read_text(),
         about: versions,
         MANAGER: manager,
+        REFERENCE: reference(definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]),
         OPENAPI: json.dumps(openapi(), indent=1, ensure_ascii=False) + "\n",
     }
 

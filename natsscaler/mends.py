@@ -68,8 +68,8 @@ MENDS: dict[Reason, str] = {
         "Bring the missing node back, or name spec.stream and spec.consumer so that it does not matter"
     ),
     Reason.IMPLAUSIBLE_COUNT: (
-        "Compare: nats consumer info STREAM CONSUMER. If NATS counts wrongly, a step down of the consumer's"
-        " leader or a restart of the server makes it count anew: nats consumer cluster step-down"
+        "Compare: nats consumer info STREAM CONSUMER. If NATS counts wrongly, it counts anew after a"
+        " restart of the server or a step down of its leader: nats consumer cluster step-down STREAM CONSUMER"
     ),
     Reason.ADDRESS_NOT_ALLOWED: "Ask an administrator to permit the host of {url} by --allow-hosts",
     Reason.JETSTREAM_DISABLED: "Put jetstream {{}} into the configuration of the NATS server, and restart it",
@@ -92,15 +92,15 @@ MENDS: dict[Reason, str] = {
         " create it: nats stream add STREAM --subjects {subject} --defaults"
     ),
     Reason.CONSUMER_NOT_FOUND: (
-        "Start the workers, or create their durable consumer:"
-        f" nats consumer add --pull --filter {{subject}}; or name one that exists: {EDIT}"
+        "Start the workers, or create their durable consumer: nats consumer add STREAM NAME --pull"
+        f" --filter {{subject}} --defaults; or name one that exists: {EDIT}"
     ),
     Reason.CONSUMER_GONE: (
         "Start the workers, or create the consumer again; if it is gone for good, or this one is meant,"
         f" name it in spec.consumer: {EDIT}"
     ),
     Reason.AMBIGUOUS_CONSUMER: f"Set spec.consumer to the one of the workers: {EDIT}",
-    Reason.CONSUMER_PAUSED: "nats consumer resume STREAM CONSUMER, for each that is named above",
+    Reason.CONSUMER_PAUSED: "nats consumer resume STREAM CONSUMER --force, for each that is named above",
     # The bounds.
     Reason.ADMISSION_LIMITED: (
         f"Set spec.minReplicas and spec.maxReplicas within what the cluster admits: {EDIT}. To see who limits"

@@ -146,6 +146,7 @@ def _missing(item: pytest.Item) -> str:
             "pod_cluster" in fixtures and "CI" not in os.environ and not can_run_pods()
         ),
         "no helm on PATH: hack/helm/build builds one": "helm" in fixtures and not find_helm(),
+        "no nats command on PATH: hack/nats/build builds one": "nats_cli" in fixtures and not find_nats_cli(),
     }
     return next((reason for reason, lacking in reasons.items() if lacking), "")
 
@@ -178,6 +179,10 @@ def find_kubectl() -> str | None:
 
 def find_helm() -> str | None:
     return os.environ.get("HELM") or shutil.which("helm")
+
+
+def find_nats_cli() -> str | None:
+    return os.environ.get("NATS_CLI") or shutil.which("nats")
 
 
 @pytest.fixture

@@ -41,7 +41,8 @@ def type_(tmp_path_factory: pytest.TempPathFactory) -> Type:
     home = tmp_path_factory.mktemp("home")
 
     def run(cluster: RealCluster, line: str, **variables: str) -> str:
-        environment = {"PATH": path, "HOME": str(home), "KUBECONFIG": str(cluster.kubeconfig), **variables}
+        more = f"{variables.pop('MORE', '')}:{path}".lstrip(":")
+        environment = {"PATH": more, "HOME": str(home), "KUBECONFIG": str(cluster.kubeconfig), **variables}
         done = subprocess.run(
             ["bash", "-ec", line],
             cwd=CONFIG.parent,

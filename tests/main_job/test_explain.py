@@ -169,7 +169,7 @@ async def test_no_consumer_names_those_that_exist(stage: Stage, person: Person) 
     state, text, mend = (await person.reads())["Consumer"]
     assert state == "blocked"
     assert "there is no consumer wroker on ORDERS; these exist: worker" in text
-    assert "nats consumer add --pull --filter orders.processing" in mend
+    assert "nats consumer add STREAM NAME --pull --filter orders.processing --defaults" in mend
 
 
 async def test_nats_that_is_reached_from_here_alone_or_from_there_alone(
