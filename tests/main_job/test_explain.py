@@ -240,7 +240,7 @@ async def test_check_tells_each_rule_in_one_line(
 async def test_check_does_not_tick_a_rule_that_asks_for_a_secret_and_does_not_get_it(
     stage: Stage, person: Person
 ) -> None:
-    await stage.create_secret({"username": "a", "password": "b"}, use="something else")
+    await stage.create_secret({"username": "a", "password": "b"}, use="something-else")
     await prepare(stage, nats={"secretRef": {"name": "nats"}})
     await stage.start()
     await stage.becomes(("True", "SecretNotLabelled"), partial(stage.condition, "Ready"))
