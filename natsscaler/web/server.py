@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from importlib.resources import files
@@ -34,6 +35,10 @@ LISTENING = {
     "metrics": "The metrics are at %s/metrics",
 }
 SHUTDOWN_SECONDS = 1.0
+HEAD_SECONDS = 10.0
+"""How long a connection may bring no whole head of a request, or leave an answer unread."""
+LOOK_SECONDS = 1.0
+"""Between two looks for such connections."""
 COMPRESSED_APART_BYTES = 64 * 1024
 """A longer answer is compressed in a thread of its own, so that rings need not wait for it."""
 HEADERS = {
@@ -98,15 +103,17 @@ class Web:
             ("probe", settings.probe_port, probes, ()),
             ("metrics", settings.metrics_port, metrics, ()),
         ]
+        waiting = Waiting()
         async with AsyncExitStack() as stack:
             for name, port, handlers, middlewares in ports:
                 if port:
-                    runner = _runner(handlers, middlewares, self._streams.close)
+                    runner = _runner(handlers, (waiting.note, *middlewares), self._streams.close)
                     stack.push_async_callback(runner.cleanup)
                     await runner.setup()
                     await _listen(runner, settings.host, port, f"--{name}-port")
                     log.info(LISTENING[name], _url(settings.host, port))
-            await asyncio.Event().wait()
+                    waiting.runners.append(runner)
+            await waiting.close_those_too_long()
 
     def _activity_routes(self) -> dict[str, Handler]:
         assets = [file.name for file in files("natsscaler.web").joinpath("assets").iterdir()]
@@ -161,6 +168,36 @@ class Web:
 
     def _now(self) -> str:
         return rfc3339(self._clock())
+
+
+class Waiting:
+    """Closes connections that bring no whole request: aiohttp itself waits for a request's head for ever."""
+
+    def __init__(self) -> None:
+        self.runners: list[web.AppRunner] = []
+        self._answering: set[object] = set()
+        self._since: dict[web.RequestHandler, float] = {}
+
+    @web.middleware
+    async def note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer a request, and know that its connection waits for none meanwhile."""
+        self._answering.add(request.protocol)
+        try:
+            return await handler(request)
+        finally:
+            self._answering.discard(request.protocol)
+
+    async def close_those_too_long(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            now = time.monotonic()
+            found = [one for runner in self.runners if runner.server for one in runner.server.connections]
+            waiting = [one for one in found if one not in self._answering]
+            self._since = {one: self._since.get(one, now) for one in waiting}
+            for one, since in self._since.items():
+                if now - since > HEAD_SECONDS:
+                    one.force_close()
 
 
 def listen(port: int) -> socket.socket:

@@ -240,6 +240,26 @@ async def test_a_page_finds_its_files_and_has_nothing_inline(running: Running, p
         assert "innerHTML" not in text + imported.text
 
 
+async def test_half_a_request_is_closed_and_a_stream_is_not(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("natsscaler.web.server.HEAD_SECONDS", 0.1)
+    port = running.settings.activity_port
+    half, half_writer = await asyncio.open_connection(HOST, port)
+    half_writer.write(b"GET /health HTTP/1.1\r\nHost: here\r\nX-Slow: ")
+    silent, silent_writer = await asyncio.open_connection(HOST, port)
+    stream, stream_writer = await asyncio.open_connection(HOST, port)
+    stream_writer.write(b"GET /api/events HTTP/1.1\r\nHost: here\r\n\r\n")
+    async with asyncio.timeout(10):
+        await stream.readuntil(b"\r\n\r\n")
+        assert await half.read() == b""
+        assert await silent.read() == b""
+    assert (await running.get(running.settings.probe_port, "/healthz")).status == 200
+    assert not stream.at_eof()
+    for writer in (half_writer, silent_writer, stream_writer):
+        writer.close()
+
+
 async def test_every_answer_has_the_security_headers(running: Running) -> None:
     settings = running.settings
     asked = [(settings.activity_port, path) for path in ("/", "/assets/rules.js", "/health", "/none")]
