@@ -11,6 +11,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 INT64_MAX = 2**63 - 1
+Name = Annotated[str, Meta(max_length=255)]
+"""As long as nats-server lets names of streams and consumers be (server/jetstream_api.go JSMaxNameLen)."""
 Count = int
 """As a server says it; `plausible` tells whether it can be true."""
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -26,7 +28,7 @@ HEARD_NANOSECONDS = 3_000_000_000
 class ConsumerConfig(Struct, frozen=True):
     """`config` of a consumer (NATS ADR-8 for filters; `direct` marks the internal ones of mirrors)."""
 
-    durable_name: str = ""
+    durable_name: Name = ""
     filter_subject: str = ""
     filter_subjects: tuple[str, ...] = ()
     num_replicas: int = 0
@@ -41,7 +43,7 @@ class ConsumerConfig(Struct, frozen=True):
 class Peer(Struct, frozen=True):
     """One of `replicas`: a node as the answering one sees it."""
 
-    name: str
+    name: Name
     active: int = 0
     """Nanoseconds since it was heard; 0: never (nats-server: server/jetstream_cluster.go clusterInfo)."""
     lag: int = 0
@@ -58,7 +60,7 @@ class Peer(Struct, frozen=True):
 class Raft(Struct, frozen=True):
     """`cluster` of a stream or consumer: absent on a standalone server."""
 
-    leader: str = ""
+    leader: Name = ""
     leader_since: Moment | None = None
     """Since when the leader leads, by its own word; older servers do not say."""
     replicas: tuple[Peer, ...] = ()
@@ -74,7 +76,7 @@ class Raft(Struct, frozen=True):
 class MetaCluster(Struct, frozen=True):
     """`meta_cluster`: the JetStream nodes as the answering one knows them."""
 
-    leader: str = ""
+    leader: Name = ""
     replicas: tuple[Peer, ...] = ()
 
     @property
@@ -86,7 +88,7 @@ class MetaCluster(Struct, frozen=True):
 class ConsumerInfo(Struct, frozen=True):
     """One of `consumer_detail`. `num_pending` is authoritative on the consumer's leader only."""
 
-    name: str
+    name: Name
     num_pending: Count
     num_ack_pending: Count
     config: ConsumerConfig | None = None
@@ -135,7 +137,7 @@ class StreamState(Struct, frozen=True):
 class StreamInfo(Struct, frozen=True):
     """One of `stream_detail`."""
 
-    name: str
+    name: Name
     state: StreamState
     config: StreamConfig | None = None
     consumer_detail: tuple[ConsumerInfo, ...] = ()
@@ -146,8 +148,8 @@ class StreamInfo(Struct, frozen=True):
 class AccountInfo(Struct, frozen=True):
     """One of `account_details`."""
 
-    name: str
-    id: str = ""
+    name: Name
+    id: Name = ""
     stream_detail: tuple[StreamInfo, ...] = ()
 
     @property
@@ -159,7 +161,7 @@ class AccountInfo(Struct, frozen=True):
 class Jsz(Struct, frozen=True):
     """The answer of `GET /jsz?accounts=true&consumers=true&config=true`."""
 
-    server_id: str
+    server_id: Name
     now: Moment
     disabled: bool = False
     total: int = 0
@@ -170,7 +172,7 @@ class Jsz(Struct, frozen=True):
 class ClusterInfo(Struct, frozen=True):
     """`cluster` of `/varz`."""
 
-    name: str = ""
+    name: Name = ""
     urls: tuple[str, ...] = ()
     """HOST:PORT of the routes as they are configured."""
 
@@ -178,8 +180,8 @@ class ClusterInfo(Struct, frozen=True):
 class Varz(Struct, frozen=True):
     """The answer of `GET /varz`."""
 
-    server_id: str
-    server_name: str
+    server_id: Name
+    server_name: Name
     port: int
     tls_required: bool = False
     cluster: ClusterInfo = ClusterInfo()

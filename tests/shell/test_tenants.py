@@ -204,3 +204,30 @@ async def test_an_answer_that_decodes_to_far_more_costs_the_others_nothing(
             here.apply("large", deploymentName="other", natsMonitoringURL=liar.url, events=[])
             await here.becomes("Ready", "False", reason, "large")
             await scales(here, orders)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(b'"name":"', b'"', id="stream"),
+        pytest.param(
+            b'"name":"S","consumer_detail":[{"num_pending":0,"num_ack_pending":0,"name":"',
+            b'"}]',
+            id="consumer",
+        ),
+        pytest.param(b'"name":"S","cluster":{"leader":"', b'"}', id="leader"),
+    ],
+)
+async def test_names_without_end_get_nowhere(
+    here: World, orders: Client, before: bytes, after: bytes
+) -> None:
+    """They would make a status that the API server refuses for ever."""
+    here.apply("good", messagesPerReplica=20, behavior=AT_ONCE)
+    await here.rests()
+    async with faults.front(here.server) as liar:
+        liar.fault = filled(before, b"x", after, mib=20)
+        here.cluster.table[Target("default", "other")] = 1
+        with little_memory(128 * MIB):
+            here.apply("large", deploymentName="other", natsMonitoringURL=liar.url, events=[])
+            await here.becomes("Ready", "False", Reason.MONITORING_UNREADABLE, "large")
+            await scales(here, orders)
