@@ -18,6 +18,7 @@ from nats.js import JetStreamContext
 
 from natsscaler.demo.errors import DemoFailed
 from natsscaler.demo.manifests import SUBJECT
+from natsscaler.dialing import obediently
 
 STREAM, CONSUMER = "ORDERS", "workers"
 MESSAGE_SECONDS = 0.05
@@ -55,7 +56,7 @@ class Workload:
     async def backlog(self) -> int:
         """Count the messages that no worker has acknowledged yet."""
         with _answered():
-            info = await self._stream.consumer_info(STREAM, CONSUMER)
+            info = await obediently(self._stream.consumer_info(STREAM, CONSUMER))
         return (info.num_pending or 0) + (info.num_ack_pending or 0)
 
     async def burst(self, messages: int) -> float:
@@ -64,7 +65,7 @@ class Workload:
         with _answered():
             for number in range(messages):
                 await self._client.publish(SUBJECT, b"burst %d" % number)
-            await self._client.flush()
+            await obediently(self._client.flush())
         return began
 
     async def trickle(self) -> None:
@@ -88,10 +89,10 @@ class Workload:
     async def _worker(self, number: int, replicas: Callable[[], int]) -> None:
         """Work until there are too many workers; a message that was begun is finished."""
         with _answered():
-            subscription = await self._stream.pull_subscribe_bind(CONSUMER, stream=STREAM)
+            subscription = await obediently(self._stream.pull_subscribe_bind(CONSUMER, stream=STREAM))
             while number < replicas():
                 try:
-                    (message,) = await subscription.fetch(1, timeout=FETCH_SECONDS)
+                    (message,) = await obediently(subscription.fetch(1, timeout=FETCH_SECONDS))
                 except NoMessageError:
                     continue
                 await asyncio.sleep(MESSAGE_SECONDS)

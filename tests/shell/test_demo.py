@@ -13,6 +13,8 @@ from kubernetes.aio import client
 
 from natsscaler.demo import manifests
 from natsscaler.demo.api_server import EmbeddedKubernetes
+from natsscaler.demo.nats_server import NatsServer
+from natsscaler.demo.workload import Workload
 from natsscaler.kube import connect
 from natsscaler.rules import GROUP, PLURAL, VERSION
 
@@ -106,3 +108,17 @@ async def test_whoever_stays_asks_for_bursts_edits_the_rule_and_ends_in_order() 
     await says(r"^Burst 1: 100 messages, scaled 1 → 2 after")
     await says(r"^Burst 2: 190 messages, scaled 1 → 4 after")
     assert await process.wait() == 0
+
+
+async def test_workers_end_at_whatever_moment_they_are_told_to(nats_server: NatsServer) -> None:
+    """Also when a message comes in the same moment: asyncio.wait_for of Python 3.11 then loses that."""
+    async with Workload(nats_server.url) as workload:
+        for moment in range(60):
+            working = asyncio.create_task(workload.work(lambda: 10))
+            await asyncio.sleep(0.1)
+            await workload.burst(10)
+            for _ in range(moment):
+                await asyncio.sleep(0)
+            working.cancel()
+            _, running = await asyncio.wait({working}, timeout=5)
+            assert not running
