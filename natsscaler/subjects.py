@@ -14,6 +14,8 @@ SUBJECT_PATTERN = rf"^({_TOKEN}\.)*(>|{_TOKEN})\Z"
 
 MAX_LENGTH = 1024
 """Of a subject that is subscribed to, in bytes; nats-server ends a connection at a line of over 4 KiB."""
+MAX_TOKENS = 255
+"""Of a subject that is subscribed to."""
 
 
 def subscribable(pattern: str) -> bool:
@@ -24,7 +26,13 @@ def subscribable(pattern: str) -> bool:
     tokens = pattern.split(".")
     shaped = all(token and (token in ("*", ">") or not set(token) & {"*", ">"}) for token in tokens)
     plain = pattern.isprintable() and not any(map(str.isspace, pattern))
-    return shaped and plain and ">" not in tokens[:-1] and len(pattern.encode()) <= MAX_LENGTH
+    return (
+        shaped
+        and plain
+        and ">" not in tokens[:-1]
+        and len(pattern.encode()) <= MAX_LENGTH
+        and len(tokens) <= MAX_TOKENS
+    )
 
 
 def is_literal(pattern: str) -> bool:

@@ -6,7 +6,7 @@ until then one more read is asked for.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from itertools import filterfalse
 
@@ -27,6 +27,8 @@ DOORBELL_LIMIT = 64
 """Messages that a doorbell may cost before it rings, at the most."""
 DOORBELL_BYTES = 64 * 1024
 """Bytes that it may cost, as far as the size of the last messages tells."""
+MAX_FEEDS = 64
+"""Subjects of a rule's doorbell; all rules of a connection share its subscriptions."""
 QUIET_SECONDS = BACKOFF_SECONDS[1] + CONFIRM_SECONDS
 """A doorbell that listened for longer than this before it rang in vain begins to back off anew."""
 
@@ -169,10 +171,28 @@ def _crowded_out(state: RuleState, connection: ConnectionPort) -> Finding | None
     )
 
 
+def _unusable(feeds: Collection[str]) -> Finding | None:
+    """Say why these cannot be subscribed to, whoever asks, if so."""
+    unusable = next(filterfalse(subscribable, feeds), None)
+    if unusable is not None:
+        return Finding(
+            Reason.SUBJECT_UNUSABLE,
+            f"a filter of the stream or consumer, {excerpt(unusable)!r}, cannot be subscribed to:"
+            " * and > stand alone in a token, without blanks, in 1,024 bytes and 255 tokens at most",
+        )
+    if len(feeds) > MAX_FEEDS:
+        return Finding(
+            Reason.SUBJECT_UNUSABLE,
+            f"the backlog is fed by {len(feeds)} filters, and a rule listens on {MAX_FEEDS} at most:"
+            " polling decides, use fewer and wider filters to be woken",
+        )
+    return None
+
+
 def _deaf(backlog: Backlog, connection: ConnectionPort) -> Finding | None:
     """Say why no message of this backlog could be heard on the connection, if so."""
     source, wide = backlog.source, next(filter(too_wide, backlog.feeds), None)
-    unusable = next(filterfalse(subscribable, backlog.feeds), None)
+    unusable = _unusable(backlog.feeds)
     denied = connection.denied(backlog.feeds)
     if backlog.account_key != connection.account:
         return Finding(
@@ -181,12 +201,8 @@ def _deaf(backlog: Backlog, connection: ConnectionPort) -> Finding | None:
         )
     if backlog.sourced:
         return Finding(Reason.SOURCED_STREAM, "the stream is filled from others, which ring no doorbell")
-    if unusable is not None:
-        return Finding(
-            Reason.SUBJECT_UNUSABLE,
-            f"a filter of the stream or consumer, {excerpt(unusable)!r}, cannot be subscribed to:"
-            " * and > stand alone in a token, without blanks, in 1,024 bytes at most",
-        )
+    if unusable:
+        return unusable
     if wide:
         return Finding(Reason.SUBJECT_TOO_WIDE, f"{wide} also covers traffic that feeds no stream")
     if denied:

@@ -155,7 +155,9 @@ def test_too_wide_a_subscription_sees_what_feeds_no_stream(pattern: str, expecte
     assert too_wide(pattern) is expected
 
 
-@pytest.mark.parametrize("subject", ["a", "*", ">", "a.*.b", "a.>", "$JS.x", "größe", "a" * 1024])
+@pytest.mark.parametrize(
+    "subject", ["a", "*", ">", "a.*.b", "a.>", "$JS.x", "größe", "a" * 1024, "a." * 254 + "a"]
+)
 def test_what_can_be_subscribed_to(subject: str) -> None:
     assert subscribable(subject)
 
@@ -165,7 +167,7 @@ def test_what_can_be_subscribed_to(subject: str) -> None:
     [
         *("", ".", "a.", ".a", "a..b", "a.>.b", "a*", "a.b>"),
         *("a b", "a\tb", "a\r\nPUB b 0\r\n", "a\x00", "a\u2028b", "a\x85b"),
-        *("a" * 1025, "ö" * 600),
+        *("a" * 1025, "ö" * 600, "a." * 255 + "a"),
     ],
 )
 def test_what_would_be_no_subscription_or_one_to_something_else(subject: str) -> None:

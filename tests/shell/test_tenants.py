@@ -8,12 +8,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import pytest
 from aiohttp import web
 from nats.aio.client import Client
+from nats.js.api import ConsumerConfig
 
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.errors import Reason
 from natsscaler.rules import Target
 from tests import faulty_monitoring as faults
-from tests.shell.world import TARGET, World, create_consumer, create_stream, publish, until, user, world
+from tests.shell.world import (
+    TARGET,
+    World,
+    create_consumer,
+    create_stream,
+    doorbells,
+    publish,
+    until,
+    user,
+    world,
+)
 
 pytestmark = pytest.mark.timeout(60)
 AT_ONCE = {"scaleDown": {"stabilizationWindowSeconds": 0}}
@@ -231,3 +242,19 @@ async def test_names_without_end_get_nowhere(
             here.apply("large", deploymentName="other", natsMonitoringURL=liar.url, events=[])
             await here.becomes("Ready", "False", Reason.MONITORING_UNREADABLE, "large")
             await scales(here, orders)
+
+
+async def test_a_rule_with_too_many_filters_is_polled(here: World, orders: Client) -> None:
+    subjects = [f"many.{n}" for n in range(65)]
+    await create_stream(orders, "MANY", "many.>")
+    await orders.jetstream().add_consumer(
+        "MANY", ConsumerConfig(durable_name="all", filter_subjects=subjects)
+    )
+    here.apply("good", messagesPerReplica=20, behavior=AT_ONCE)
+    await here.rests()
+    here.cluster.table[Target("default", "other")] = 1
+    here.apply("wide", deploymentName="other", subject="many.>", stream="MANY", consumer="all")
+    await here.becomes("EventDriven", "False", "SubjectUnusable", "wide")
+    assert "65 filters" in here.message("EventDriven", "wide")
+    assert await doorbells(here.server) == ["orders.processing"]
+    await scales(here, orders)
