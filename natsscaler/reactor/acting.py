@@ -129,10 +129,10 @@ class Actor:
 
     async def _act(self, state: RuleState, rung_at: float, decided_at: float, notices: list[Notice]) -> None:
         """Take the step, once it is the rule's turn; the rule is busy meanwhile."""
-        rule = state.rule
         try:
-            async with self._shared.turns.turn(Kind.STEP, rule.key.namespace):
-                if state.gone or not self._shared.opened.is_set() or state.rule is not rule:
+            async with self._shared.turns.turn(Kind.STEP, state.rule.key.namespace):
+                replaced = state.telling.rule is not state.rule
+                if state.gone or not self._shared.opened.is_set() or replaced:
                     return
                 now = state.writing_since = self._shared.clock()
                 if state.acts(now) and now - decided_at > STALE_SECONDS:

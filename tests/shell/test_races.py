@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -317,6 +319,28 @@ async def test_a_step_waits_for_no_status_of_other_rules(here: World, orders: Cl
     here.apply(messagesPerReplica=20)
     await until(lambda: here.cluster.table[TARGET] == 5)
     hang.set()
+
+
+async def test_a_rule_that_is_replaced_between_its_decision_and_its_step_is_decided_anew(
+    here: World, orders: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step's task has been made and has not begun, as when the event loop has much else to do."""
+    shared = here.reactor._shared
+    assert shared
+    spawn = shared.spawn
+
+    def replace_first(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        if name.startswith("carry out") and not replaced:
+            replaced.append(name)
+            here.reactor.upsert(replace(here.rule(messagesPerReplica=50), generation=9), RuleStatus())
+        return spawn(work, name)
+
+    replaced: list[str] = []
+    await publish(orders, 100)
+    monkeypatch.setattr(shared, "spawn", replace_first)
+    here.apply(messagesPerReplica=20)
+    await until(lambda: here.cluster.table[TARGET] != 1)
+    assert here.cluster.steps == [(1, 2)], "5 were wanted by the rule as it was"
 
 
 async def test_a_rule_that_is_replaced_while_its_step_waits_is_decided_anew(
