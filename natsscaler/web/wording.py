@@ -43,6 +43,7 @@ OBSTACLES: Mapping[str, str] = {
     Reason.CONSUMER_PAUSED: "Not scaling: the consumer is paused in NATS",
     Reason.NOT_YET_READ: "Not scaling: the backlog has not been read yet",
     Reason.MONITORING_UNREACHABLE: "Not scaling: NATS cannot be reached",
+    Reason.MONITORING_CERTIFICATE: "Not scaling: the certificate of NATS's monitoring port is not accepted",
     Reason.MONITORING_TIMEOUT: "Not scaling: NATS does not answer",
     Reason.MONITORING_HTTP_STATUS: "Not scaling: NATS's monitoring port answers with an error",
     Reason.MONITORING_UNREADABLE: "Not scaling: what answers is not NATS's monitoring port",
