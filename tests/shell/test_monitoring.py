@@ -319,7 +319,7 @@ async def test_an_answer_that_is_of_no_use_is_not_kept_in_memory(begins: str) ->
     assert kept < 2 * size, "of the last answer its server may keep a copy"
 
 
-async def test_large_answers_take_turns_so_that_memory_holds_one_of_them(reader: Monitoring) -> None:
+async def test_large_answers_take_turns_so_that_memory_holds_one_of_them() -> None:
     count, mebibyte, piece = 16, 2**20, bytes(2**16)
 
     async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -334,6 +334,7 @@ async def test_large_answers_take_turns_so_that_memory_holds_one_of_them(reader:
         for server in servers:
             await stack.enter_async_context(server)
         urls = [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers]
+        reader = await stack.enter_async_context(limited(Fetching(seconds=30)))
         tracemalloc.start()
         errors = await asyncio.gather(*(failure(reader, url) for url in urls))
         _, most = tracemalloc.get_traced_memory()

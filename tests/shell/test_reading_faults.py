@@ -87,7 +87,7 @@ async def test_a_huge_answer_is_read_up_to_64_mib(
     nats_server: NatsServer, orders: Client, mib: int, *, right: bool
 ) -> None:
     await publish(orders, 80)
-    async with front(nats_server) as behind, world(nats_server) as here:
+    async with front(nats_server) as behind, world(nats_server, monitoring_timeout=30) as here:
         behind.fault = changed(partial(with_streams, mib * 2**20))
         here.apply(natsMonitoringURL=behind.url, nats={"url": nats_server.url}, messagesPerReplica=20)
         if right:
