@@ -397,6 +397,8 @@ def strings(item: Any) -> Iterator[str]:
 @pytest.mark.parametrize("release", ["1234", "1e3"])
 def test_names_that_yaml_takes_for_numbers_stay_names(helm: Helm, release: str) -> None:
     text = helm("template", release, str(CHART), "--namespace", "42", values=NUMBERS)
+    bare = re.findall(r": *(?:1e\d|0x10|0o7)$", text, re.MULTILINE)
+    assert bare == [], "PyYAML takes them for strings, Kubernetes for numbers"
     items = [item for item in yaml.safe_load_all(text) if item]
     given = {release, "42", "null", "true", *strings(NUMBERS)} - {"1e6"}  # one of a list, in a longer string
     assert given <= set(strings(items)) | {"grafana_dashboard"}
