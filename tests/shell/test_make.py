@@ -78,7 +78,7 @@ def test_ctrl_c_in_the_demo_is_no_error_of_make(tmp_path: pathlib.Path) -> None:
         "trap 'echo summed up; exit 130' INT; echo begun; while :; do sleep 0.1; done",
     )
     (tmp_path / "demo").touch()
-    command = ["make", "-o", f"{tmp_path}/demo", f"VENV={tmp_path}", "demo"]
+    command = ["make", "--no-print-directory", "-o", f"{tmp_path}/demo", f"VENV={tmp_path}", "demo"]
     with subprocess.Popen(
         command,
         cwd=ROOT,

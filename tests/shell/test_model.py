@@ -34,7 +34,7 @@ from tests.partition import Wired, wired
 from tests.shell.world import NAME, TARGET, World, until, world
 
 log = logging.getLogger(__name__)
-SECONDS = float(os.environ.get("MODEL_SECONDS", "45"))
+SECONDS = float(os.environ.get("MODEL_SECONDS", "20"))
 """How long each runs; hours of it find more."""
 pytestmark = pytest.mark.timeout(3 * SECONDS + 300)
 AGE_SECONDS = 7.0
