@@ -241,15 +241,7 @@ def _rise(draft: Decision, spec: RuleSpec, backlog: int, base: int, now: float) 
         return _change(draft, desired=base, message=f"{draft.message}, but {held_by}", held_by=held_by)
     gate = draft.history.last_up + MIN_SECONDS_BETWEEN_STEPS
     if gate > now:
-        held_by = f"the last step up was less than {MIN_SECONDS_BETWEEN_STEPS:.0f} s ago"
-        return _change(
-            draft,
-            desired=base,
-            reason=Reason.WAITING_TO_STEP_UP,
-            message=f"{draft.message}; {held_by}",
-            held_by=held_by,
-            next_change=gate,
-        )
+        return _too_soon(draft, base, gate, "up", Reason.WAITING_TO_STEP_UP)
     return _change(draft, reason=Reason.BACKLOG_ABOVE_THRESHOLD)
 
 
@@ -264,15 +256,20 @@ def _fall(draft: Decision, spec: RuleSpec, backlog: int, base: int, now: float) 
         return _change(draft, desired=base, reason=Reason.STABILIZING)
     gate = draft.history.last_down + MIN_SECONDS_BETWEEN_STEPS
     if gate > now:
-        held_by = f"the last step down was less than {MIN_SECONDS_BETWEEN_STEPS:.0f} s ago"
-        return _change(
-            draft,
-            desired=base,
-            reason=Reason.WAITING_TO_STEP_DOWN,
-            message=f"{draft.message}; {held_by}",
-            held_by=held_by,
-            next_change=gate if falls_at is None else min(gate, falls_at),
-        )
+        return _too_soon(draft, base, gate, "down", Reason.WAITING_TO_STEP_DOWN)
     low = backlog < spec.scale_down_threshold
     reason = Reason.BACKLOG_BELOW_THRESHOLD if low else Reason.FEWER_REPLICAS_SUFFICE
     return _change(draft, desired=highest.replicas, reason=reason)
+
+
+def _too_soon(draft: Decision, base: int, gate: float, direction: str, reason: Reason) -> Decision:
+    """Wait with a step, since the last one in its direction was less than MIN_SECONDS_BETWEEN_STEPS ago."""
+    held_by = f"the last step {direction} was less than {MIN_SECONDS_BETWEEN_STEPS:.0f} s ago"
+    return _change(
+        draft,
+        desired=base,
+        reason=reason,
+        message=f"{draft.message}; {held_by}",
+        held_by=held_by,
+        next_change=gate if draft.next_change is None else min(gate, draft.next_change),
+    )
