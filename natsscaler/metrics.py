@@ -28,6 +28,7 @@ READ_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 LAG_SECONDS = 1.0
 """Between two measurements of the event loop's lag."""
+OPENMETRICS = "application/openmetrics-text"
 END = b"# EOF\n"
 """The last line of OpenMetrics."""
 
@@ -77,10 +78,9 @@ class Metrics:
         """Drop all series of a rule that is gone."""
         self._rules.pop(key, None)
 
-    def write(self, accept: str) -> tuple[bytes, str]:
-        """Write everything in the format that an Accept header asks for; return it and its content type."""
-        encode, content_type = choose_encoder(accept)
-        openmetrics = content_type.startswith("application/openmetrics-text")
+    def write(self, *, openmetrics: bool) -> tuple[bytes, str]:
+        """Write everything in one of the two formats; return it and its content type."""
+        encode, content_type = choose_encoder(OPENMETRICS if openmetrics else "")
         body = bytearray(encode(self.registry).removesuffix(END))
         for family in series.write(self._rules.values(), openmetrics=openmetrics):
             body += family.encode()

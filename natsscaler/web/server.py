@@ -2,14 +2,15 @@
 
 import asyncio
 import errno
+import gzip
 import logging
 import os
 import socket
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib.resources import files
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 from aiohttp import web
@@ -18,13 +19,15 @@ from msgspec import Struct
 
 from natsscaler.activity import Activity
 from natsscaler.errors import SettingsError
-from natsscaler.metrics import Metrics
+from natsscaler.metrics import OPENMETRICS, Metrics
 from natsscaler.rules import RuleKey
 from natsscaler.settings import Settings, variable
 from natsscaler.status import rfc3339
 from natsscaler.web.access import guard
 from natsscaler.web.answers import ActivityAnswer, ErrorAnswer, HealthAnswer, RuleAnswer, RulesAnswer
-from natsscaler.web.stream import Streams, summaries
+from natsscaler.web.door import LOOK_SECONDS, Door
+from natsscaler.web.kept import Kept
+from natsscaler.web.stream import Streams
 from natsscaler.web.views import Leader, detail
 
 log = logging.getLogger(__name__)
@@ -35,12 +38,8 @@ LISTENING = {
     "metrics": "The metrics are at %s/metrics",
 }
 SHUTDOWN_SECONDS = 1.0
-HEAD_SECONDS = 10.0
-"""How long a connection may bring no whole head of a request, or leave an answer unread."""
-LOOK_SECONDS = 1.0
-"""Between two looks for such connections."""
-COMPRESSED_APART_BYTES = 64 * 1024
-"""A longer answer is compressed in a thread of its own, so that rings need not wait for it."""
+COMPRESSION = 6
+"""Of gzip: the level that everybody uses."""
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
@@ -71,6 +70,14 @@ class Health(Protocol):
         """Tell what keeps the process from its work for now."""
 
 
+class Written(NamedTuple):
+    """All metrics at one moment, in one format."""
+
+    content_type: str
+    plain: bytes
+    gzip: bytes
+
+
 class Web:
     """The HTTP ports of one process."""
 
@@ -91,6 +98,11 @@ class Web:
         self._clock = clock
         self._leader = leader
         self._streams = Streams(activity, clock, leader, health.ready)
+        self._all_rules = Kept(self._write_rules)
+        self._written = {
+            openmetrics: Kept(partial(self._write_metrics, openmetrics=openmetrics))
+            for openmetrics in (True, False)
+        }
 
     async def run(self) -> None:
         """Serve until cancelled. Raises SettingsError if a port cannot be opened."""
@@ -103,17 +115,22 @@ class Web:
             ("probe", settings.probe_port, probes, ()),
             ("metrics", settings.metrics_port, metrics, ()),
         ]
-        waiting = Waiting()
+        doors = list[Door]()
         async with AsyncExitStack() as stack:
             for name, port, handlers, middlewares in ports:
                 if port:
-                    runner = _runner(handlers, (waiting.note, *middlewares), self._streams.close)
+                    door = Door(name)
+                    runner = _runner(handlers, (door.note, *middlewares), self._streams.close)
                     stack.push_async_callback(runner.cleanup)
                     await runner.setup()
-                    await _listen(runner, settings.host, port, f"--{name}-port")
+                    door.server = runner.server
+                    stack.callback((await _listen(door, settings.host, port, f"--{name}-port")).close)
                     log.info(LISTENING[name], _url(settings.host, port))
-                    waiting.runners.append(runner)
-            await waiting.close_those_too_long()
+                    doors.append(door)
+            while True:
+                await asyncio.sleep(LOOK_SECONDS)
+                for door in doors:
+                    door.close_those_too_long()
 
     def _activity_routes(self) -> dict[str, Handler]:
         assets = [file.name for file in files("natsscaler.web").joinpath("assets").iterdir()]
@@ -137,17 +154,25 @@ class Web:
         )
 
     async def _read_metrics(self, request: web.Request) -> web.Response:
-        body, content_type = self._metrics.write(",".join(request.headers.getall("Accept", [])))
-        headers = {"Content-Type": content_type}
-        response = web.Response(body=body, headers=headers, zlib_executor_size=COMPRESSED_APART_BYTES)
-        response.enable_compression()
-        return response
+        openmetrics = any(OPENMETRICS in accept for accept in request.headers.getall("Accept", []))
+        written = await self._written[openmetrics].get()
+        headers = {"Content-Type": written.content_type, "Vary": "Accept-Encoding"}
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            return web.Response(body=written.gzip, headers=headers | {"Content-Encoding": "gzip"})
+        return web.Response(body=written.plain, headers=headers)
+
+    async def _write_metrics(self, *, openmetrics: bool) -> "Written":
+        plain, content_type = self._metrics.write(openmetrics=openmetrics)
+        return Written(content_type, plain, await asyncio.to_thread(gzip.compress, plain, COMPRESSION))
 
     async def _healthy(self, _request: web.Request) -> web.Response:
         return _json(HealthAnswer(timestamp=self._now()))
 
     async def _rules(self, _request: web.Request) -> web.Response:
-        rules = await summaries(self._activity.rules)
+        return _document(await self._all_rules.get())
+
+    async def _write_rules(self) -> bytes:
+        _, rules = await self._streams.table.get()
         answer = RulesAnswer(
             timestamp=self._now(),
             rules=rules,
@@ -155,7 +180,7 @@ class Web:
             leader=self._leader(),
             not_ready=self._health.ready(),
         )
-        return _json(answer)
+        return msgspec.json.encode(answer)
 
     async def _rule(self, request: web.Request) -> web.Response:
         key = RuleKey(request.match_info["namespace"], request.match_info["name"])
@@ -168,36 +193,6 @@ class Web:
 
     def _now(self) -> str:
         return rfc3339(self._clock())
-
-
-class Waiting:
-    """Closes connections that bring no whole request: aiohttp itself waits for a request's head for ever."""
-
-    def __init__(self) -> None:
-        self.runners: list[web.AppRunner] = []
-        self._answering: set[object] = set()
-        self._since: dict[web.RequestHandler, float] = {}
-
-    @web.middleware
-    async def note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer a request, and know that its connection waits for none meanwhile."""
-        self._answering.add(request.protocol)
-        try:
-            return await handler(request)
-        finally:
-            self._answering.discard(request.protocol)
-
-    async def close_those_too_long(self) -> None:
-        """Look again and again, until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            now = time.monotonic()
-            found = [one for runner in self.runners if runner.server for one in runner.server.connections]
-            waiting = [one for one in found if one not in self._answering]
-            self._since = {one: self._since.get(one, now) for one in waiting}
-            for one, since in self._since.items():
-                if now - since > HEAD_SECONDS:
-                    one.force_close()
 
 
 def listen(port: int) -> socket.socket:
@@ -224,10 +219,12 @@ def _runner(
     return web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
 
 
-async def _listen(runner: web.AppRunner, host: str, port: int, flag: str) -> None:
+async def _listen(door: Door, host: str, port: int, flag: str) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
     try:
-        site = web.TCPSite(runner, host, port) if host else web.SockSite(runner, listen(port))
-        await site.start()
+        return await (
+            loop.create_server(door, host, port) if host else loop.create_server(door, sock=listen(port))
+        )
     except OSError as error:
         said = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         place = f"{flag} {port} [{variable(flag)}]: cannot listen on {host or 'any address'}:{port}"
@@ -245,7 +242,11 @@ async def _add_headers(_request: web.Request, response: web.StreamResponse) -> N
 
 
 def _json(answer: Struct, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(answer), content_type="application/json", status=status)
+    return _document(msgspec.json.encode(answer), status)
+
+
+def _document(body: bytes, status: int = 200) -> web.Response:
+    return web.Response(body=body, content_type="application/json", status=status)
 
 
 def _file(name: str) -> Handler:

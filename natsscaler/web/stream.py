@@ -8,16 +8,18 @@ memory.
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 from aiohttp import web
 
-from natsscaler.activity import Activity, Seen
+from natsscaler.activity import Activity, Changes, Seen
 from natsscaler.rules import RuleKey
 from natsscaler.status import rfc3339
 from natsscaler.web.answers import Beat, Name, RuleAnswer, Update
+from natsscaler.web.kept import Kept
 from natsscaler.web.views import Leader, RuleSummary, detail, summary
 
 BEAT_SECONDS = 2.0
@@ -27,6 +29,7 @@ SETTLE_SECONDS = 0.2
 SEND_SECONDS = 10.0
 """A reader that takes nothing for this long is cut off; it can come back."""
 MOST_READERS = 100
+FULL = f"{MOST_READERS} open pages are served already, {{}} of them to {{}}: close some, or come back later."
 AT_ONCE = 50
 """Rules that are summed up in one go: about a millisecond."""
 RETRY = b"retry: 1000\n\n"
@@ -58,19 +61,23 @@ class Streams:
         self._not_ready = not_ready
         self._process = uuid.uuid4().hex[:12]
         """Versions of another process mean nothing here."""
-        self._readers: set[asyncio.Task[Any] | None] = set()
+        self.table = Kept(self._table)
+        """All rules and actions, as changes since nothing, and the rules summed up."""
+        self._one_at_a_time = asyncio.Lock()
+        self._readers: dict[asyncio.Task[Any] | None, str] = {}
+        """With the address of each; the oldest comes first."""
 
     async def rules(self, request: web.Request) -> web.StreamResponse:
         """Stream the table of all rules and the actions."""
 
         async def news(known: Mark) -> tuple[Mark, msgspec.Struct | None]:
-            found = self._activity.changes(known.version)
-            if not found.everything and found.version == known.version:
+            if known.version == self._activity.version:
                 return known, None
+            found, rules = await self._since(known.version)
             update = Update(
                 timestamp=rfc3339(self._clock()),
                 everything=found.everything,
-                rules=await summaries(found.rules),
+                rules=rules,
                 gone=[Name(namespace=key.namespace, name=key.name) for key in found.gone],
                 actions=found.actions,
                 leader=self._leader(),
@@ -108,23 +115,57 @@ class Streams:
             if reader:
                 reader.cancel()
 
+    async def _table(self) -> tuple[Changes, list[RuleSummary]]:
+        found = self._activity.changes(0)
+        return found, await self._sum_up(found.rules)
+
+    async def _since(self, version: int) -> tuple[Changes, list[RuleSummary]]:
+        found = self._activity.changes(version) if version else None
+        if found is None or found.everything:
+            return await self.table.get()
+        return found, await self._sum_up(found.rules)
+
+    async def _sum_up(self, rules: Sequence[Seen]) -> list[RuleSummary]:
+        """Sum up rules, and let others than readers have their turn meanwhile."""
+        rows = []
+        async with self._one_at_a_time:
+            for index, seen in enumerate(rules):
+                if index % AT_ONCE == AT_ONCE - 1:
+                    await asyncio.sleep(0)
+                rows.append(summary(seen))
+        return rows
+
     async def _serve(self, request: web.Request, news: Next) -> web.StreamResponse:
+        task, address = asyncio.current_task(), request.remote or ""
         if len(self._readers) >= MOST_READERS:
-            raise web.HTTPServiceUnavailable(text=f"{MOST_READERS} readers are served already")
+            self._make_room(address)
+        self._readers[task] = address
         response = web.StreamResponse(headers={"X-Accel-Buffering": "no"})
         response.content_type = "text/event-stream"
-        await response.prepare(request)
-        known = self._mark(request.headers.get("Last-Event-ID", ""))
-        reader = asyncio.current_task()
-        self._readers.add(reader)
         try:
+            await response.prepare(request)
+            known = self._mark(request.headers.get("Last-Event-ID", ""))
             await self._feed(response.write, news, known)
         except (ConnectionResetError, TimeoutError):
             if request.transport:
                 request.transport.abort()
         finally:
-            self._readers.discard(reader)
+            self._readers.pop(task, None)
         return response
+
+    def _make_room(self, newcomer: str) -> None:
+        """Let the oldest reader go of the address that has most, if it then still has no fewer than others.
+
+        Raises HTTPServiceUnavailable if the newcomer's own address has as many.
+        """
+        crowd = Counter(self._readers.values())
+        address, most = crowd.most_common(1)[0]
+        if crowd[newcomer] + 1 >= most:
+            raise web.HTTPServiceUnavailable(text=FULL.format(most, address))
+        oldest = next(task for task, reader in self._readers.items() if reader == address)
+        del self._readers[oldest]
+        if oldest:
+            oldest.cancel()
 
     async def _feed(self, write: Callable[[bytes], Awaitable[None]], news: Next, known: Mark) -> None:
         async def send(data: bytes) -> None:
@@ -152,16 +193,6 @@ class Streams:
         if process == self._process and len(numbers) == len(Mark._fields) and all(map(str.isdigit, numbers)):
             return Mark(*map(int, numbers))
         return Mark()
-
-
-async def summaries(rules: Sequence[Seen]) -> list[RuleSummary]:
-    """Sum up rules, and let others have their turn meanwhile."""
-    rows = []
-    for index, seen in enumerate(rules):
-        if index % AT_ONCE == AT_ONCE - 1:
-            await asyncio.sleep(0)
-        rows.append(summary(seen))
-    return rows
 
 
 def _event(name: str, data: msgspec.Struct, event_id: str = "") -> bytes:

@@ -143,7 +143,7 @@ def test_samples_do_not_contend_for_a_deployment() -> None:
 
 
 def test_alerts_look_at_metrics_that_exist() -> None:
-    exposed = set(re.findall(r"^# TYPE (\w+) ", Metrics().write("")[0].decode(), re.MULTILINE))
+    exposed = set(re.findall(r"^# TYPE (\w+) ", Metrics().write(openmetrics=False)[0].decode(), re.MULTILINE))
     exposed |= {f"{name}_{suffix}" for name in exposed for suffix in ("bucket", "count", "sum")}
     rules = yaml.safe_load((CONFIG / "prometheus/prometheus_rule.yaml").read_text())
     used = {

@@ -66,7 +66,7 @@ def test_the_table_of_metrics_is_what_a_process_tells() -> None:
     series.unable(None)
     told = {
         (family.name + "_total" * (family.type == "counter"), family.type, *family.samples[0].labels)
-        for family in text_string_to_metric_families(metrics.write("")[0].decode())
+        for family in text_string_to_metric_families(metrics.write(openmetrics=False)[0].decode())
     }
     rows = re.findall(
         r"^\| `((?:natsscaler|process)_\w+)` \| (\w+) \| ([^|]*)\|",
@@ -82,7 +82,7 @@ def test_the_table_of_metrics_is_what_a_process_tells() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_metrics_exist(page: pathlib.Path) -> None:
-    families = re.findall(r"# TYPE (\w+) ", Metrics().write("")[0].decode())
+    families = re.findall(r"# TYPE (\w+) ", Metrics().write(openmetrics=False)[0].decode())
     parts = {f"{name}{suffix}" for name in families for suffix in ("", "_bucket", "_sum", "_count")}
     assert set(re.findall(r"\bnatsscaler_[a-z_]+", page.read_text())) <= parts
 

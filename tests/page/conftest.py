@@ -66,7 +66,8 @@ class Visitor:
             await context.close()
 
     def _said(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and not (self.outage and "net::" in message.text):
+        failed = "net::" in message.text or "status of 503" in message.text
+        if message.type in ("error", "warning") and not (self.outage and failed):
             self.complaints.append(message.text)
 
     def _asked(self, request: Request) -> None:

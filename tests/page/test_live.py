@@ -104,6 +104,22 @@ async def test_an_operator_that_hangs_makes_the_page_stale_too(visitor: Visitor,
     await expect(page.get_by_role("alert")).to_be_hidden()
 
 
+async def test_a_page_too_many_says_so_until_another_one_is_closed(
+    visitor: Visitor, gallery: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor.outage = True
+    monkeypatch.setattr("natsscaler.web.stream.MOST_READERS", 1)
+    address = f"http://127.0.0.1:{gallery.port}/"
+    first = await visitor.live(address)
+    second = await visitor.visit(address)
+    await expect(second.get_by_role("alert")).to_have_text(
+        re.compile("The operator refuses: .* open pages are served already, 1 of them to 127.0.0.1: close some")
+    )
+    await first.close()
+    await expect(second.get_by_role("alert")).to_be_hidden()
+    await expect(second.locator("#connection")).to_contain_text("Live")
+
+
 async def test_after_a_cut_connection_nothing_is_missing_and_nothing_twice(
     visitor: Visitor, gallery: Served
 ) -> None:

@@ -194,6 +194,7 @@ PROMETHEUS_3 = (
     [
         pytest.param("*/*", "text/plain; version=0.0.4;", "\n", id="anybody"),
         pytest.param("text/plain", "text/plain; version=0.0.4;", "\n", id="text"),
+        pytest.param("text/plain;version=x, a/b;version", "text/plain; version=0.0.4;", "\n", id="nonsense"),
         pytest.param(
             PROMETHEUS_3, "application/openmetrics-text; version=1.0.0;", "\n# EOF\n", id="prometheus"
         ),
@@ -208,11 +209,15 @@ async def test_metrics_come_as_their_reader_prefers(
     answer = await running.get(running.settings.metrics_port, "/metrics", Accept=accept)
     assert answer.status == 200
     assert answer.headers["Content-Type"].startswith(content_type)
-    assert answer.headers["Content-Encoding"] == "deflate"
+    assert answer.headers["Content-Encoding"] == "gzip"
     assert "\nnatsscaler_rules 3.0\n" in answer.text
     assert answer.text.count('rule="rule-') == 1000
     assert answer.text.endswith(end)
     assert answer.text.count("# EOF") == end.count("# EOF")
+    plain = await running.get(
+        running.settings.metrics_port, "/metrics", Accept=accept, **{"Accept-Encoding": "identity"}
+    )
+    assert (plain.text, plain.headers.get("Content-Encoding")) == (answer.text, None)
 
 
 @pytest.mark.parametrize("path", ["/", "/rules/default/orders"])
@@ -243,7 +248,7 @@ async def test_a_page_finds_its_files_and_has_nothing_inline(running: Running, p
 async def test_half_a_request_is_closed_and_a_stream_is_not(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("natsscaler.web.server.HEAD_SECONDS", 0.1)
+    monkeypatch.setattr("natsscaler.web.door.HEAD_SECONDS", 0.1)
     port = running.settings.activity_port
     half, half_writer = await asyncio.open_connection(HOST, port)
     half_writer.write(b"GET /health HTTP/1.1\r\nHost: here\r\nX-Slow: ")

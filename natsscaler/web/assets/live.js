@@ -21,10 +21,12 @@ export function follow(url, update) {
   let opened = 0;
   let heard = performance.now();
   let asOf = "";
+  let refusal = "";
 
   function take(event, tell) {
     const data = JSON.parse(event.data);
     heard = performance.now();
+    refusal = "";
     asOf = data.timestamp;
     tell(data);
     lead(data.leader);
@@ -41,9 +43,22 @@ export function follow(url, update) {
     source.addEventListener("beat", (event) => take(event, () => {}));
     source.addEventListener("error", () => {
       if (source.readyState === EventSource.CLOSED) {
+        ask();
         setTimeout(open, RETRY_MS);
       }
     });
+  }
+
+  // An EventSource tells of no status and no text.
+  async function ask() {
+    const request = new AbortController();
+    try {
+      const answer = await fetch(url, { signal: request.signal });
+      refusal = answer.ok ? "" : await answer.text();
+    } catch {
+      refusal = "";
+    }
+    request.abort();
   }
 
   function look() {
@@ -51,7 +66,8 @@ export function follow(url, update) {
     if (silent >= SILENT_MS) {
       say(connection, "Stale");
       connection.className = "dead";
-      say(stale, `The operator does not answer.${asOf && ` What you see is stale: it is how things were at ${clock(asOf)}.`}`);
+      const why = refusal ? `The operator refuses: ${refusal}` : "The operator does not answer.";
+      say(stale, `${why}${asOf && ` What you see is stale: it is how things were at ${clock(asOf)}.`}`);
     } else if (asOf) {
       say(connection, `Live, as of ${clock(asOf)}`);
       connection.className = "live";
