@@ -1,6 +1,7 @@
 """Write what is made from other files; with --check, only compare.
 
-The CRD comes from natsscaler/rules.py and natsscaler/status.py, and from the CRD the page of its fields; the
+The CRD comes from natsscaler/rules.py and natsscaler/status.py,
+and from the CRD the page of its fields; the
 versions of the Helm chart and of the manifests' image from natsscaler/__init__.py, the description of the API
 from natsscaler/web/openapi.py. A chart reads no files but its own, so it has copies of the CRD, of the alerts
 and of the dashboard.

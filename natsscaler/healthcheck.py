@@ -1,7 +1,7 @@
-"""Asks this container's own `/healthz`, for engines that know no probes: `python -m natsscaler.healthcheck`.
+"""Asks this container for its `/healthz`, for engines without probes.
 
-A module of its own, because it runs every few seconds: to import the operator would cost more than the
-operator itself does.
+Run as `python -m natsscaler.healthcheck`. A module of its own, because it runs every few seconds:
+to import the operator would cost more than the operator itself does.
 """
 
 import sys

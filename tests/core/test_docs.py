@@ -119,10 +119,3 @@ def test_every_test_that_reliability_names_exists() -> None:
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     assert len(named) > 30
     assert [name for name in named if f"def {name}(" not in tests] == []
-
-
-def test_contributing_names_every_module() -> None:
-    modules = {path.stem for path in (ROOT / "natsscaler").iterdir() if path.suffix == ".py" or path.is_dir()}
-    text = (ROOT / "CONTRIBUTING.md").read_text()
-    named = {name.rstrip("/") for name in re.findall(r"`([a-z]+/?)`", text)}
-    assert {name for name in modules if not name.startswith("_")} - named == set()

@@ -16,7 +16,7 @@ from tests.shell.world import (
     World,
     create_consumer,
     create_stream,
-    doorbells,
+    doorbell_subjects,
     publish,
     until,
     world,
@@ -158,7 +158,7 @@ async def test_events_of_another_account_are_told_apart(
         here.apply(nats=REF, pollIntervalSeconds=1)
         await here.becomes("EventDriven", "False", "OtherAccount")
         await until(lambda: here.cluster.table[TARGET] == 2)
-        assert await doorbells(server) == []
+        assert await doorbell_subjects(server) == []
 
 
 async def test_an_account_that_does_not_exist_is_said_with_those_that_do(

@@ -16,7 +16,7 @@ from tests.shell.world import (
     World,
     create_consumer,
     create_stream,
-    doorbells,
+    doorbell_subjects,
     publish,
     subscriptions,
     until,
@@ -41,7 +41,7 @@ async def test_subscribed_then_settled_then_read(here: World, orders: Client) ->
     known_before_read: list[int] = []
 
     async def look() -> None:
-        known_before_read.append(len(await doorbells(here.server)))
+        known_before_read.append(len(await doorbell_subjects(here.server)))
 
     here.apply("first")
     await here.rests()
@@ -142,7 +142,7 @@ async def test_without_the_stream_publishers_fail_at_once(
 
 
 async def _is_bare(here: World) -> bool:
-    return await doorbells(here.server) == []
+    return await doorbell_subjects(here.server) == []
 
 
 async def test_a_deleted_rule_takes_its_doorbell_along(here: World, orders: Client) -> None:

@@ -15,7 +15,7 @@ from tests.shell.world import (
     World,
     create_consumer,
     create_stream,
-    doorbells,
+    doorbell_subjects,
     publish,
     until,
     user,
@@ -53,7 +53,7 @@ async def test_as_many_rules_as_fit_are_woken_and_the_others_are_polled(nats_ser
         for name in NAMES:
             await publish(client, 51, f"orders.{name}")
         await until(lambda: all(here.cluster.table[Target("default", name)] >= 2 for name in NAMES))
-        assert len(await doorbells(server)) <= 3
+        assert len(await doorbell_subjects(server)) <= 3
         assert not [event for event in here.cluster.events if event[2] == "NotConnected"]
 
 
@@ -163,7 +163,7 @@ async def test_a_permission_that_a_reload_takes_away_is_told(nats_servers: Serve
         await here.rests()
         server.reload(USERS % f"{{{permissions}}}")
         await here.becomes("EventDriven", "False", "PermissionDenied")
-        assert await doorbells(server) == []
+        assert await doorbell_subjects(server) == []
         server.reload(USERS % "{}")
         await here.becomes("EventDriven", "True", "Listening")
         await reacts(here, server)

@@ -19,7 +19,7 @@ from tests.shell.world import (
     World,
     create_consumer,
     create_stream,
-    doorbells,
+    doorbell_subjects,
     publish,
     until,
     user,
@@ -256,5 +256,5 @@ async def test_a_rule_with_too_many_filters_is_polled(here: World, orders: Clien
     here.apply("wide", deploymentName="other", subject="many.>", stream="MANY", consumer="all")
     await here.becomes("EventDriven", "False", "SubjectUnusable", "wide")
     assert "65 filters" in here.message("EventDriven", "wide")
-    assert await doorbells(here.server) == ["orders.processing"]
+    assert await doorbell_subjects(here.server) == ["orders.processing"]
     await scales(here, orders)

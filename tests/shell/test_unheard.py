@@ -13,7 +13,7 @@ from tests.shell.world import (
     World,
     create_consumer,
     create_stream,
-    doorbells,
+    doorbell_subjects,
     until,
     user,
     world,
@@ -53,7 +53,7 @@ async def polled(
             await client.publish(published, b"")
         await client.flush()
     await until(lambda: here.cluster.table[TARGET] == 2)
-    assert await doorbells(here.server) == []
+    assert await doorbell_subjects(here.server) == []
     assert here.condition("EventDriven") == ("False", reason)
 
 
@@ -134,7 +134,7 @@ async def test_other_server(nats_server: NatsServer, nats_servers: Servers) -> N
         await create_stream(client)
         await create_consumer(client)
         await polled(here, nats_server.url, "OtherServer", nats={"url": other.url})
-        assert await doorbells(other) == []
+        assert await doorbell_subjects(other) == []
 
 
 @pytest.mark.parametrize(

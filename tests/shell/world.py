@@ -217,7 +217,7 @@ class World:
 
         async def listening() -> bool:
             at_rest = self.monitoring.begun == self.monitoring.reads
-            return at_rest and await doorbells(self.server) == sorted(subjects)
+            return at_rest and await doorbell_subjects(self.server) == sorted(subjects)
 
         await until(listening)
 
@@ -238,7 +238,7 @@ class World:
         return self.metrics.registry.get_sample_value(name, {"source": source}) or 0.0
 
 
-async def doorbells(server: NatsServer) -> list[str]:
+async def doorbell_subjects(server: NatsServer) -> list[str]:
     """Ask a server which subjects natsscaler's doorbells are on."""
     return sorted(subscription["subject"] for subscription in await subscriptions(server))
 
