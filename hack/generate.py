@@ -1,6 +1,6 @@
 """Write what is made from other files; with --check, only compare.
 
-The CRD comes from natsscaler/rules.py and natsscaler/status.py,
+The CRD comes from natsscaler/core/rule.py and natsscaler/core/status.py,
 and from the CRD the page of its fields; the
 versions of the Helm chart and of the manifests' image from natsscaler/__init__.py, the description of the API
 from natsscaler/web/openapi.py. A chart reads no files but its own, so it has copies of the CRD, of the alerts
@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 
 from natsscaler import __version__
-from natsscaler.crd import crd
-from natsscaler.rules import INT32_MAX
+from natsscaler.core.crd import crd
+from natsscaler.core.rule import INT32_MAX
 from natsscaler.web.openapi import openapi
 
 ROOT = Path(__file__).parent.parent
@@ -80,7 +80,7 @@ def _rows(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str, st
 
 def generated() -> dict[Path, str]:
     """Return what each file must be."""
-    header = "# Made by `make generate` from natsscaler/rules.py and natsscaler/status.py.\n"
+    header = "# Made by `make generate` from natsscaler/core/rule.py and natsscaler/core/status.py.\n"
     definition = crd()
     made = header + yaml.dump(definition, Dumper=NoAliases, sort_keys=False, width=110, allow_unicode=True)
     about = CHART / "Chart.yaml"

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from natsscaler.backlog import Backlog
-from natsscaler.conditions import Facts, compose
+from natsscaler.core.conditions import Facts, compose
+from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.rule import Rule, RuleKey
+from natsscaler.core.status import Action, RuleStatus, epoch
 from natsscaler.history import History
-from natsscaler.rules import Rule, RuleKey
-from natsscaler.status import Action, RuleStatus, epoch
 
 ACTIONS_OF_A_RULE = 20
 """How many actions of one rule are kept."""

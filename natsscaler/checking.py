@@ -4,17 +4,17 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 
-from natsscaler.access import Access, server_shown
-from natsscaler.consumers import Unknown, listed
-from natsscaler.crd import differences
-from natsscaler.errors import KubernetesError, Reason
+from natsscaler.core.access import Access, server_shown
+from natsscaler.core.crd import differences
+from natsscaler.core.errors import KubernetesError, Reason
+from natsscaler.core.explain.operator_report import from_outside, led
+from natsscaler.core.explain.steps import State, Step, mend
+from natsscaler.core.jetstream.selection import Unknown, listed
+from natsscaler.core.permissions import ACTING, LEADING, READING_SECRETS
+from natsscaler.core.rule import Rule, Target
 from natsscaler.explaining import UNREACHED, Body, Explainer, World, key_of
 from natsscaler.kube.looking import Looking
-from natsscaler.lastword import from_outside, led
 from natsscaler.options import Options
-from natsscaler.permissions import ACTING, LEADING, READING_SECRETS
-from natsscaler.rules import Rule, Target
-from natsscaler.steps import State, Step, mend
 
 ELSEWHERE = (
     "If it runs as another ServiceAccount, add --operator NAMESPACE/SERVICEACCOUNT;"

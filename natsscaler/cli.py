@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import uvloop
 
 from natsscaler import __version__
-from natsscaler.errors import SettingsError
+from natsscaler.core.errors import SettingsError
 from natsscaler.inquiry import Terminal, inquire
 from natsscaler.logs import configure_logging
 from natsscaler.options import Options, parse_check, parse_explain

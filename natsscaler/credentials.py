@@ -15,8 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 import nkeys  # type: ignore[import-untyped]
 
-from natsscaler.access import bare_host
-from natsscaler.errors import CredentialsError, Reason
+from natsscaler.core.access import bare_host
+from natsscaler.core.errors import CredentialsError, Reason
 from natsscaler.tls import NO_TLS, Tls
 
 TLS_KEYS = ("ca.crt", "tls.crt", "tls.key")

@@ -18,9 +18,9 @@ import nats.errors
 from nats.aio.client import Client, Srv
 from nats.aio.transport import TcpTransport
 
-from natsscaler.access import bare_host, servers
+from natsscaler.core.access import bare_host, servers
+from natsscaler.core.errors import NotAllowed
 from natsscaler.credentials import NatsCredentials
-from natsscaler.errors import NotAllowed
 from natsscaler.network import AllowList
 from natsscaler.parsing import BoundedClient
 from natsscaler.probing import Speaks, who_listens

@@ -15,32 +15,32 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from natsscaler.access import Access
-from natsscaler.backlog import Backlog
-from natsscaler.conditions import LATE, Facts
-from natsscaler.consumers import Unknown
-from natsscaler.decision import Decision, Observation, decide
-from natsscaler.errors import Finding, InvalidRule, KubernetesError, MonitoringError, Reason
-from natsscaler.explanation import explain
+from natsscaler.core.access import Access
+from natsscaler.core.conditions import LATE, Facts
+from natsscaler.core.decision import Decision, Observation, decide
+from natsscaler.core.errors import Finding, InvalidRule, KubernetesError, MonitoringError, Reason
+from natsscaler.core.explain.operator_report import Lease, at_work, from_outside, last_word, remembered
+from natsscaler.core.explain.steps import State, Step, explain_invalid
+from natsscaler.core.explain.story import explain
+from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.jetstream.snapshot import Reading
+from natsscaler.core.ownership import missing, obstacle
+from natsscaler.core.rule import Rule, RuleKey, Target, parse
+from natsscaler.core.status import RuleStatus, read_back
 from natsscaler.fetching import Fetching
 from natsscaler.keyring import Keyring
 from natsscaler.kube.looking import Looking
-from natsscaler.lastword import Lease, at_work, from_outside, last_word, remembered
 from natsscaler.lease import NAME as LEASE
 from natsscaler.metrics import Metrics
 from natsscaler.monitoring import Monitoring
 from natsscaler.network import AllowList
 from natsscaler.options import Options
-from natsscaler.ownership import missing, obstacle
 from natsscaler.reactor.leaders import draft, measure_all
 from natsscaler.reactor.state import RuleState
-from natsscaler.rules import Rule, RuleKey, Target, parse
 from natsscaler.series import RuleSeries
 from natsscaler.settings import Settings
 from natsscaler.signals import Connection
-from natsscaler.status import RuleStatus, read_back
-from natsscaler.steps import State, Step, explain_invalid
-from natsscaler.view import Reading
 
 Body = Mapping[str, Any]
 

@@ -15,9 +15,9 @@ from typing import NamedTuple, TypeVar
 import httpx
 import msgspec
 
-from natsscaler.access import bare_host
+from natsscaler.core.access import bare_host
+from natsscaler.core.errors import MonitoringError, Reason, excerpt
 from natsscaler.credentials import MonitoringCredentials
-from natsscaler.errors import MonitoringError, Reason, excerpt
 from natsscaler.probing import Speaks, wants_tls, who_listens
 from natsscaler.settings import Settings
 from natsscaler.tls import certificate_error, client_context, failure

@@ -18,12 +18,12 @@ import aiohttp
 import kopf
 from kubernetes.aio import client
 
-from natsscaler.errors import Finding, InvalidRule, KubernetesError
+from natsscaler.core.errors import Finding, InvalidRule, KubernetesError
+from natsscaler.core.rule import GROUP, PLURAL, VERSION, RuleKey, parse
+from natsscaler.core.status import read_back
 from natsscaler.kube import KubeClient
 from natsscaler.kube.api import UNAUTHORIZED, refusal, request
 from natsscaler.reactor import Reactor
-from natsscaler.rules import GROUP, PLURAL, VERSION, RuleKey, parse
-from natsscaler.status import read_back
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ to import the operator would cost more than the operator itself does.
 import sys
 from http.client import HTTPConnection, HTTPException
 
-from natsscaler.errors import SettingsError
+from natsscaler.core.errors import SettingsError
 from natsscaler.settings import parse
 
 TIMEOUT_SECONDS = 3.0

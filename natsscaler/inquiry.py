@@ -7,18 +7,18 @@ from typing import NamedTuple
 
 from natsscaler import __version__
 from natsscaler.checking import check
-from natsscaler.errors import KubernetesError, Reason
+from natsscaler.core.errors import KubernetesError, Reason
+from natsscaler.core.explain.steps import State, Step
+from natsscaler.core.explain.text import Sections, document, text, worst
+from natsscaler.core.installation import Installation, choose
+from natsscaler.core.rule import RuleKey
 from natsscaler.explaining import Explainer, NoSuchRule, find
-from natsscaler.installation import Installation, choose
 from natsscaler.keyring import Keyring
 from natsscaler.kube import connect
 from natsscaler.kube.connection import namespace_of
 from natsscaler.kube.looking import Looking
 from natsscaler.network import AllowList
 from natsscaler.options import Options, split
-from natsscaler.rendering import Sections, document, text, worst
-from natsscaler.rules import RuleKey
-from natsscaler.steps import State, Step
 
 
 class Terminal(NamedTuple):

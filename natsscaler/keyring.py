@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from natsscaler.access import USE, USE_LABEL, Access, SecretKey, servers
+from natsscaler.core.access import USE, USE_LABEL, Access, SecretKey, servers
+from natsscaler.core.errors import CredentialsError, KubernetesError, Reason
 from natsscaler.credentials import (
     MonitoringCredentials,
     NatsCredentials,
     monitoring_credentials,
     nats_credentials,
 )
-from natsscaler.errors import CredentialsError, KubernetesError, Reason
 from natsscaler.settings import Settings
 
 T = TypeVar("T")

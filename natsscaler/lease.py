@@ -24,7 +24,7 @@ from types import SimpleNamespace
 import aiohttp
 from kubernetes.aio import client
 
-from natsscaler.errors import KubernetesError, LeadershipLost, Reason
+from natsscaler.core.errors import KubernetesError, LeadershipLost, Reason
 from natsscaler.kube.api import CONFLICT, NOT_FOUND, OnFailure, request
 from natsscaler.settings import LONGEST_LEASE
 

@@ -18,7 +18,7 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 
 from natsscaler import __version__, series
-from natsscaler.rules import RuleKey
+from natsscaler.core.rule import RuleKey
 from natsscaler.series import PREFIX, RuleSeries
 
 WAKEUPS = ("rule", "deployment", "connection", "advisory", "doorbell", "scaled", "late", "deadline")

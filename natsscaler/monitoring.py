@@ -21,15 +21,15 @@ from typing import NamedTuple
 
 import httpx
 
-from natsscaler.access import Access
+from natsscaler.core.access import Access
+from natsscaler.core.errors import CredentialsError, MonitoringError, NotAllowed, Reason, excerpt
+from natsscaler.core.jetstream.documents import Varz
+from natsscaler.core.jetstream.snapshot import Node, Reading, View
 from natsscaler.credentials import MonitoringCredentials
-from natsscaler.errors import CredentialsError, MonitoringError, NotAllowed, Reason, excerpt
 from natsscaler.fetching import DEFAULTS, NOBODY, Fetcher, Fetching
-from natsscaler.jsz import Varz
 from natsscaler.keyring import MAX_AGE_SECONDS
 from natsscaler.network import AllowList
 from natsscaler.nodes import Answers, NodeReader
-from natsscaler.view import Node, Reading, View
 
 READ_SECONDS = 60.0
 """For all requests of one read, however many accounts, nodes and connections of a balancer there are."""

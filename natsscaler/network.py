@@ -18,8 +18,8 @@ import httpx
 from aiodns import DNSResolver
 from aiodns.error import DNSError
 
-from natsscaler.access import bare_host
-from natsscaler.errors import NotAllowed, SettingsError, excerpt
+from natsscaler.core.access import bare_host
+from natsscaler.core.errors import NotAllowed, SettingsError, excerpt
 from natsscaler.settings import Settings
 
 Address = IPv4Address | IPv6Address

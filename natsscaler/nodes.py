@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from natsscaler.errors import MonitoringError, Reason
+from natsscaler.core.errors import MonitoringError, Reason
+from natsscaler.core.jetstream.documents import Health, Jsz, Varz
+from natsscaler.core.jetstream.freshness import Clock
+from natsscaler.core.jetstream.snapshot import Node, peers
 from natsscaler.fetching import Fetcher
-from natsscaler.freshness import Clock
-from natsscaler.jsz import Health, Jsz, Varz
-from natsscaler.view import Node, peers
 
 JSZ = "/jsz?accounts=true&consumers=true&config=true"
 VARZ_SECONDS = 60.0

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from natsscaler.errors import SettingsError
-from natsscaler.installation import OPERATOR, Installation
-from natsscaler.rules import Target
+from natsscaler.core.errors import SettingsError
+from natsscaler.core.installation import OPERATOR, Installation
+from natsscaler.core.rule import Target
 from natsscaler.settings import NAMESPACE_FILE, Settings
 from natsscaler.settings import parse as parse_settings
 

@@ -17,9 +17,10 @@ from typing import Any
 import kopf
 
 from natsscaler import __version__
-from natsscaler.access import Access
 from natsscaler.activity import Activity
-from natsscaler.errors import SettingsError
+from natsscaler.core.access import Access
+from natsscaler.core.errors import SettingsError
+from natsscaler.core.rule import EventSource
 from natsscaler.fetching import Fetching
 from natsscaler.handlers import Handlers
 from natsscaler.health import Health
@@ -32,7 +33,6 @@ from natsscaler.monitoring import Monitoring
 from natsscaler.network import AllowList
 from natsscaler.reactor import Reactor
 from natsscaler.reactor.hearing import Advised
-from natsscaler.rules import EventSource
 from natsscaler.settings import Settings
 from natsscaler.signals import Connection
 from natsscaler.web import Leader, Web

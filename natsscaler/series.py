@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from natsscaler.consumers import Unknown
-from natsscaler.decision import Decision, Observation
-from natsscaler.errors import Finding, Reason
-from natsscaler.rules import Rule, RuleKey
+from natsscaler.core.decision import Decision, Observation
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.rule import Rule, RuleKey
 
 PREFIX = "natsscaler_"
 GAUGES = {

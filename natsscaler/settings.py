@@ -13,9 +13,9 @@ from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from natsscaler.access import servers
-from natsscaler.errors import SettingsError
-from natsscaler.rules import EventSource
+from natsscaler.core.access import servers
+from natsscaler.core.errors import SettingsError
+from natsscaler.core.rule import EventSource
 
 PREFIX = "NATSSCALER_"
 MAX_ACTIONS = 10_000

@@ -18,8 +18,11 @@ from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from natsscaler.access import servers
-from natsscaler.advisories import SUBJECTS, Advisory, advisory_of
+from natsscaler.core.access import servers
+from natsscaler.core.errors import EXCERPT_LENGTH, CredentialsError, Finding, NotAllowed, Reason, excerpt
+from natsscaler.core.jetstream.advisories import SUBJECTS, Advisory, advisory_of
+from natsscaler.core.jetstream.documents import ConsumerAnswer, ConsumerInfo
+from natsscaler.core.jetstream.sources import NotTold
 from natsscaler.credentials import NatsCredentials
 from natsscaler.dialing import (
     CONNECT_SECONDS,
@@ -32,13 +35,10 @@ from natsscaler.dialing import (
     obediently,
 )
 from natsscaler.doorbell import Doorbell
-from natsscaler.errors import EXCERPT_LENGTH, CredentialsError, Finding, NotAllowed, Reason, excerpt
-from natsscaler.jsz import ConsumerAnswer, ConsumerInfo
 from natsscaler.keyring import MAX_AGE_SECONDS
 from natsscaler.metrics import Metrics
 from natsscaler.network import AllowList
 from natsscaler.parsing import TooLarge
-from natsscaler.sources import NotTold
 from natsscaler.tls import failure
 
 log = logging.getLogger(__name__)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kubernetes.aio.client.exceptions import ApiException
 
+from natsscaler.core.errors import SettingsError
 from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.bursts import Burst
 from natsscaler.demo.errors import DemoFailed
@@ -29,7 +30,6 @@ from natsscaler.demo.ports import free_port
 from natsscaler.demo.scenario import BURSTS, Scenario
 from natsscaler.demo.view import Facts, View, view_on
 from natsscaler.demo.workload import Workload
-from natsscaler.errors import SettingsError
 from natsscaler.kube import connect
 from natsscaler.kube.api import NETWORK_FAILURES
 

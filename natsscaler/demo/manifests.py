@@ -14,9 +14,9 @@ import msgspec
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
-from natsscaler.crd import crd
+from natsscaler.core.crd import crd
+from natsscaler.core.rule import GROUP, KIND, PLURAL, VERSION, Target
 from natsscaler.demo.errors import DemoFailed
-from natsscaler.rules import GROUP, KIND, PLURAL, VERSION, Target
 
 NAMESPACE = "natsscaler-demo"
 TARGET = Target(NAMESPACE, "my-app")

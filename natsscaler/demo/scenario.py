@@ -13,6 +13,7 @@ from typing import Any
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
+from natsscaler.core.rule import KIND, Target
 from natsscaler.demo.bursts import Burst
 from natsscaler.demo.errors import DemoFailed
 from natsscaler.demo.manifests import (
@@ -28,7 +29,6 @@ from natsscaler.demo.manifests import (
 from natsscaler.demo.view import Sample, View
 from natsscaler.demo.workload import TRICKLE_PER_SECOND, Workload
 from natsscaler.kube import Deployment, Watch
-from natsscaler.rules import KIND, Target
 
 BURSTS = (800, 190)
 """Messages: more than maxReplicas can be wanted for, and what four replicas are enough for."""

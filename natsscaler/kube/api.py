@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 from kubernetes.aio.client.exceptions import ApiException
 
-from natsscaler.errors import KubernetesError, Reason, excerpt
+from natsscaler.core.errors import KubernetesError, Reason, excerpt
 from natsscaler.kube.objects import Status
 
 REQUEST_SECONDS = 5.0

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from natsscaler.rules import GROUP, KIND, VERSION, RuleKey
-from natsscaler.status import RuleStatus
+from natsscaler.core.rule import GROUP, KIND, VERSION, RuleKey
+from natsscaler.core.status import RuleStatus
 
 NOTE_BYTES = 1024
 """The longest note of an Event that the API server accepts."""

@@ -14,7 +14,9 @@ import msgspec
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
-from natsscaler.errors import KubernetesError, Reason, ReplicasChanged, TargetNotFound, excerpt
+from natsscaler.core.errors import KubernetesError, Reason, ReplicasChanged, TargetNotFound, excerpt
+from natsscaler.core.rule import GROUP, PLURAL, VERSION, RuleKey, Target
+from natsscaler.core.status import RuleStatus
 from natsscaler.kube.api import (
     CONFLICT,
     HTTP_OK,
@@ -29,8 +31,6 @@ from natsscaler.kube.api import (
 from natsscaler.kube.bodies import event, scale_patch, status_patch
 from natsscaler.kube.objects import Autoscaler, Deployment, DeploymentSpec, Managed, Names, Scale, scale_in
 from natsscaler.kube.watch import T, Watch
-from natsscaler.rules import GROUP, PLURAL, VERSION, RuleKey, Target
-from natsscaler.status import RuleStatus
 
 JSON_PATCH = "application/json-patch+json"
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from kubernetes.aio import client
 
-from natsscaler.errors import SettingsError
+from natsscaler.core.errors import SettingsError
 from natsscaler.kube.api import UNAUTHORIZED, NoCredentials
 from natsscaler.kube.kubeconfig import Access, of_kubeconfig, of_pod
 from natsscaler.kube.login import Credentials, Login

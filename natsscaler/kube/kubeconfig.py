@@ -16,7 +16,7 @@ import yaml
 from msgspec import Struct
 from yarl import URL
 
-from natsscaler.errors import SettingsError, excerpt
+from natsscaler.core.errors import SettingsError, excerpt
 
 MISREAD = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 """What PyYAML raises for texts that are no YAML, or name types that they do not have."""

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from natsscaler.errors import excerpt
+from natsscaler.core.errors import excerpt
 from natsscaler.kube.api import NoCredentials
 from natsscaler.kube.kubeconfig import Access
 from natsscaler.kube.plugins import Given, NotGiven, OpenId, run

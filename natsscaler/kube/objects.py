@@ -9,8 +9,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Struct, field
 
-from natsscaler.errors import KubernetesError, Reason, excerpt
-from natsscaler.rules import Target
+from natsscaler.core.errors import KubernetesError, Reason, excerpt
+from natsscaler.core.rule import Target
 
 MAX_REPLICAS = 2**31 - 1
 """The most that the API has room for."""

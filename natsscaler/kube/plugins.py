@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
-from natsscaler.errors import excerpt
+from natsscaler.core.errors import excerpt
 from natsscaler.kube.kubeconfig import Cluster, Plugin
 from natsscaler.tls import client_context
 

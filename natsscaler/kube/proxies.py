@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
-from natsscaler.errors import SettingsError
+from natsscaler.core.errors import SettingsError
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 

@@ -4,8 +4,8 @@ import base64
 
 from kubernetes.aio import client
 
-from natsscaler.access import SecretKey
-from natsscaler.errors import SecretNotFound
+from natsscaler.core.access import SecretKey
+from natsscaler.core.errors import SecretNotFound
 from natsscaler.keyring import Secret
 from natsscaler.kube.api import NOT_FOUND, request
 

@@ -13,7 +13,8 @@ from typing import Generic, TypeVar
 import aiohttp
 import msgspec
 
-from natsscaler.errors import KubernetesError, Reason, excerpt
+from natsscaler.core.errors import KubernetesError, Reason, excerpt
+from natsscaler.core.rule import Target
 from natsscaler.kube.api import (
     GONE,
     HTTP_OK,
@@ -25,7 +26,6 @@ from natsscaler.kube.api import (
     retry_after,
 )
 from natsscaler.kube.objects import Autoscaler, Bookmark, Deployment, Event, Page, Position, Status, older
-from natsscaler.rules import Target
 
 PAGE_SIZE = 500
 WATCH_SECONDS = 240

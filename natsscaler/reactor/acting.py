@@ -7,16 +7,12 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from natsscaler.backlog import Backlog
-from natsscaler.conditions import Facts, compose
-from natsscaler.decision import Observation, decide
-from natsscaler.errors import Finding, KubernetesError, Reason, ReplicasChanged
-from natsscaler.reactor.backoff import Backoff
-from natsscaler.reactor.shared import Shared
-from natsscaler.reactor.state import RuleState
-from natsscaler.reactor.turns import Kind
-from natsscaler.rules import RuleKey
-from natsscaler.status import (
+from natsscaler.core.conditions import Facts, compose
+from natsscaler.core.decision import Observation, decide
+from natsscaler.core.errors import Finding, KubernetesError, Reason, ReplicasChanged
+from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.rule import RuleKey
+from natsscaler.core.status import (
     GOOD,
     RECENT_ACTIONS,
     Action,
@@ -27,6 +23,10 @@ from natsscaler.status import (
     noticeable,
     rfc3339,
 )
+from natsscaler.reactor.backoff import Backoff
+from natsscaler.reactor.shared import Shared
+from natsscaler.reactor.state import RuleState
+from natsscaler.reactor.turns import Kind
 
 log = logging.getLogger(__name__)
 

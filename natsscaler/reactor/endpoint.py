@@ -9,20 +9,20 @@ import logging
 import math
 from typing import NamedTuple
 
-from natsscaler.access import Access
-from natsscaler.backlog import Backlog
-from natsscaler.consumers import Unknown
-from natsscaler.decision import Observation, decide
-from natsscaler.errors import MonitoringError, Reason
-from natsscaler.ownership import missing
+from natsscaler.core.access import Access
+from natsscaler.core.decision import Observation, decide
+from natsscaler.core.errors import MonitoringError, Reason
+from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.jetstream.snapshot import Reading
+from natsscaler.core.ownership import missing
+from natsscaler.core.rule import Rule, RuleKey
 from natsscaler.reactor.acting import Actor
 from natsscaler.reactor.budget import Budget
 from natsscaler.reactor.leaders import measure_all
 from natsscaler.reactor.listening import Listening
 from natsscaler.reactor.shared import Shared
 from natsscaler.reactor.state import LED_SECONDS, RuleState
-from natsscaler.rules import Rule, RuleKey
-from natsscaler.view import Reading
 
 log = logging.getLogger(__name__)
 

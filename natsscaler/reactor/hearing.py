@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from natsscaler.backlog import Backlog
+from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.rule import EventSource, RuleKey
 from natsscaler.reactor.ports import AdvisoryLike, ConnectionPort
 from natsscaler.reactor.state import RuleState
-from natsscaler.rules import EventSource, RuleKey
 
 GATHER_SECONDS = 0.01
 """How long further advisories are waited for after the first one."""

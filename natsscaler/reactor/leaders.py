@@ -12,16 +12,16 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from natsscaler.backlog import Backlog, count, former, in_doubt
-from natsscaler.consumers import Selection, Unknown, select
-from natsscaler.decision import History, Observation, decide
-from natsscaler.errors import Reason
-from natsscaler.jsz import ConsumerInfo
+from natsscaler.core.decision import History, Observation, decide
+from natsscaler.core.errors import Reason
+from natsscaler.core.jetstream.backlog import Backlog, count, former, in_doubt
+from natsscaler.core.jetstream.documents import ConsumerInfo
+from natsscaler.core.jetstream.selection import Selection, Unknown, select
+from natsscaler.core.jetstream.snapshot import Reading
+from natsscaler.core.jetstream.sources import Former, NotTold, Told, missing
+from natsscaler.core.rule import RuleKey, Target
 from natsscaler.reactor.ports import ConnectionPort
 from natsscaler.reactor.state import RuleState
-from natsscaler.rules import RuleKey, Target
-from natsscaler.sources import Former, NotTold, Told, missing
-from natsscaler.view import Reading
 
 log = logging.getLogger(__name__)
 

@@ -10,16 +10,16 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from itertools import filterfalse
 
-from natsscaler.backlog import Backlog
-from natsscaler.consumers import Unknown
-from natsscaler.decision import messages_until_change
-from natsscaler.errors import Finding, Reason, excerpt
+from natsscaler.core.decision import messages_until_change
+from natsscaler.core.errors import Finding, Reason, excerpt
+from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.jetstream.snapshot import Reading
+from natsscaler.core.rule import EventSource
+from natsscaler.core.subjects import subscribable, too_wide
 from natsscaler.reactor.ports import ConnectionPort
 from natsscaler.reactor.shared import Shared
 from natsscaler.reactor.state import BACKOFF_SECONDS, RuleState
-from natsscaler.rules import EventSource
-from natsscaler.subjects import subscribable, too_wide
-from natsscaler.view import Reading
 
 CONFIRM_SECONDS = 1.0
 """How long NATS may take to store what it has delivered (measured with `sync_interval: always`)."""

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from natsscaler.access import Access
-from natsscaler.errors import Finding
-from natsscaler.jsz import ConsumerInfo
-from natsscaler.rules import RuleKey, Target
-from natsscaler.sources import NotTold
-from natsscaler.status import RuleStatus
-from natsscaler.view import Reading
+from natsscaler.core.access import Access
+from natsscaler.core.errors import Finding
+from natsscaler.core.jetstream.documents import ConsumerInfo
+from natsscaler.core.jetstream.snapshot import Reading
+from natsscaler.core.jetstream.sources import NotTold
+from natsscaler.core.rule import RuleKey, Target
+from natsscaler.core.status import RuleStatus
 
 
 class MonitoringPort(Protocol):

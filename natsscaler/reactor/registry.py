@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from natsscaler.access import Access
 from natsscaler.activity import Activity
-from natsscaler.conditions import invalid
-from natsscaler.errors import Finding, KubernetesError
+from natsscaler.core.access import Access
+from natsscaler.core.conditions import invalid
+from natsscaler.core.errors import Finding, KubernetesError
+from natsscaler.core.jetstream.snapshot import Reading
+from natsscaler.core.ownership import obstacle, unseen
+from natsscaler.core.rule import Rule, RuleKey, Target
+from natsscaler.core.status import RuleStatus, of_no_deployment
 from natsscaler.metrics import Metrics
-from natsscaler.ownership import obstacle, unseen
 from natsscaler.reactor.acting import RETRY_SECONDS, announce, publish
 from natsscaler.reactor.endpoint import Endpoint
 from natsscaler.reactor.hearing import Advised, Hearing
@@ -19,10 +22,7 @@ from natsscaler.reactor.ports import ClusterPort, ConnectionPort, MonitoringPort
 from natsscaler.reactor.shared import Shared
 from natsscaler.reactor.state import RuleState
 from natsscaler.reactor.turns import Kind
-from natsscaler.rules import Rule, RuleKey, Target
 from natsscaler.settings import Settings
-from natsscaler.status import RuleStatus, of_no_deployment
-from natsscaler.view import Reading
 
 log = logging.getLogger(__name__)
 

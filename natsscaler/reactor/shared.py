@@ -7,14 +7,14 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from natsscaler.activity import Activity
-from natsscaler.errors import Finding
+from natsscaler.core.errors import Finding
+from natsscaler.core.jetstream.snapshot import Reading
+from natsscaler.core.rule import Rule
 from natsscaler.metrics import Metrics
 from natsscaler.reactor.budget import Budget
 from natsscaler.reactor.ports import ClusterPort, ConnectionPort, MonitoringPort
 from natsscaler.reactor.turns import Turns
-from natsscaler.rules import Rule
 from natsscaler.settings import Settings
-from natsscaler.view import Reading
 
 
 @dataclass(kw_only=True)

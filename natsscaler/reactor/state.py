@@ -4,17 +4,17 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 
-from natsscaler.backlog import Backlog
-from natsscaler.consumers import Unknown
-from natsscaler.contention import Others, SetBacks
-from natsscaler.decision import Decision, History, Observation
-from natsscaler.errors import Finding, Reason
+from natsscaler.core.contention import Others, SetBacks
+from natsscaler.core.decision import Decision, History, Observation
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.jetstream.sources import Source
+from natsscaler.core.rule import Rule
+from natsscaler.core.status import RuleStatus, of_no_deployment, restore
 from natsscaler.reactor.backoff import Backoff
 from natsscaler.reactor.ports import ConnectionPort, DoorbellPort
-from natsscaler.rules import Rule
 from natsscaler.series import RuleSeries
-from natsscaler.sources import Source
-from natsscaler.status import RuleStatus, of_no_deployment, restore
 
 BACKOFF_SECONDS = (0.05, 2.0)
 """Before a doorbell that rang in vain is armed again: the first wait, and the one that doubling ends at."""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from natsscaler.status import Action, Time
+from natsscaler.core.status import Action, Time
 from natsscaler.web.views import Leader, RuleDetail, RuleSummary
 
 NotReady = Annotated[

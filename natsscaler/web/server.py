@@ -18,11 +18,11 @@ from aiohttp.typedefs import Handler, Middleware
 from msgspec import Struct
 
 from natsscaler.activity import Activity
-from natsscaler.errors import SettingsError
+from natsscaler.core.errors import SettingsError
+from natsscaler.core.rule import RuleKey
+from natsscaler.core.status import rfc3339
 from natsscaler.metrics import OPENMETRICS, Metrics
-from natsscaler.rules import RuleKey
 from natsscaler.settings import Settings, variable
-from natsscaler.status import rfc3339
 from natsscaler.web.access import guard
 from natsscaler.web.answers import ActivityAnswer, ErrorAnswer, HealthAnswer, RuleAnswer, RulesAnswer
 from natsscaler.web.door import LOOK_SECONDS, Door

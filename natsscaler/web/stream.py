@@ -16,8 +16,8 @@ import msgspec
 from aiohttp import web
 
 from natsscaler.activity import Activity, Changes, Seen
-from natsscaler.rules import RuleKey
-from natsscaler.status import rfc3339
+from natsscaler.core.rule import RuleKey
+from natsscaler.core.status import rfc3339
 from natsscaler.web.answers import Beat, Name, RuleAnswer, Update
 from natsscaler.web.kept import Kept
 from natsscaler.web.views import Leader, RuleSummary, detail, summary

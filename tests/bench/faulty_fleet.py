@@ -19,14 +19,14 @@ import httpx
 import msgspec
 from kubernetes.aio import client
 
-from natsscaler.crd import crd
+from natsscaler.core.crd import crd
+from natsscaler.core.rule import GROUP, PLURAL
 from natsscaler.demo.api_resources import DEPLOYMENTS
 from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.manifests import NAMESPACE, deployment, rule
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.operator import supervise
 from natsscaler.kube import connect
-from natsscaler.rules import GROUP, PLURAL
 from tests.bench.fleet import process_stat
 from tests.conftest import KubeApi
 from tests.faulty_monitoring import Front, front

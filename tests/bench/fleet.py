@@ -16,7 +16,8 @@ import nats
 from nats.aio.client import Client
 from nats.js.api import StorageType
 
-from natsscaler.crd import crd
+from natsscaler.core.crd import crd
+from natsscaler.core.rule import GROUP, PLURAL
 from natsscaler.demo.api_resources import DEPLOYMENTS
 from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.manifests import NAMESPACE, deployment, rule
@@ -24,7 +25,6 @@ from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.operator import run_operator, supervise
 from natsscaler.demo.ports import free_port
 from natsscaler.demo.workload import CONSUMER
-from natsscaler.rules import GROUP, PLURAL
 
 START_SECONDS, REACTION_SECONDS = 120.0, 60.0
 CHECK_SECONDS = 0.05

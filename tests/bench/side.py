@@ -13,7 +13,8 @@ import msgspec
 from kubernetes.aio import client
 from nats.js import JetStreamContext
 
-from natsscaler.crd import crd
+from natsscaler.core.crd import crd
+from natsscaler.core.rule import GROUP, PLURAL, VERSION, Target
 from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.manifests import NAMESPACE, TARGET, deployment, rule
 from natsscaler.demo.nats_server import NatsServer
@@ -21,7 +22,6 @@ from natsscaler.demo.operator import run_operator, supervise
 from natsscaler.demo.ports import free_port
 from natsscaler.demo.workload import CONSUMER
 from natsscaler.kube import Deployment, Watch, connect
-from natsscaler.rules import GROUP, PLURAL, VERSION, Target
 
 CHECK_SECONDS = 0.05
 READY_SECONDS = 30.0

@@ -10,12 +10,12 @@ import kopf
 import pytest
 from kubernetes.aio import client
 
-from natsscaler.errors import Finding
+from natsscaler.core.errors import Finding
+from natsscaler.core.rule import Rule, RuleKey
+from natsscaler.core.status import RuleStatus
 from natsscaler.handlers import Handlers
 from natsscaler.kube import Kube, KubeClient, connect
 from natsscaler.reactor import Reactor
-from natsscaler.rules import Rule, RuleKey
-from natsscaler.status import RuleStatus
 from tests.conftest import KubeApi
 from tests.contract.test_kube import eventually
 from tests.contract.test_kubernetes_api import rule

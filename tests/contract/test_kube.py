@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from kubernetes.aio import client
 
-from natsscaler.access import SecretKey
-from natsscaler.errors import Reason, ReplicasChanged, SecretNotFound, TargetNotFound
+from natsscaler.core.access import SecretKey
+from natsscaler.core.errors import Reason, ReplicasChanged, SecretNotFound, TargetNotFound
+from natsscaler.core.rule import RuleKey, Target
+from natsscaler.core.status import LastDecision, LastScaling, RuleStatus
 from natsscaler.kube import Kube, connect
 from natsscaler.kube.secrets import read_secret
-from natsscaler.rules import RuleKey, Target
-from natsscaler.status import LastDecision, LastScaling, RuleStatus
 from tests.conftest import KubeApi, in_background
 from tests.contract.test_kubernetes_api import deployment, rule
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from kubernetes.aio import client
 
-from natsscaler.errors import KubernetesError, Reason, ReplicasChanged
+from natsscaler.core.errors import KubernetesError, Reason, ReplicasChanged
+from natsscaler.core.rule import RuleKey, Target
+from natsscaler.core.status import RuleStatus
 from natsscaler.kube import Deployment, Kube, Watch, connect
-from natsscaler.rules import RuleKey, Target
-from natsscaler.status import RuleStatus
 from tests.conftest import KubeApi, in_background
 from tests.contract.test_kube import eventually
 from tests.contract.test_kubernetes_api import deployment, rule

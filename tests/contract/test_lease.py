@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from kubernetes.aio import client
 
-from natsscaler.errors import LeadershipLost
+from natsscaler.core.errors import LeadershipLost
 from natsscaler.kube import connect
 from natsscaler.lease import NAME, LeaderElector
 from natsscaler.settings import LONGEST_LEASE

@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 from kubernetes.aio import client
 
+from natsscaler.core.permissions import Permission
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_ports
-from natsscaler.permissions import Permission
 from tests.clusters import RealCluster
 from tests.conftest import KubeApi
 from tests.control_plane.conftest import CONFIG, rendered

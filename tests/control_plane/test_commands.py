@@ -15,8 +15,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from natsscaler.core.rule import PAUSED_ANNOTATION
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.rules import PAUSED_ANNOTATION
 from tests.clusters import RealCluster
 from tests.conftest import find_nats_cli
 from tests.control_plane.commands import ELSEWHERE, NOT_HERE, ROOT, told, untried

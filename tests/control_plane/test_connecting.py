@@ -17,8 +17,8 @@ import kopf
 import pytest
 from kubernetes.aio import client
 
+from natsscaler.core.errors import SettingsError
 from natsscaler.demo.ports import free_ports
-from natsscaler.errors import SettingsError
 from natsscaler.handlers import Handlers
 from natsscaler.kube import KubeClient, connect
 from natsscaler.kube.refusals import Refusals

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from natsscaler import __version__
+from natsscaler.core.rule import parse
 from natsscaler.metrics import Metrics
-from natsscaler.rules import parse
 from tests.clusters import RealCluster
 from tests.control_plane.conftest import CONFIG, await_everything, await_no_difference, everything, rendered
 

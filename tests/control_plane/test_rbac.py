@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import pytest
 from kubernetes.aio import config
 
+from natsscaler.core.permissions import Permission
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.permissions import Permission
 from tests.clusters import RealCluster
 from tests.conftest import CRD_FILE, KubeApi
 from tests.control_plane.accounts import PERMISSIONS, Account, is_granted, login, make_account

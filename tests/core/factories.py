@@ -4,12 +4,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from natsscaler.backlog import Backlog
-from natsscaler.conditions import Facts
-from natsscaler.consumers import Match, Unknown
-from natsscaler.decision import History, Observation, decide
-from natsscaler.errors import Finding, Reason
-from natsscaler.jsz import (
+from natsscaler.core.conditions import Facts
+from natsscaler.core.decision import History, Observation, decide
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.jetstream.documents import (
     AccountInfo,
     ClusterInfo,
     ConsumerConfig,
@@ -23,9 +22,10 @@ from natsscaler.jsz import (
     StreamState,
     Varz,
 )
-from natsscaler.rules import PAUSED_ANNOTATION, BacklogMode, Rule, parse
-from natsscaler.sources import Source
-from natsscaler.view import Node, View
+from natsscaler.core.jetstream.selection import Match, Unknown
+from natsscaler.core.jetstream.snapshot import Node, View
+from natsscaler.core.jetstream.sources import Source
+from natsscaler.core.rule import PAUSED_ANNOTATION, BacklogMode, Rule, parse
 
 SAMPLE_SPEC: dict[str, Any] = {
     "deploymentName": "my-app",

@@ -6,7 +6,7 @@ import math
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from natsscaler.errors import Finding, Reason
+from natsscaler.core.errors import Finding, Reason
 from tests.core.factories import proportional
 from tests.core.waking import ImaginedWorld, in_virtual_time
 

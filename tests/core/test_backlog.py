@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from natsscaler.backlog import Backlog, measure
-from natsscaler.consumers import LISTED_CANDIDATES, Match, Unknown
-from natsscaler.errors import Reason
-from natsscaler.jsz import AccountInfo, ConsumerInfo, Jsz, StreamInfo, known_subjects
-from natsscaler.rules import Rule
-from natsscaler.sources import NotTold, Source
-from natsscaler.subjects import overlaps
-from natsscaler.view import View
+from natsscaler.core.errors import Reason
+from natsscaler.core.jetstream.backlog import Backlog, measure
+from natsscaler.core.jetstream.documents import AccountInfo, ConsumerInfo, Jsz, StreamInfo, known_subjects
+from natsscaler.core.jetstream.selection import LISTED_CANDIDATES, Match, Unknown
+from natsscaler.core.jetstream.snapshot import View
+from natsscaler.core.jetstream.sources import NotTold, Source
+from natsscaler.core.rule import Rule
+from natsscaler.core.subjects import overlaps
 
 from .factories import MOMENT, account, consumer, known, node, rule, stream, unknown, view, view_of
 

@@ -5,11 +5,11 @@ from itertools import product
 import pytest
 from msgspec.structs import replace
 
-from natsscaler.conditions import Facts, compose, invalid, merge
-from natsscaler.consumers import Match, Unknown
-from natsscaler.decision import messages_until_change
-from natsscaler.errors import Finding, Reason
-from natsscaler.status import (
+from natsscaler.core.conditions import Facts, compose, invalid, merge
+from natsscaler.core.decision import messages_until_change
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.jetstream.selection import Match, Unknown
+from natsscaler.core.status import (
     GOOD,
     LastScaling,
     RuleStatus,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natsscaler.contention import MEMORY_SECONDS, SET_BACKS, WAIT_SECONDS, Others, SetBacks
-from natsscaler.errors import Reason
-from natsscaler.rules import Target
+from natsscaler.core.contention import MEMORY_SECONDS, SET_BACKS, WAIT_SECONDS, Others, SetBacks
+from natsscaler.core.errors import Reason
+from natsscaler.core.rule import Target
 
 TARGET = Target("shop", "orders")
 FIRST, LAST = WAIT_SECONDS

@@ -12,11 +12,11 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from natsscaler.consumers import Match
-from natsscaler.crd import crd, differences
-from natsscaler.errors import InvalidRule
-from natsscaler.rules import BacklogMode, EventSource, RuleSpec, parse
-from natsscaler.status import RuleStatus
+from natsscaler.core.crd import crd, differences
+from natsscaler.core.errors import InvalidRule
+from natsscaler.core.jetstream.selection import Match
+from natsscaler.core.rule import BacklogMode, EventSource, RuleSpec, parse
+from natsscaler.core.status import RuleStatus
 
 from .factories import SAMPLE_SPEC, body
 

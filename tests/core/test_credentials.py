@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from natsscaler.core.errors import CredentialsError, Reason
 from natsscaler.credentials import (
     NATS_KEYS,
     MonitoringCredentials,
@@ -17,7 +18,6 @@ from natsscaler.credentials import (
     monitoring_credentials,
     nats_credentials,
 )
-from natsscaler.errors import CredentialsError, Reason
 from tests.certificates import KEY, Certificates
 from tests.nats_jwt import Key, OperatorMode
 

@@ -10,9 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from natsscaler.backlog import Backlog
-from natsscaler.consumers import Unknown
-from natsscaler.decision import (
+from natsscaler.core.decision import (
     MIN_SECONDS_BETWEEN_STEPS,
     Decision,
     History,
@@ -21,8 +19,10 @@ from natsscaler.decision import (
     decide,
     messages_until_change,
 )
-from natsscaler.errors import Reason
-from natsscaler.rules import BacklogMode, Rule
+from natsscaler.core.errors import Reason
+from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.rule import BacklogMode, Rule
 
 from .factories import UNKNOWN, backlog, proportional, rule, seen
 

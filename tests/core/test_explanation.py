@@ -5,16 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from natsscaler.backlog import Via
-from natsscaler.conditions import Facts, compose
-from natsscaler.consumers import Match, Unknown
-from natsscaler.decision import History, Want
-from natsscaler.errors import Finding, Reason
-from natsscaler.explanation import explain
-from natsscaler.rules import BacklogMode, RuleKey
-from natsscaler.sources import Source
-from natsscaler.status import RuleStatus
-from natsscaler.steps import State, Step, explain_invalid, mend
+from natsscaler.core.conditions import Facts, compose
+from natsscaler.core.decision import History, Want
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.explain.steps import State, Step, explain_invalid, mend
+from natsscaler.core.explain.story import explain
+from natsscaler.core.jetstream.backlog import Via
+from natsscaler.core.jetstream.selection import Match, Unknown
+from natsscaler.core.jetstream.sources import Source
+from natsscaler.core.rule import BacklogMode, RuleKey
+from natsscaler.core.status import RuleStatus
 
 from .factories import NOW, SOURCE, UNKNOWN, backlog, facts, proportional, rule
 

@@ -14,21 +14,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natsscaler.advisories import advisory_of
-from natsscaler.backlog import Backlog, measure
-from natsscaler.consumers import Match, Unknown
-from natsscaler.contention import WAIT_SECONDS, Others
-from natsscaler.errors import InvalidRule, KubernetesError, Reason, SettingsError
-from natsscaler.jsz import ConsumerInfo, Jsz, Varz
+from natsscaler.core.contention import WAIT_SECONDS, Others
+from natsscaler.core.errors import InvalidRule, KubernetesError, Reason, SettingsError
+from natsscaler.core.jetstream.advisories import advisory_of
+from natsscaler.core.jetstream.backlog import Backlog, measure
+from natsscaler.core.jetstream.documents import ConsumerInfo, Jsz, Varz
+from natsscaler.core.jetstream.selection import Match, Unknown
+from natsscaler.core.jetstream.snapshot import View
+from natsscaler.core.jetstream.sources import Source
+from natsscaler.core.rule import Rule, Target, parse
+from natsscaler.core.status import RuleStatus, read_back
+from natsscaler.core.subjects import SUBJECT_PATTERN, overlaps, within
 from natsscaler.kube.api import NoCredentials
 from natsscaler.kube.kubeconfig import of_kubeconfig
 from natsscaler.kube.login import Login
 from natsscaler.kube.objects import Managed, scale_in
-from natsscaler.rules import Rule, Target, parse
-from natsscaler.sources import Source
-from natsscaler.status import RuleStatus, read_back
-from natsscaler.subjects import SUBJECT_PATTERN, overlaps, within
-from natsscaler.view import View
 
 from .factories import SAMPLE_SPEC, body, node, rule
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from natsscaler.advisories import Advisory
-from natsscaler.consumers import Unknown
-from natsscaler.errors import Reason
+from natsscaler.core.errors import Reason
+from natsscaler.core.jetstream.advisories import Advisory
+from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.reactor.hearing import concerned
 from natsscaler.reactor.state import RuleState
 from tests.core.factories import SOURCE, backlog, seen

@@ -3,13 +3,13 @@
 import pytest
 from msgspec.structs import replace
 
-from natsscaler.conditions import Facts, compose
-from natsscaler.decision import Decision, History, decide
-from natsscaler.errors import Finding, Reason
-from natsscaler.lastword import Lease, at_work, from_outside, last_word, led, remembered
-from natsscaler.rules import Rule, Target
-from natsscaler.status import Condition, RuleStatus, rfc3339
-from natsscaler.steps import State, Step
+from natsscaler.core.conditions import Facts, compose
+from natsscaler.core.decision import Decision, History, decide
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.explain.operator_report import Lease, at_work, from_outside, last_word, led, remembered
+from natsscaler.core.explain.steps import State, Step
+from natsscaler.core.rule import Rule, Target
+from natsscaler.core.status import Condition, RuleStatus, rfc3339
 
 from .factories import UNKNOWN, proportional, rule, seen
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
-from natsscaler.backlog import Backlog
-from natsscaler.consumers import Unknown
-from natsscaler.errors import Reason
+from natsscaler.core.errors import Reason
+from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.status import RuleStatus
 from natsscaler.reactor.state import LED_SECONDS, QUIET_SECONDS, RuleState
 from natsscaler.series import RuleSeries
-from natsscaler.status import RuleStatus
 
 from .factories import UNKNOWN, backlog, rule
 

@@ -4,7 +4,7 @@ import pathlib
 
 import yaml
 
-from natsscaler.permissions import ACTING, LEADING, READING_SECRETS, Permission
+from natsscaler.core.permissions import ACTING, LEADING, READING_SECRETS, Permission
 
 RBAC = pathlib.Path(__file__).parents[2] / "config/rbac"
 

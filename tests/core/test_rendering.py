@@ -2,8 +2,8 @@
 
 import json
 
-from natsscaler.rendering import document, text, worst
-from natsscaler.steps import State, Step
+from natsscaler.core.explain.steps import State, Step
+from natsscaler.core.explain.text import document, text, worst
 
 STEPS = {
     "ScalingRule shop/orders": (

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from natsscaler.access import Nats
-from natsscaler.errors import EXCERPT_LENGTH, InvalidRule, Reason
-from natsscaler.rules import (
+from natsscaler.core.access import Nats
+from natsscaler.core.errors import EXCERPT_LENGTH, InvalidRule, Reason
+from natsscaler.core.rule import (
     PAUSED_ANNOTATION,
     BacklogMode,
     EventSource,

@@ -7,12 +7,12 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from natsscaler.backlog import Backlog
-from natsscaler.consumers import Unknown
-from natsscaler.decision import History, decide
-from natsscaler.errors import Finding, Reason
+from natsscaler.core.decision import History, decide
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.rule import RuleKey
 from natsscaler.metrics import Metrics
-from natsscaler.rules import RuleKey
 from natsscaler.series import COUNTERS, GAUGES, STATES, RuleSeries
 from tests.core import factories
 

@@ -11,14 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from natsscaler.conditions import compose
-from natsscaler.consumers import Match
-from natsscaler.decision import History, Want, decide
-from natsscaler.errors import Reason
-from natsscaler.reactor.state import RuleState
-from natsscaler.series import RuleSeries
-from natsscaler.sources import Birth, Source
-from natsscaler.status import (
+from natsscaler.core.conditions import compose
+from natsscaler.core.decision import History, Want, decide
+from natsscaler.core.errors import Reason
+from natsscaler.core.jetstream.selection import Match
+from natsscaler.core.jetstream.sources import Birth, Source
+from natsscaler.core.status import (
     GOOD,
     Condition,
     LastDecision,
@@ -31,6 +29,8 @@ from natsscaler.status import (
     restore,
     rfc3339,
 )
+from natsscaler.reactor.state import RuleState
+from natsscaler.series import RuleSeries
 
 from .factories import SOURCE, UNKNOWN, backlog, facts, proportional, rule, seen
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natsscaler.subjects import (
+from natsscaler.core.subjects import (
     SUBJECT_PATTERN,
     all_within,
     any_overlap,

@@ -9,12 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from natsscaler.backlog import Backlog, in_doubt, measure
-from natsscaler.consumers import Candidate, Match, Selection, select
-from natsscaler.errors import Reason
-from natsscaler.jsz import ConsumerConfig, ConsumerInfo, Jsz, MetaCluster, Peer, Raft, StreamConfig
-from natsscaler.sources import NotTold, Source
-from natsscaler.view import LAG, Node, View
+from natsscaler.core.errors import Reason
+from natsscaler.core.jetstream.backlog import Backlog, in_doubt, measure
+from natsscaler.core.jetstream.documents import (
+    ConsumerConfig,
+    ConsumerInfo,
+    Jsz,
+    MetaCluster,
+    Peer,
+    Raft,
+    StreamConfig,
+)
+from natsscaler.core.jetstream.selection import Candidate, Match, Selection, select
+from natsscaler.core.jetstream.snapshot import LAG, Node, View
+from natsscaler.core.jetstream.sources import NotTold, Source
 
 from .factories import MOMENT, account, consumer, known, node, peer, rule, stream, unknown
 

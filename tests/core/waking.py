@@ -6,20 +6,20 @@ from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from natsscaler.access import Access
 from natsscaler.activity import Activity
-from natsscaler.errors import Finding, MonitoringError, Reason
-from natsscaler.jsz import ConsumerInfo, Varz
+from natsscaler.core.access import Access
+from natsscaler.core.errors import Finding, MonitoringError, Reason
+from natsscaler.core.jetstream.documents import ConsumerInfo, Varz
+from natsscaler.core.jetstream.snapshot import Reading
+from natsscaler.core.jetstream.sources import NotTold
+from natsscaler.core.rule import Rule, RuleKey, Target
+from natsscaler.core.status import RuleStatus
 from natsscaler.metrics import Metrics
 from natsscaler.reactor.endpoint import Endpoint
 from natsscaler.reactor.shared import Shared
 from natsscaler.reactor.state import RuleState
-from natsscaler.rules import Rule, RuleKey, Target
 from natsscaler.series import of_rule
 from natsscaler.settings import Settings
-from natsscaler.sources import NotTold
-from natsscaler.status import RuleStatus
-from natsscaler.view import Reading
 from tests.core import factories
 
 SERVER = Varz(server_id="NA", server_name="n1", port=4222)

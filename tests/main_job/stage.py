@@ -18,9 +18,9 @@ import yaml
 from kubernetes.aio import client
 from nats.js.api import ConsumerConfig
 
-from natsscaler.access import USE, USE_LABEL
+from natsscaler.core.access import USE, USE_LABEL
+from natsscaler.core.rule import GROUP, PLURAL, VERSION
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.rules import GROUP, PLURAL, VERSION
 from tests.conftest import KubeApi
 
 SAMPLE = pathlib.Path(__file__).parents[2] / "config/samples/scaling_v1_scalingrule.yaml"

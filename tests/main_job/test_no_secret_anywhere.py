@@ -19,9 +19,9 @@ import nkeys  # type: ignore[import-untyped]
 import pytest
 from kubernetes.aio import client
 
+from natsscaler.core.rule import GROUP, PLURAL, VERSION
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_ports
-from natsscaler.rules import GROUP, PLURAL, VERSION
 from tests.certificates import Certificates
 from tests.conftest import KubeApi
 from tests.main_job.stage import Stage

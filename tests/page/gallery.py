@@ -7,15 +7,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from natsscaler.activity import Activity
-from natsscaler.conditions import Facts, invalid
-from natsscaler.consumers import Unknown
-from natsscaler.decision import History, decide
+from natsscaler.core.conditions import Facts, invalid
+from natsscaler.core.decision import History, decide
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.rule import Rule, RuleKey, parse
+from natsscaler.core.status import Action, RuleStatus, rfc3339
 from natsscaler.demo.ports import free_port
-from natsscaler.errors import Finding, Reason
 from natsscaler.metrics import Metrics
-from natsscaler.rules import Rule, RuleKey, parse
 from natsscaler.settings import Settings
-from natsscaler.status import Action, RuleStatus, rfc3339
 from natsscaler.web import Leader, Web
 from tests.core.factories import backlog, body, seen
 

@@ -6,14 +6,14 @@ from typing import Any
 
 from kubernetes.aio import client
 
+from natsscaler.core.explain.steps import Step
+from natsscaler.core.rule import parse
 from natsscaler.explaining import Explainer, World
 from natsscaler.keyring import Keyring
 from natsscaler.kube.looking import Looking
 from natsscaler.network import AllowList
 from natsscaler.options import Options
-from natsscaler.rules import parse
 from natsscaler.settings import Settings
-from natsscaler.steps import Step
 from tests.core.factories import body
 
 

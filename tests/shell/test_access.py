@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from natsscaler.errors import SettingsError
+from natsscaler.core.errors import SettingsError
+from natsscaler.core.status import RuleStatus
 from natsscaler.settings import parse
-from natsscaler.status import RuleStatus
 from natsscaler.web.server import HEADERS
 from tests.core.test_activity import RULE
 from tests.shell.test_api import Reader

@@ -13,9 +13,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from natsscaler.errors import Finding, Reason
-from natsscaler.rules import RuleKey
-from natsscaler.status import Condition, RuleStatus, rfc3339
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.rule import RuleKey
+from natsscaler.core.status import Condition, RuleStatus, rfc3339
 from natsscaler.web import Leader
 from natsscaler.web.stream import MOST_READERS
 from tests.core.factories import UNKNOWN, seen

@@ -8,8 +8,8 @@ import pytest
 from nats.aio.client import Client
 from nats.errors import NoRespondersError
 
+from natsscaler.core.rule import EventSource, RuleKey
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.rules import EventSource, RuleKey
 from tests.shell.world import (
     NEVER,
     TARGET,

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from natsscaler.core.errors import SettingsError
 from natsscaler.demo.api_server import EmbeddedKubernetes
-from natsscaler.errors import SettingsError
 from natsscaler.inquiry import Answer, Terminal, inquire
 from natsscaler.options import Options
 from natsscaler.settings import Settings

@@ -7,8 +7,8 @@ import pytest
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig, SubjectTransform
 
-from natsscaler.access import Access
-from natsscaler.backlog import Backlog, measure
+from natsscaler.core.access import Access
+from natsscaler.core.jetstream.backlog import Backlog, measure
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.monitoring import Monitoring
 from natsscaler.network import AllowList

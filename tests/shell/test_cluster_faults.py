@@ -17,11 +17,11 @@ import pytest
 import pytest_asyncio
 from nats.errors import Error as NatsError
 
-from natsscaler.backlog import Backlog
-from natsscaler.decision import Decision, History, Observation, decide
+from natsscaler.core.decision import Decision, History, Observation, decide
+from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.rule import Rule
 from natsscaler.dialing import obediently
 from natsscaler.reactor import endpoint
-from natsscaler.rules import Rule
 from tests.names import resolve_by
 from tests.nats_cluster import NatsCluster, eventually
 from tests.shell.world import TARGET, World, until, world

@@ -9,11 +9,11 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from natsscaler.backlog import Via
+from natsscaler.core.explain.steps import State
+from natsscaler.core.jetstream.backlog import Via
+from natsscaler.core.rule import RuleKey
+from natsscaler.core.status import LastDecision
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.rules import RuleKey
-from natsscaler.status import LastDecision
-from natsscaler.steps import State
 from tests.core.factories import body
 from tests.nats_cluster import NatsCluster
 from tests.shell.asking import ask, ask_all

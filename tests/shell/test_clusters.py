@@ -7,14 +7,14 @@ from typing import Any, cast
 import pytest
 import pytest_asyncio
 
-from natsscaler.access import Access
-from natsscaler.backlog import Backlog, measure
-from natsscaler.consumers import Unknown
-from natsscaler.errors import Reason
+from natsscaler.core.access import Access
+from natsscaler.core.errors import Reason
+from natsscaler.core.jetstream.backlog import Backlog, measure
+from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.rule import Rule
 from natsscaler.monitoring import Monitoring
 from natsscaler.network import AllowList
 from natsscaler.reactor.state import LED_SECONDS
-from natsscaler.rules import Rule
 from tests.core.factories import rule
 from tests.nats_cluster import NatsCluster, eventually
 

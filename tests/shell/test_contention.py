@@ -3,8 +3,8 @@
 import pytest
 from nats.aio.client import Client
 
-from natsscaler import contention
-from natsscaler.rules import RuleKey
+from natsscaler.core import contention
+from natsscaler.core.rule import RuleKey
 from tests.shell.world import TARGET, World, publish, until, work_off
 
 pytestmark = pytest.mark.timeout(90)

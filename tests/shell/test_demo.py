@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from kubernetes.aio import client
 
+from natsscaler.core.rule import GROUP, PLURAL, VERSION
 from natsscaler.demo import manifests
 from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.workload import Workload
 from natsscaler.kube import connect
-from natsscaler.rules import GROUP, PLURAL, VERSION
 
 DEMO = "from natsscaler.demo.command import demo; import sys; sys.exit(demo([]))"
 

@@ -14,9 +14,9 @@ import httpx
 import pytest
 from aiohttp import web
 
+from natsscaler.core.errors import Reason
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port, free_ports
-from natsscaler.errors import Reason
 from tests.names import resolve_by
 from tests.shell.world import World, until, world
 

@@ -2,11 +2,11 @@
 
 import pytest
 
+from natsscaler.core.errors import Reason
+from natsscaler.core.explain.steps import State, mend
+from natsscaler.core.rule import parse
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.errors import Reason
-from natsscaler.rules import parse
 from natsscaler.settings import Settings
-from natsscaler.steps import State, mend
 from tests.core.factories import body
 from tests.faulty_monitoring import Answer, front
 from tests.shell.asking import ask

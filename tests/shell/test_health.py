@@ -9,7 +9,9 @@ from typing import Any, cast
 import pytest
 
 from natsscaler.activity import Activity
-from natsscaler.errors import MonitoringError, Reason
+from natsscaler.core.errors import MonitoringError, Reason
+from natsscaler.core.rule import parse
+from natsscaler.core.status import RuleStatus
 from natsscaler.handlers import SILENT_SECONDS, Handlers
 from natsscaler.health import WATCH_SILENT_SECONDS, Health
 from natsscaler.kube import Kube, KubeClient
@@ -17,9 +19,7 @@ from natsscaler.kube.refusals import Refusals
 from natsscaler.metrics import Metrics
 from natsscaler.reactor import Reactor
 from natsscaler.reactor.ports import ClusterPort, MonitoringPort
-from natsscaler.rules import parse
 from natsscaler.settings import Settings
-from natsscaler.status import RuleStatus
 from tests.conftest import in_background
 from tests.contract.test_kube import eventually
 from tests.core.factories import SAMPLE_SPEC

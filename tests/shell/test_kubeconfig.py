@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from natsscaler.errors import SettingsError
+from natsscaler.core.errors import SettingsError
 from natsscaler.kube import KubeClient, connect
 from natsscaler.kube.proxies import bypassed, proxy_for
 from tests.certificates import Certificates

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from natsscaler.core.jetstream.documents import ConsumerInfo
+from natsscaler.core.jetstream.sources import NotTold
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.jsz import ConsumerInfo
-from natsscaler.sources import NotTold
 from tests.shell.test_secrets import Servers, login
 from tests.shell.world import TARGET, World, create_consumer, create_stream, publish, until, user, world
 

@@ -4,10 +4,10 @@ import pytest
 from nats.aio.client import RawCredentials
 
 from natsscaler import signals
-from natsscaler.advisories import SUBJECTS
+from natsscaler.core.jetstream.advisories import SUBJECTS
+from natsscaler.core.rule import RuleKey, Target
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.reactor import listening
-from natsscaler.rules import RuleKey, Target
 from tests.nats_jwt import OperatorMode
 from tests.shell.test_unheard import USERS, Servers
 from tests.shell.world import (

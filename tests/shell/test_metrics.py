@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from nats.aio.client import Client
 
-from natsscaler.errors import KubernetesError, Reason
+from natsscaler.core.errors import KubernetesError, Reason
+from natsscaler.core.rule import Target
 from natsscaler.metrics import WAKEUPS, Metrics
-from natsscaler.rules import Target
 from tests.core.waking import in_virtual_time
 from tests.shell.world import TARGET, World, publish, until
 

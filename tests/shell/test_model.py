@@ -24,9 +24,9 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import ConsumerConfig, DeliverPolicy, RetentionPolicy, StreamConfig
 
+from natsscaler.core.rule import Target
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.dialing import obediently
-from natsscaler.rules import Target
 from tests.bench import truth as bench_truth
 from tests.bench.truth import UNKNOWABLE, Truth, Wanted
 from tests.names import resolve_by

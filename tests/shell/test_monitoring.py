@@ -16,14 +16,14 @@ import pytest
 from aiohttp import web
 
 from natsscaler import monitoring
-from natsscaler.access import Access
+from natsscaler.core.access import Access
+from natsscaler.core.errors import MonitoringError, Reason
+from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port
-from natsscaler.errors import MonitoringError, Reason
 from natsscaler.fetching import Fetching
 from natsscaler.monitoring import Monitoring, no_credentials
 from natsscaler.network import AllowList
-from natsscaler.view import Reading
 
 pytestmark = pytest.mark.timeout(30)
 

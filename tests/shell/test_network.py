@@ -11,7 +11,7 @@ import pytest
 from aiodns import DNSResolver
 
 from natsscaler import network
-from natsscaler.errors import NotAllowed, Reason, SettingsError
+from natsscaler.core.errors import NotAllowed, Reason, SettingsError
 from natsscaler.network import AllowList
 
 API_SERVER = ("10.96.0.1", 443)

@@ -10,15 +10,15 @@ import pytest
 from msgspec.structs import replace
 from nats.aio.client import Client
 
-from natsscaler.access import Access
+from natsscaler.core.access import Access
+from natsscaler.core.errors import Finding, KubernetesError, Reason
+from natsscaler.core.rule import RuleKey, Target
+from natsscaler.core.status import RuleStatus
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.errors import Finding, KubernetesError, Reason
 from natsscaler.reactor import registry
 from natsscaler.reactor.acting import STALE_SECONDS
 from natsscaler.reactor.endpoint import Endpoint
 from natsscaler.reactor.turns import FOR_STEPS, TURNS, Kind
-from natsscaler.rules import RuleKey, Target
-from natsscaler.status import RuleStatus
 from tests.shell.world import (
     TARGET,
     World,

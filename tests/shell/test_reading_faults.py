@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 from nats.aio.client import Client
 
+from natsscaler.core.errors import Reason
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.errors import Reason
 from tests.faulty_monitoring import Answer, changed, cut_off, front, never, slow, status, with_fields
 from tests.shell.world import TARGET, create_consumer, create_stream, publish, until, user, work_off, world
 

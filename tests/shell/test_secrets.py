@@ -11,9 +11,9 @@ import nkeys  # type: ignore[import-untyped]
 import pytest
 
 from natsscaler import keyring, signals
-from natsscaler.access import SecretKey
+from natsscaler.core.access import SecretKey
+from natsscaler.core.errors import KubernetesError, Reason
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.errors import KubernetesError, Reason
 from tests.certificates import Certificates
 from tests.nats_jwt import Key, OperatorMode
 from tests.shell.world import TARGET, World, create_consumer, create_stream, publish, until, user, world

@@ -10,8 +10,8 @@ from aiohttp import web
 from nats.aio.client import Client
 
 from natsscaler import monitoring
+from natsscaler.core.errors import KubernetesError, Reason
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.errors import KubernetesError, Reason
 from tests.certificates import Certificates
 from tests.shell.world import TARGET, World, publish, until, world
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from natsscaler.errors import SettingsError
+from natsscaler.core.errors import SettingsError
 from natsscaler.settings import Settings, parse, unknown_variables
 
 VALUES = {

@@ -10,11 +10,11 @@ from nats.aio.client import Client
 from nats.errors import NoRespondersError
 from nats.js.api import ConsumerConfig
 
-from natsscaler.advisories import Advisory
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.jetstream.advisories import Advisory
 from natsscaler.credentials import NatsCredentials
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.doorbell import Doorbell
-from natsscaler.errors import Finding, Reason
 from natsscaler.metrics import Metrics
 from natsscaler.network import AllowList
 from natsscaler.signals import Connection

@@ -10,9 +10,9 @@ from aiohttp import web
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig
 
+from natsscaler.core.errors import Reason
+from natsscaler.core.rule import Target
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.errors import Reason
-from natsscaler.rules import Target
 from tests import faulty_monitoring as faults
 from tests.shell.world import (
     TARGET,

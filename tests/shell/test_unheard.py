@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from nats.js.api import StreamSource
 
+from natsscaler.core.rule import EventSource
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.rules import EventSource
 from tests.shell.world import (
     TARGET,
     World,

@@ -7,9 +7,9 @@ from nats.aio.client import Client
 from nats.js.api import ConsumerConfig
 
 from natsscaler import signals
+from natsscaler.core.rule import RuleKey, Target
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port
-from natsscaler.rules import RuleKey, Target
 from tests.shell.world import (
     NEVER,
     SECONDS,

@@ -16,12 +16,12 @@ import aiohttp
 import pytest
 
 from natsscaler.activity import Activity
+from natsscaler.core.errors import SettingsError
+from natsscaler.core.rule import RuleKey
+from natsscaler.core.status import Action
 from natsscaler.demo.ports import free_ports
-from natsscaler.errors import SettingsError
 from natsscaler.metrics import Metrics
-from natsscaler.rules import RuleKey
 from natsscaler.settings import Settings, parse
-from natsscaler.status import Action
 from natsscaler.web import Leader, Web
 from natsscaler.web.server import HEADERS
 from tests.conftest import in_background

@@ -3,13 +3,13 @@
 import pytest
 from msgspec.structs import replace
 
-from natsscaler.conditions import Facts, compose, invalid
-from natsscaler.consumers import Unknown
-from natsscaler.errors import Finding, Reason
-from natsscaler.explanation import explain
-from natsscaler.status import RuleStatus
-from natsscaler.steps import State
-from natsscaler.web.wording import DECISIONS, headline, retell
+from natsscaler.core.conditions import Facts, compose, invalid
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.explain.headline import DECISIONS, headline, retell
+from natsscaler.core.explain.steps import State
+from natsscaler.core.explain.story import explain
+from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.status import RuleStatus
 from tests.core.factories import facts as make
 from tests.core.factories import seen
 from tests.core.test_activity import NOW, RULE, facts, named

@@ -14,10 +14,13 @@ from nats.aio.client import Client
 from nats.js.api import ConsumerConfig, StreamConfig
 from nats.js.errors import NoStreamResponseError
 
-from natsscaler.access import USE_LABEL, Access, SecretKey
 from natsscaler.activity import Activity
+from natsscaler.core.access import USE_LABEL, Access, SecretKey
+from natsscaler.core.errors import KubernetesError, MonitoringError, ReplicasChanged, SecretNotFound
+from natsscaler.core.jetstream.snapshot import Reading
+from natsscaler.core.rule import EventSource, Rule, RuleKey, Target, parse
+from natsscaler.core.status import RuleStatus
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.errors import KubernetesError, MonitoringError, ReplicasChanged, SecretNotFound
 from natsscaler.fetching import Fetching
 from natsscaler.keyring import Keyring, Secret
 from natsscaler.metrics import Metrics
@@ -25,11 +28,8 @@ from natsscaler.monitoring import Monitoring
 from natsscaler.network import AllowList
 from natsscaler.reactor import Reactor
 from natsscaler.reactor.listening import CONFIRM_SECONDS
-from natsscaler.rules import EventSource, Rule, RuleKey, Target, parse
 from natsscaler.settings import Settings
 from natsscaler.signals import Connection
-from natsscaler.status import RuleStatus
-from natsscaler.view import Reading
 from tests.core.factories import body
 
 SECONDS = 20.0

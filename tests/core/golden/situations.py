@@ -8,17 +8,17 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from natsscaler.backlog import Backlog, Via, measure
-from natsscaler.conditions import Facts
-from natsscaler.consumers import Match, Unknown
-from natsscaler.contention import Others, SetBacks
-from natsscaler.decision import History, Want, decide
-from natsscaler.errors import Finding, Reason
-from natsscaler.jsz import ConsumerInfo
-from natsscaler.ownership import missing, obstacle, unseen
-from natsscaler.rules import BacklogMode, Rule
-from natsscaler.sources import NotTold
-from natsscaler.status import LastScaling, RuleStatus, restore, rfc3339
+from natsscaler.core.conditions import Facts
+from natsscaler.core.contention import Others, SetBacks
+from natsscaler.core.decision import History, Want, decide
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.jetstream.backlog import Backlog, Via, measure
+from natsscaler.core.jetstream.documents import ConsumerInfo
+from natsscaler.core.jetstream.selection import Match, Unknown
+from natsscaler.core.jetstream.sources import NotTold
+from natsscaler.core.ownership import missing, obstacle, unseen
+from natsscaler.core.rule import BacklogMode, Rule
+from natsscaler.core.status import LastScaling, RuleStatus, restore, rfc3339
 from tests.core import factories
 from tests.core.factories import FREE, NOW, SOURCE, UNKNOWN, backlog, proportional, rule
 

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from natsscaler.backlog import Backlog
-from natsscaler.consumers import Unknown
-from natsscaler.decision import Observation
-from natsscaler.errors import Reason
+from natsscaler.core.decision import Observation
+from natsscaler.core.errors import Reason
+from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.status import RuleStatus
 from natsscaler.reactor.state import RuleState
 from natsscaler.series import RuleSeries
-from natsscaler.status import RuleStatus
 from tests.core.factories import UNKNOWN, backlog, rule
 
 READ_SECONDS = 0.25

@@ -6,12 +6,12 @@ import pathlib
 from collections.abc import Iterator
 from itertools import groupby
 
-from natsscaler.conditions import compose
-from natsscaler.consumers import Unknown
-from natsscaler.decision import History, Observation, messages_until_change
-from natsscaler.rules import Rule
-from natsscaler.status import RuleStatus
-from natsscaler.web.wording import headline
+from natsscaler.core.conditions import compose
+from natsscaler.core.decision import History, Observation, messages_until_change
+from natsscaler.core.explain.headline import headline
+from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.rule import Rule
+from natsscaler.core.status import RuleStatus
 from tests.core.factories import NOW
 from tests.core.golden.situations import Situation, situations
 from tests.core.golden.trusting import reads

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from natsscaler.errors import Reason
-from natsscaler.jsz import (
+from natsscaler.core.errors import Reason
+from natsscaler.core.jetstream.documents import (
     AccountInfo,
     ConsumerConfig,
     ConsumerInfo,
@@ -22,9 +22,9 @@ from natsscaler.jsz import (
     own_filters,
     published_subjects,
 )
-from natsscaler.rules import Rule
-from natsscaler.subjects import all_within, disjoint
-from natsscaler.view import View
+from natsscaler.core.jetstream.snapshot import View
+from natsscaler.core.rule import Rule
+from natsscaler.core.subjects import all_within, disjoint
 
 LISTED_CANDIDATES = 5
 """How many candidates a message lists before it only counts the others."""

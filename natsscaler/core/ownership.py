@@ -5,8 +5,8 @@ A rehearsing rule scales nothing, so it may rehearse beside them.
 
 from collections.abc import Collection, Iterable
 
-from natsscaler.errors import Finding, Reason
-from natsscaler.rules import Rule
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.rule import Rule
 
 
 def obstacle(

@@ -11,9 +11,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from natsscaler.consumers import Candidate, Match, Selection, Unknown, listed, select
-from natsscaler.errors import Reason
-from natsscaler.jsz import (
+from natsscaler.core.errors import Reason
+from natsscaler.core.jetstream.documents import (
     INT64_MAX,
     ConsumerInfo,
     StreamInfo,
@@ -23,10 +22,11 @@ from natsscaler.jsz import (
     is_transformed,
     published_subjects,
 )
-from natsscaler.rules import BacklogMode, Rule
-from natsscaler.sources import Former, NotTold, Source, Told, interrupted, source_of
-from natsscaler.subjects import within
-from natsscaler.view import View, cut_off
+from natsscaler.core.jetstream.selection import Candidate, Match, Selection, Unknown, listed, select
+from natsscaler.core.jetstream.snapshot import View, cut_off
+from natsscaler.core.jetstream.sources import Former, NotTold, Source, Told, interrupted, source_of
+from natsscaler.core.rule import BacklogMode, Rule
+from natsscaler.core.subjects import within
 
 
 class Via(StrEnum):

@@ -12,12 +12,12 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 
-from natsscaler.consumers import Match, Selection, Unknown, listed
-from natsscaler.errors import Reason
-from natsscaler.jsz import ConsumerInfo, published_subjects
-from natsscaler.rules import Rule
-from natsscaler.subjects import all_within
-from natsscaler.view import View
+from natsscaler.core.errors import Reason
+from natsscaler.core.jetstream.documents import ConsumerInfo, published_subjects
+from natsscaler.core.jetstream.selection import Match, Selection, Unknown, listed
+from natsscaler.core.jetstream.snapshot import View
+from natsscaler.core.rule import Rule
+from natsscaler.core.subjects import all_within
 
 
 class Birth(Struct, frozen=True):

@@ -5,10 +5,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from natsscaler.errors import Finding, Reason
-from natsscaler.rules import Rule, RuleKey
-from natsscaler.status import GOOD, Condition, RuleStatus
-from natsscaler.steps import State, Step, explain_invalid, mend, next_change
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.explain.steps import State, Step, explain_invalid, mend, next_change
+from natsscaler.core.rule import Rule, RuleKey
+from natsscaler.core.status import GOOD, Condition, RuleStatus
 
 
 class Headline(Struct, frozen=True, kw_only=True):

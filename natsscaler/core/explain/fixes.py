@@ -3,8 +3,8 @@
 A finding's message names the fault and what would be right; the mend says how to get there from a terminal.
 """
 
-from natsscaler.errors import Reason
-from natsscaler.rules import PAUSED_ANNOTATION
+from natsscaler.core.errors import Reason
+from natsscaler.core.rule import PAUSED_ANNOTATION
 
 EDIT = "kubectl edit scalingrule {name} -n {namespace}"
 REACH = (

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from natsscaler.decision import Decision
-from natsscaler.errors import Finding, Reason
-from natsscaler.rules import Rule, Target
-from natsscaler.status import RuleStatus, rfc3339
-from natsscaler.steps import State, Step
+from natsscaler.core.decision import Decision
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.explain.steps import State, Step
+from natsscaler.core.rule import Rule, Target
+from natsscaler.core.status import RuleStatus, rfc3339
 
 SKEW_SECONDS = 60.0
 """How far the clock here may be ahead of the one that renewed the Lease."""

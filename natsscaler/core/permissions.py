@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from natsscaler.rules import GROUP, PLURAL
+from natsscaler.core.rule import GROUP, PLURAL
 
 
 class Permission(NamedTuple):

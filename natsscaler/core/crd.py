@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from natsscaler.rules import DOCUMENT_PATH, GROUP, INT32_MAX, KIND, NO_DOCUMENT, PLURAL, VERSION, RuleSpec
-from natsscaler.status import RuleStatus
+from natsscaler.core.rule import DOCUMENT_PATH, GROUP, INT32_MAX, KIND, NO_DOCUMENT, PLURAL, VERSION, RuleSpec
+from natsscaler.core.status import RuleStatus
 
 PRINTER_COLUMNS: list[dict[str, Any]] = [
     {"name": "Deployment", "type": "string", "jsonPath": ".spec.deploymentName"},

@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from natsscaler.access import server_shown
-from natsscaler.backlog import Backlog
-from natsscaler.consumers import Unknown
-from natsscaler.contention import Admitted
-from natsscaler.decision import Decision, Observation, messages_until_change
-from natsscaler.errors import Finding, Reason
-from natsscaler.rules import Rule
-from natsscaler.sources import exactly
-from natsscaler.status import Condition, LastDecision, RuleStatus, rfc3339
+from natsscaler.core.access import server_shown
+from natsscaler.core.contention import Admitted
+from natsscaler.core.decision import Decision, Observation, messages_until_change
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.jetstream.sources import exactly
+from natsscaler.core.rule import Rule
+from natsscaler.core.status import Condition, LastDecision, RuleStatus, rfc3339
 
 SECRETS = (
     Reason.SECRET_NOT_FOUND,

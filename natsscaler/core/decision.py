@@ -10,10 +10,10 @@ import math
 import msgspec
 from msgspec import Struct
 
-from natsscaler.backlog import Backlog
-from natsscaler.consumers import Unknown
-from natsscaler.errors import Reason
-from natsscaler.rules import Rule, RuleSpec
+from natsscaler.core.errors import Reason
+from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.rule import Rule, RuleSpec
 
 _change = msgspec.structs.replace
 

@@ -9,9 +9,9 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from natsscaler.errors import Finding, Reason
-from natsscaler.mends import MENDS
-from natsscaler.rules import Rule, RuleKey
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.explain.fixes import MENDS
+from natsscaler.core.rule import Rule, RuleKey
 
 NEXT: dict[str, str] = {
     Reason.SCALING_DISABLED: "none while the Deployment has 0 replicas",

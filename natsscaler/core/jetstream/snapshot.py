@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
-from natsscaler.jsz import (
+from natsscaler.core.jetstream.documents import (
     AccountInfo,
     ConsumerInfo,
     Jsz,
@@ -24,7 +24,7 @@ from natsscaler.jsz import (
     known_subjects,
     replicas_of,
 )
-from natsscaler.subjects import any_overlap, is_literal
+from natsscaler.core.subjects import any_overlap, is_literal
 
 META_LEADER = "the meta leader"
 """Stands among the names of nodes for one that nobody names, as during its election."""

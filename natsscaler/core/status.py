@@ -15,9 +15,9 @@ import msgspec
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
-from natsscaler.backlog import Via
-from natsscaler.decision import History, Want
-from natsscaler.sources import Source
+from natsscaler.core.decision import History, Want
+from natsscaler.core.jetstream.backlog import Via
+from natsscaler.core.jetstream.sources import Source
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 GOOD = {"Ready": "True", "AbleToScale": "True", "ScalingActive": "True", "EventDriven": "True"}

@@ -6,8 +6,8 @@ Pure: times are seconds on the clock of `now`.
 import math
 from typing import NamedTuple
 
-from natsscaler.errors import Finding, Reason
-from natsscaler.rules import Target
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.rule import Target
 
 SET_BACKS = 3
 """So many within MEMORY_SECONDS are a conflict: a person may scale by hand once or twice."""

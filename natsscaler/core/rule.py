@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct, field
 
-from natsscaler.access import DNS_SUBDOMAIN, Access, Monitoring, Nats, SecretKey, servers
-from natsscaler.errors import InvalidRule, excerpt
-from natsscaler.subjects import SUBJECT_PATTERN
+from natsscaler.core.access import DNS_SUBDOMAIN, Access, Monitoring, Nats, SecretKey, servers
+from natsscaler.core.errors import InvalidRule, excerpt
+from natsscaler.core.subjects import SUBJECT_PATTERN
 
 GROUP, VERSION, PLURAL, KIND = "scaling.example.com", "v1", "scalingrules", "ScalingRule"
 PAUSED_ANNOTATION = f"{GROUP}/paused"

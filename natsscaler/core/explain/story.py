@@ -4,15 +4,15 @@ Nothing is decided here. Each step says one thing that the decision rests on, in
 the chain breaks, what would have come next is left out, and the last step says what happens all the same.
 """
 
-from natsscaler.access import server_shown
-from natsscaler.backlog import Backlog, Via
-from natsscaler.conditions import Facts, inactivity, switched_off
-from natsscaler.consumers import Match, Unknown
-from natsscaler.decision import Decision, Observation, messages_until_change
-from natsscaler.errors import Finding, Reason
-from natsscaler.rules import BacklogMode, Rule
-from natsscaler.status import rfc3339
-from natsscaler.steps import State, Step, blocked, mend, next_change
+from natsscaler.core.access import server_shown
+from natsscaler.core.conditions import Facts, inactivity, switched_off
+from natsscaler.core.decision import Decision, Observation, messages_until_change
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.explain.steps import State, Step, blocked, mend, next_change
+from natsscaler.core.jetstream.backlog import Backlog, Via
+from natsscaler.core.jetstream.selection import Match, Unknown
+from natsscaler.core.rule import BacklogMode, Rule
+from natsscaler.core.status import rfc3339
 
 SELECTION = {
     Reason.ACCOUNT_NOT_FOUND,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from natsscaler.steps import State, Step
+from natsscaler.core.explain.steps import State, Step
 
 MARKS = {State.OK: "✓", State.WAITING: "…", State.ATTENTION: "!", State.BLOCKED: "✗"}
 COLOURS = {State.OK: 32, State.WAITING: 36, State.ATTENTION: 33, State.BLOCKED: 31}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from msgspec import Struct, field
 
-from natsscaler.rules import Target
+from natsscaler.core.rule import Target
 
 LABEL = "app.kubernetes.io/part-of=natsscaler"
 """What manifests and chart label everything with."""

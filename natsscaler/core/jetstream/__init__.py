@@ -1,0 +1,1 @@
+"""From what NATS says to a backlog, or to Unknown with the reason."""
