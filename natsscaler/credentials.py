@@ -17,7 +17,7 @@ import nkeys  # type: ignore[import-untyped]
 
 from natsscaler.core.access import bare_host
 from natsscaler.core.errors import CredentialsError, Reason
-from natsscaler.tls import NO_TLS, Tls
+from natsscaler.net.tls import NO_TLS, Tls
 
 TLS_KEYS = ("ca.crt", "tls.crt", "tls.key")
 NATS_KEYS = ("username", "password", "token", "nkey", "creds", *TLS_KEYS)

@@ -34,7 +34,7 @@ from natsscaler.kube.looking import Looking
 from natsscaler.lease import NAME as LEASE
 from natsscaler.metrics import Metrics
 from natsscaler.monitoring import Monitoring
-from natsscaler.network import AllowList
+from natsscaler.net.allowlist import AllowList
 from natsscaler.options import Options
 from natsscaler.reactor.leaders import draft, measure_all
 from natsscaler.reactor.state import RuleState

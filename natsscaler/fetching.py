@@ -18,9 +18,9 @@ import msgspec
 from natsscaler.core.access import bare_host
 from natsscaler.core.errors import MonitoringError, Reason, excerpt
 from natsscaler.credentials import MonitoringCredentials
-from natsscaler.probing import Speaks, wants_tls, who_listens
+from natsscaler.net.probe import Speaks, wants_tls, who_listens
+from natsscaler.net.tls import certificate_error, client_context, failure
 from natsscaler.settings import Settings
-from natsscaler.tls import certificate_error, client_context, failure
 
 T = TypeVar("T")
 

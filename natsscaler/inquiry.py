@@ -17,7 +17,7 @@ from natsscaler.keyring import Keyring
 from natsscaler.kube import connect
 from natsscaler.kube.connection import namespace_of
 from natsscaler.kube.looking import Looking
-from natsscaler.network import AllowList
+from natsscaler.net.allowlist import AllowList
 from natsscaler.options import Options, split
 
 

@@ -28,7 +28,7 @@ from natsscaler.core.jetstream.snapshot import Node, Reading, View
 from natsscaler.credentials import MonitoringCredentials
 from natsscaler.fetching import DEFAULTS, NOBODY, Fetcher, Fetching
 from natsscaler.keyring import MAX_AGE_SECONDS
-from natsscaler.network import AllowList
+from natsscaler.net.allowlist import AllowList
 from natsscaler.nodes import Answers, NodeReader
 
 READ_SECONDS = 60.0

@@ -30,7 +30,7 @@ from natsscaler.kube.secrets import read_secret
 from natsscaler.lease import LeaderElector
 from natsscaler.metrics import Metrics
 from natsscaler.monitoring import Monitoring
-from natsscaler.network import AllowList
+from natsscaler.net.allowlist import AllowList
 from natsscaler.reactor import Reactor
 from natsscaler.reactor.hearing import Advised
 from natsscaler.settings import Settings

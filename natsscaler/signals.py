@@ -37,9 +37,9 @@ from natsscaler.dialing import (
 from natsscaler.doorbell import Doorbell
 from natsscaler.keyring import MAX_AGE_SECONDS
 from natsscaler.metrics import Metrics
-from natsscaler.network import AllowList
+from natsscaler.net.allowlist import AllowList
+from natsscaler.net.tls import failure
 from natsscaler.parsing import TooLarge
-from natsscaler.tls import failure
 
 log = logging.getLogger(__name__)
 

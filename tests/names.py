@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from natsscaler.network import Resolver
+from natsscaler.net.allowlist import Resolver
 
 
 def resolve_by(monkeypatch: pytest.MonkeyPatch, find: Callable[[str], list[str] | None]) -> None:

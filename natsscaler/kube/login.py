@@ -21,7 +21,7 @@ from natsscaler.core.errors import excerpt
 from natsscaler.kube.api import NoCredentials
 from natsscaler.kube.kubeconfig import Access
 from natsscaler.kube.plugins import Given, NotGiven, OpenId, run
-from natsscaler.tls import Tls, client_context
+from natsscaler.net.tls import Tls, client_context
 
 AGAIN_SECONDS = 5.0
 """So long nobody is asked again who failed or gave the same as before, unless a file has changed."""

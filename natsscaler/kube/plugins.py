@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from natsscaler.core.errors import excerpt
 from natsscaler.kube.kubeconfig import Cluster, Plugin
-from natsscaler.tls import client_context
+from natsscaler.net.tls import client_context
 
 PLUGIN_SECONDS = 30.0
 VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")

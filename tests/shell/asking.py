@@ -11,7 +11,7 @@ from natsscaler.core.rule import parse
 from natsscaler.explaining import Explainer, World
 from natsscaler.keyring import Keyring
 from natsscaler.kube.looking import Looking
-from natsscaler.network import AllowList
+from natsscaler.net.allowlist import AllowList
 from natsscaler.options import Options
 from natsscaler.settings import Settings
 from tests.core.factories import body

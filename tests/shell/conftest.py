@@ -8,7 +8,7 @@ from nats.aio.client import Client
 
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.monitoring import Monitoring
-from natsscaler.network import AllowList
+from natsscaler.net.allowlist import AllowList
 from tests.names import resolve_by
 from tests.nats_cluster import NatsCluster
 from tests.shell.world import NAME, World, create_consumer, create_stream, user, world

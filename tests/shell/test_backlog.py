@@ -11,7 +11,7 @@ from natsscaler.core.access import Access
 from natsscaler.core.jetstream.backlog import Backlog, measure
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.monitoring import Monitoring
-from natsscaler.network import AllowList
+from natsscaler.net.allowlist import AllowList
 from tests.core.factories import rule
 
 

@@ -13,7 +13,7 @@ from natsscaler.core.jetstream.backlog import Backlog, measure
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.rule import Rule
 from natsscaler.monitoring import Monitoring
-from natsscaler.network import AllowList
+from natsscaler.net.allowlist import AllowList
 from natsscaler.reactor.state import LED_SECONDS
 from tests.core.factories import rule
 from tests.nats_cluster import NatsCluster, eventually

@@ -10,8 +10,8 @@ from nats.aio.client import Client
 from natsscaler.credentials import NatsCredentials
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.dialing import dial, hang_up
-from natsscaler.network import AllowList
-from natsscaler.tls import Tls
+from natsscaler.net.allowlist import AllowList
+from natsscaler.net.tls import Tls
 from tests.certificates import Certificates
 from tests.shell.world import until
 

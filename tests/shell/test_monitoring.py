@@ -23,7 +23,7 @@ from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port
 from natsscaler.fetching import Fetching
 from natsscaler.monitoring import Monitoring, no_credentials
-from natsscaler.network import AllowList
+from natsscaler.net.allowlist import AllowList
 
 pytestmark = pytest.mark.timeout(30)
 

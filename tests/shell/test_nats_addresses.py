@@ -6,7 +6,7 @@ import pytest
 
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_ports
-from natsscaler.network import AllowList
+from natsscaler.net.allowlist import AllowList
 from tests.certificates import Certificates
 from tests.shell.test_secrets import PASSWORD, Servers, prepare
 from tests.shell.test_secured_monitoring import proxy

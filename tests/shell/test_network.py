@@ -10,9 +10,9 @@ from typing import cast
 import pytest
 from aiodns import DNSResolver
 
-from natsscaler import network
 from natsscaler.core.errors import NotAllowed, Reason, SettingsError
-from natsscaler.network import AllowList
+from natsscaler.net import allowlist
+from natsscaler.net.allowlist import AllowList
 
 API_SERVER = ("10.96.0.1", 443)
 
@@ -143,10 +143,10 @@ async def test_the_api_server_is_refused_by_its_service_too_where_a_kubeconfig_n
 async def test_the_api_server_is_refused_by_all_addresses_of_its_service(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(network, "API_SERVICE", "kubernetes.good.")
+    monkeypatch.setattr(allowlist, "API_SERVICE", "kubernetes.good.")
     async with dns_server({b"good"}) as port:
         monkeypatch.setattr(
-            network, "DNSResolver", partial(DNSResolver, nameservers=["127.0.0.1"], udp_port=port)
+            allowlist, "DNSResolver", partial(DNSResolver, nameservers=["127.0.0.1"], udp_port=port)
         )
         allow = AllowList(in_cluster=True, api_server=API_SERVER, api_service=API_SERVER[0])
         assert not await is_allowed(allow, "10.1.2.3")
@@ -157,11 +157,11 @@ async def test_the_api_server_is_refused_by_all_addresses_of_its_service(
 async def test_a_name_server_that_is_silent_about_the_api_server_stops_no_plain_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(network, "API_SERVICE", "kubernetes.silent.")
-    monkeypatch.setattr(network, "API_SERVICE_SECONDS", 0.1)
+    monkeypatch.setattr(allowlist, "API_SERVICE", "kubernetes.silent.")
+    monkeypatch.setattr(allowlist, "API_SERVICE_SECONDS", 0.1)
     async with dns_server(set()) as port:
         monkeypatch.setattr(
-            network, "DNSResolver", partial(DNSResolver, nameservers=["127.0.0.1"], udp_port=port)
+            allowlist, "DNSResolver", partial(DNSResolver, nameservers=["127.0.0.1"], udp_port=port)
         )
         allow = AllowList(in_cluster=True, api_server=API_SERVER, api_service=API_SERVER[0])
         assert await is_allowed(allow, "10.1.2.4")
@@ -207,7 +207,7 @@ async def test_names_that_nobody_answers_for_keep_no_other_name_waiting(
     """A name server that answers for one zone, and is silent about another; 300 names of that wait."""
     async with dns_server({b"good"}) as port:
         monkeypatch.setattr(
-            network, "DNSResolver", partial(DNSResolver, nameservers=["127.0.0.1"], udp_port=port)
+            allowlist, "DNSResolver", partial(DNSResolver, nameservers=["127.0.0.1"], udp_port=port)
         )
         allow = AllowList(in_cluster=True)
         silent = [asyncio.create_task(allow.resolve(f"n{number}.silent.", 8222)) for number in range(300)]

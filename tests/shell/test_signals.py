@@ -16,7 +16,7 @@ from natsscaler.credentials import NatsCredentials
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.doorbell import Doorbell
 from natsscaler.metrics import Metrics
-from natsscaler.network import AllowList
+from natsscaler.net.allowlist import AllowList
 from natsscaler.signals import Connection
 from tests.conftest import in_background
 

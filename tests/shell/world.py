@@ -25,7 +25,7 @@ from natsscaler.fetching import Fetching
 from natsscaler.keyring import Keyring, Secret
 from natsscaler.metrics import Metrics
 from natsscaler.monitoring import Monitoring
-from natsscaler.network import AllowList
+from natsscaler.net.allowlist import AllowList
 from natsscaler.reactor import Reactor
 from natsscaler.reactor.listening import CONFIRM_SECONDS
 from natsscaler.settings import Settings
