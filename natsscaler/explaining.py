@@ -28,19 +28,19 @@ from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.ownership import missing, obstacle
 from natsscaler.core.rule import Rule, RuleKey, Target, parse
 from natsscaler.core.status import RuleStatus, read_back
-from natsscaler.fetching import Fetching
-from natsscaler.keyring import Keyring
 from natsscaler.kube.looking import Looking
 from natsscaler.lease import NAME as LEASE
 from natsscaler.metrics import Metrics
-from natsscaler.monitoring import Monitoring
+from natsscaler.nats.connection import Connection
+from natsscaler.nats.credential_store import Keyring
+from natsscaler.nats.http import Fetching
+from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
 from natsscaler.options import Options
 from natsscaler.reactor.leaders import draft, measure_all
 from natsscaler.reactor.state import RuleState
 from natsscaler.series import RuleSeries
 from natsscaler.settings import Settings
-from natsscaler.signals import Connection
 
 Body = Mapping[str, Any]
 

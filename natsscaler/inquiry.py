@@ -13,10 +13,10 @@ from natsscaler.core.explain.text import Sections, document, text, worst
 from natsscaler.core.installation import Installation, choose
 from natsscaler.core.rule import RuleKey
 from natsscaler.explaining import Explainer, NoSuchRule, find
-from natsscaler.keyring import Keyring
 from natsscaler.kube import connect
 from natsscaler.kube.connection import namespace_of
 from natsscaler.kube.looking import Looking
+from natsscaler.nats.credential_store import Keyring
 from natsscaler.net.allowlist import AllowList
 from natsscaler.options import Options, split
 

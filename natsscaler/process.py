@@ -21,20 +21,20 @@ from natsscaler.activity import Activity
 from natsscaler.core.access import Access
 from natsscaler.core.errors import SettingsError
 from natsscaler.core.rule import EventSource
-from natsscaler.fetching import Fetching
 from natsscaler.handlers import Handlers
 from natsscaler.health import Health
-from natsscaler.keyring import Keyring
 from natsscaler.kube import Kube, KubeClient, connect
 from natsscaler.kube.secrets import read_secret
 from natsscaler.lease import LeaderElector
 from natsscaler.metrics import Metrics
-from natsscaler.monitoring import Monitoring
+from natsscaler.nats.connection import Connection
+from natsscaler.nats.credential_store import Keyring
+from natsscaler.nats.http import Fetching
+from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
 from natsscaler.reactor import Reactor
 from natsscaler.reactor.hearing import Advised
 from natsscaler.settings import Settings
-from natsscaler.signals import Connection
 from natsscaler.web import Leader, Web
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from nats.js import JetStreamContext
 
 from natsscaler.demo.errors import DemoFailed
 from natsscaler.demo.manifests import SUBJECT
-from natsscaler.dialing import obediently
+from natsscaler.nats.dial import obediently
 
 STREAM, CONSUMER = "ORDERS", "workers"
 MESSAGE_SECONDS = 0.05

@@ -6,8 +6,8 @@ from kubernetes.aio import client
 
 from natsscaler.core.access import SecretKey
 from natsscaler.core.errors import SecretNotFound
-from natsscaler.keyring import Secret
 from natsscaler.kube.api import NOT_FOUND, request
+from natsscaler.nats.credential_store import Secret
 
 
 async def read_secret(api: client.ApiClient, key: SecretKey) -> Secret:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from natsscaler.core.errors import CredentialsError, Reason
-from natsscaler.credentials import (
+from natsscaler.nats.credentials import (
     NATS_KEYS,
     MonitoringCredentials,
     NatsCredentials,

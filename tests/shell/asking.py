@@ -9,8 +9,8 @@ from kubernetes.aio import client
 from natsscaler.core.explain.steps import Step
 from natsscaler.core.rule import parse
 from natsscaler.explaining import Explainer, World
-from natsscaler.keyring import Keyring
 from natsscaler.kube.looking import Looking
+from natsscaler.nats.credential_store import Keyring
 from natsscaler.net.allowlist import AllowList
 from natsscaler.options import Options
 from natsscaler.settings import Settings

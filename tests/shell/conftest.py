@@ -7,7 +7,7 @@ import pytest_asyncio
 from nats.aio.client import Client
 
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.monitoring import Monitoring
+from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
 from tests.names import resolve_by
 from tests.nats_cluster import NatsCluster

@@ -12,13 +12,13 @@ import pytest
 from aiohttp import web
 from msgspec.structs import replace
 
-from natsscaler import nodes
 from natsscaler.core.access import Access
 from natsscaler.core.jetstream.backlog import Backlog, measure
 from natsscaler.core.jetstream.documents import ClusterInfo, Jsz, MetaCluster, Raft, Varz
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port, free_ports
-from natsscaler.monitoring import Monitoring
+from natsscaler.nats import nodes
+from natsscaler.nats.monitoring import Monitoring
 from tests.core.factories import account, consumer, peer, rule, stream
 from tests.nats_cluster import NatsCluster, eventually
 from tests.shell.world import NAME, create_consumer, create_stream, publish, user

@@ -10,7 +10,7 @@ from nats.js.api import StreamConfig, SubjectTransform
 from natsscaler.core.access import Access
 from natsscaler.core.jetstream.backlog import Backlog, measure
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.monitoring import Monitoring
+from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
 from tests.core.factories import rule
 

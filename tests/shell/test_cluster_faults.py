@@ -20,7 +20,7 @@ from nats.errors import Error as NatsError
 from natsscaler.core.decision import Decision, History, Observation, decide
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.rule import Rule
-from natsscaler.dialing import obediently
+from natsscaler.nats.dial import obediently
 from natsscaler.reactor import endpoint
 from tests.names import resolve_by
 from tests.nats_cluster import NatsCluster, eventually

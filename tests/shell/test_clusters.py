@@ -12,7 +12,7 @@ from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.backlog import Backlog, measure
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.rule import Rule
-from natsscaler.monitoring import Monitoring
+from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
 from natsscaler.reactor.state import LED_SECONDS
 from tests.core.factories import rule

@@ -7,9 +7,9 @@ import httpx
 import pytest
 from nats.aio.client import Client
 
-from natsscaler.credentials import NatsCredentials
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.dialing import dial, hang_up
+from natsscaler.nats.credentials import NatsCredentials
+from natsscaler.nats.dial import dial, hang_up
 from natsscaler.net.allowlist import AllowList
 from natsscaler.net.tls import Tls
 from tests.certificates import Certificates

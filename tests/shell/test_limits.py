@@ -3,10 +3,10 @@
 import pytest
 from nats.aio.client import RawCredentials
 
-from natsscaler import signals
 from natsscaler.core.jetstream.advisories import SUBJECTS
 from natsscaler.core.rule import RuleKey, Target
 from natsscaler.demo.nats_server import NatsServer
+from natsscaler.nats import connection
 from natsscaler.reactor import listening
 from tests.nats_jwt import OperatorMode
 from tests.shell.test_unheard import USERS, Servers
@@ -37,7 +37,7 @@ def having(here: World, reason: str) -> list[str]:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have what was refused tried again in the time of a test."""
     monkeypatch.setattr(listening, "LIMITED_SECONDS", 1.0)
-    monkeypatch.setattr(signals, "PERMISSION_SECONDS", 0.5)
+    monkeypatch.setattr(connection, "PERMISSION_SECONDS", 0.5)
 
 
 async def test_as_many_rules_as_fit_are_woken_and_the_others_are_polled(nats_servers: Servers) -> None:
@@ -102,7 +102,7 @@ async def test_the_limit_of_an_account_is_told_as_well(nats_servers: Servers) ->
 async def test_a_connection_that_has_too_few_is_made_anew_in_silence(
     nats_servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signals, "SHORT_SECONDS", 0.1)
+    monkeypatch.setattr(connection, "SHORT_SECONDS", 0.1)
     server = await nats_servers(config="max_subscriptions: 5")
     async with world(server) as here:
         here.apply()

@@ -26,7 +26,7 @@ from nats.js.api import ConsumerConfig, DeliverPolicy, RetentionPolicy, StreamCo
 
 from natsscaler.core.rule import Target
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.dialing import obediently
+from natsscaler.nats.dial import obediently
 from tests.bench import truth as bench_truth
 from tests.bench.truth import UNKNOWABLE, Truth, Wanted
 from tests.names import resolve_by

@@ -15,14 +15,14 @@ import nats
 import pytest
 from aiohttp import web
 
-from natsscaler import monitoring
 from natsscaler.core.access import Access
 from natsscaler.core.errors import MonitoringError, Reason
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port
-from natsscaler.fetching import Fetching
-from natsscaler.monitoring import Monitoring, no_credentials
+from natsscaler.nats import monitoring
+from natsscaler.nats.http import Fetching
+from natsscaler.nats.monitoring import Monitoring, no_credentials
 from natsscaler.net.allowlist import AllowList
 
 pytestmark = pytest.mark.timeout(30)

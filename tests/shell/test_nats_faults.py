@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 
-from natsscaler import signals
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.dialing import dial
+from natsscaler.nats import connection
+from natsscaler.nats.dial import dial
 from natsscaler.reactor import endpoint
 from tests.names import resolve_by
 from tests.shell.world import TARGET, World, create_consumer, create_stream, publish, until, user, world
@@ -37,7 +37,7 @@ async def test_nats_down_at_the_start(nats_server: NatsServer) -> None:
 async def test_nats_gone_for_longer_than_any_limit_of_reconnects(
     here: World, orders: Client, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signals, "RETRY_SECONDS", (0.01, 0.02))
+    monkeypatch.setattr(connection, "RETRY_SECONDS", (0.01, 0.02))
     monkeypatch.setattr(endpoint, "RETRY_SECONDS", (0.1, 0.2))
     attempts = 0
 
@@ -48,7 +48,7 @@ async def test_nats_gone_for_longer_than_any_limit_of_reconnects(
 
     here.apply()
     await here.rests()
-    monkeypatch.setattr(signals, "dial", counted)
+    monkeypatch.setattr(connection, "dial", counted)
     await orders.close()
     await nats_server.kill()
     await until(lambda: attempts > LIMIT)

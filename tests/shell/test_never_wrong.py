@@ -11,13 +11,13 @@ import nats
 import pytest
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
-from natsscaler import nodes
 from natsscaler.core.jetstream.sources import NotTold
 from natsscaler.demo import nats_server as demo
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_ports
+from natsscaler.nats import nodes
+from natsscaler.nats.connection import Connection
 from natsscaler.reactor import endpoint
-from natsscaler.signals import Connection
 from tests.faulty_monitoring import Revalidating, changed, front
 from tests.partition import wired
 from tests.shell.test_secrets import Servers

@@ -10,10 +10,10 @@ import httpx
 import nkeys  # type: ignore[import-untyped]
 import pytest
 
-from natsscaler import keyring, signals
 from natsscaler.core.access import SecretKey
 from natsscaler.core.errors import KubernetesError, Reason
 from natsscaler.demo.nats_server import NatsServer
+from natsscaler.nats import connection, credential_store
 from tests.certificates import Certificates
 from tests.nats_jwt import Key, OperatorMode
 from tests.shell.world import TARGET, World, create_consumer, create_stream, publish, until, user, world
@@ -243,7 +243,7 @@ async def test_a_secret_that_changes_is_used_without_being_refused_first(
     nats_servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both users are let in: natsscaler reads the Secret again when what it knows is too old."""
-    monkeypatch.setattr(signals, "MAX_AGE_SECONDS", 0.1)
+    monkeypatch.setattr(connection, "MAX_AGE_SECONDS", 0.1)
     users = "authorization { users: [{user: a, password: a}, {user: b, password: b}] }"
     server = await nats_servers(config=users)
     async with world(server) as here:
@@ -314,4 +314,4 @@ async def test_a_secret_is_one_of_the_rules_own_namespace(nats_server: NatsServe
         here.keep_secret({"token": MARK})
         rule = here.rule(nats=REF)
         assert rule.nats("nats://nats").secret == SecretKey("default", "nats")
-        assert keyring.MAX_AGE_SECONDS <= 60
+        assert credential_store.MAX_AGE_SECONDS <= 60

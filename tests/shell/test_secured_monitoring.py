@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 from nats.aio.client import Client
 
-from natsscaler import monitoring
 from natsscaler.core.errors import KubernetesError, Reason
 from natsscaler.demo.nats_server import NatsServer
+from natsscaler.nats import monitoring
 from tests.certificates import Certificates
 from tests.shell.world import TARGET, World, publish, until, world
 

@@ -6,10 +6,10 @@ import pytest
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig
 
-from natsscaler import signals
 from natsscaler.core.rule import RuleKey, Target
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port
+from natsscaler.nats import connection
 from tests.shell.world import (
     NEVER,
     SECONDS,
@@ -138,7 +138,7 @@ async def test_deadlines_go_on_without_a_connection(here: World, orders: Client)
 async def test_a_connection_that_keeps_failing_rings_once(
     here: World, orders: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signals, "RETRY_SECONDS", (0.01, 0.02))
+    monkeypatch.setattr(connection, "RETRY_SECONDS", (0.01, 0.02))
     attempts = 0
 
     async def refuse(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -21,15 +21,15 @@ from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.rule import EventSource, Rule, RuleKey, Target, parse
 from natsscaler.core.status import RuleStatus
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.fetching import Fetching
-from natsscaler.keyring import Keyring, Secret
 from natsscaler.metrics import Metrics
-from natsscaler.monitoring import Monitoring
+from natsscaler.nats.connection import Connection
+from natsscaler.nats.credential_store import Keyring, Secret
+from natsscaler.nats.http import Fetching
+from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
 from natsscaler.reactor import Reactor
 from natsscaler.reactor.listening import CONFIRM_SECONDS
 from natsscaler.settings import Settings
-from natsscaler.signals import Connection
 from tests.core.factories import body
 
 SECONDS = 20.0

@@ -13,7 +13,7 @@ from natsscaler.core.errors import MonitoringError, Reason
 from natsscaler.core.jetstream.documents import Health, Jsz, Varz
 from natsscaler.core.jetstream.freshness import Clock
 from natsscaler.core.jetstream.snapshot import Node, peers
-from natsscaler.fetching import Fetcher
+from natsscaler.nats.http import Fetcher
 
 JSZ = "/jsz?accounts=true&consumers=true&config=true"
 VARZ_SECONDS = 60.0

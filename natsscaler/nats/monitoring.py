@@ -25,11 +25,11 @@ from natsscaler.core.access import Access
 from natsscaler.core.errors import CredentialsError, MonitoringError, NotAllowed, Reason, excerpt
 from natsscaler.core.jetstream.documents import Varz
 from natsscaler.core.jetstream.snapshot import Node, Reading, View
-from natsscaler.credentials import MonitoringCredentials
-from natsscaler.fetching import DEFAULTS, NOBODY, Fetcher, Fetching
-from natsscaler.keyring import MAX_AGE_SECONDS
+from natsscaler.nats.credential_store import MAX_AGE_SECONDS
+from natsscaler.nats.credentials import MonitoringCredentials
+from natsscaler.nats.http import DEFAULTS, NOBODY, Fetcher, Fetching
+from natsscaler.nats.nodes import Answers, NodeReader
 from natsscaler.net.allowlist import AllowList
-from natsscaler.nodes import Answers, NodeReader
 
 READ_SECONDS = 60.0
 """For all requests of one read, however many accounts, nodes and connections of a balancer there are."""

@@ -20,11 +20,11 @@ from nats.aio.transport import TcpTransport
 
 from natsscaler.core.access import bare_host, servers
 from natsscaler.core.errors import NotAllowed
-from natsscaler.credentials import NatsCredentials
+from natsscaler.nats.bounded_parser import BoundedClient
+from natsscaler.nats.credentials import NatsCredentials
 from natsscaler.net.allowlist import AllowList
 from natsscaler.net.probe import Speaks, who_listens
 from natsscaler.net.tls import certificate_error, client_context
-from natsscaler.parsing import BoundedClient
 
 CONNECT_SECONDS = 5
 CLOSE_SECONDS = 1

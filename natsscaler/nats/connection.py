@@ -23,8 +23,11 @@ from natsscaler.core.errors import EXCERPT_LENGTH, CredentialsError, Finding, No
 from natsscaler.core.jetstream.advisories import SUBJECTS, Advisory, advisory_of
 from natsscaler.core.jetstream.documents import ConsumerAnswer, ConsumerInfo
 from natsscaler.core.jetstream.sources import NotTold
-from natsscaler.credentials import NatsCredentials
-from natsscaler.dialing import (
+from natsscaler.metrics import Metrics
+from natsscaler.nats.bounded_parser import TooLarge
+from natsscaler.nats.credential_store import MAX_AGE_SECONDS
+from natsscaler.nats.credentials import NatsCredentials
+from natsscaler.nats.dial import (
     CONNECT_SECONDS,
     INBOX_PREFIX,
     NATS_ERRORS,
@@ -34,12 +37,9 @@ from natsscaler.dialing import (
     hang_up,
     obediently,
 )
-from natsscaler.doorbell import Doorbell
-from natsscaler.keyring import MAX_AGE_SECONDS
-from natsscaler.metrics import Metrics
+from natsscaler.nats.doorbell import Doorbell
 from natsscaler.net.allowlist import AllowList
 from natsscaler.net.tls import failure
-from natsscaler.parsing import TooLarge
 
 log = logging.getLogger(__name__)
 

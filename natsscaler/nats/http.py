@@ -17,7 +17,7 @@ import msgspec
 
 from natsscaler.core.access import bare_host
 from natsscaler.core.errors import MonitoringError, Reason, excerpt
-from natsscaler.credentials import MonitoringCredentials
+from natsscaler.nats.credentials import MonitoringCredentials
 from natsscaler.net.probe import Speaks, wants_tls, who_listens
 from natsscaler.net.tls import certificate_error, client_context, failure
 from natsscaler.settings import Settings

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from natsscaler.core.access import USE, USE_LABEL, Access, SecretKey, servers
 from natsscaler.core.errors import CredentialsError, KubernetesError, Reason
-from natsscaler.credentials import (
+from natsscaler.nats.credentials import (
     MonitoringCredentials,
     NatsCredentials,
     monitoring_credentials,

@@ -1,0 +1,1 @@
+"""All that talks to NATS: monitoring endpoints over HTTP, and connections that ring when messages arrive."""
