@@ -13,7 +13,7 @@ from natsscaler.core.jetstream.selection import Unknown, listed
 from natsscaler.core.permissions import ACTING, LEADING, READING_SECRETS
 from natsscaler.core.rule import Rule, Target
 from natsscaler.explaining import UNREACHED, Body, Explainer, World, key_of
-from natsscaler.kube.looking import Looking
+from natsscaler.kube.reader import Looking
 from natsscaler.options import Options
 
 ELSEWHERE = (

@@ -28,8 +28,8 @@ from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.ownership import missing, obstacle
 from natsscaler.core.rule import Rule, RuleKey, Target, parse
 from natsscaler.core.status import RuleStatus, read_back
-from natsscaler.kube.looking import Looking
-from natsscaler.lease import NAME as LEASE
+from natsscaler.kube.lease import NAME as LEASE
+from natsscaler.kube.reader import Looking
 from natsscaler.metrics import Metrics
 from natsscaler.nats.connection import Connection
 from natsscaler.nats.credential_store import Keyring

@@ -22,7 +22,7 @@ from natsscaler.core.errors import Finding, InvalidRule, KubernetesError
 from natsscaler.core.rule import GROUP, PLURAL, VERSION, RuleKey, parse
 from natsscaler.core.status import read_back
 from natsscaler.kube import KubeClient
-from natsscaler.kube.api import UNAUTHORIZED, refusal, request
+from natsscaler.kube.client import UNAUTHORIZED, refusal, request
 from natsscaler.reactor import Reactor
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from natsscaler.core.rule import RuleKey
 from natsscaler.explaining import Explainer, NoSuchRule, find
 from natsscaler.kube import connect
 from natsscaler.kube.connection import namespace_of
-from natsscaler.kube.looking import Looking
+from natsscaler.kube.reader import Looking
 from natsscaler.nats.credential_store import Keyring
 from natsscaler.net.allowlist import AllowList
 from natsscaler.options import Options, split

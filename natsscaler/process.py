@@ -24,8 +24,8 @@ from natsscaler.core.rule import EventSource
 from natsscaler.handlers import Handlers
 from natsscaler.health import Health
 from natsscaler.kube import Kube, KubeClient, connect
+from natsscaler.kube.lease import LeaderElector
 from natsscaler.kube.secrets import read_secret
-from natsscaler.lease import LeaderElector
 from natsscaler.metrics import Metrics
 from natsscaler.nats.connection import Connection
 from natsscaler.nats.credential_store import Keyring

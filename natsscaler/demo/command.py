@@ -31,7 +31,7 @@ from natsscaler.demo.scenario import BURSTS, Scenario
 from natsscaler.demo.view import Facts, View, view_on
 from natsscaler.demo.workload import Workload
 from natsscaler.kube import connect
-from natsscaler.kube.api import NETWORK_FAILURES
+from natsscaler.kube.client import NETWORK_FAILURES
 
 FAILURES = (DemoFailed, SettingsError, ApiException, *NETWORK_FAILURES)
 MOST_MESSAGES = 100_000

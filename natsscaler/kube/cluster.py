@@ -17,7 +17,7 @@ from kubernetes.aio.client.exceptions import ApiException
 from natsscaler.core.errors import KubernetesError, Reason, ReplicasChanged, TargetNotFound, excerpt
 from natsscaler.core.rule import GROUP, PLURAL, VERSION, RuleKey, Target
 from natsscaler.core.status import RuleStatus
-from natsscaler.kube.api import (
+from natsscaler.kube.client import (
     CONFLICT,
     HTTP_OK,
     LIST_SECONDS,
@@ -28,8 +28,8 @@ from natsscaler.kube.api import (
     refusal,
     request,
 )
-from natsscaler.kube.bodies import event, scale_patch, status_patch
 from natsscaler.kube.objects import Autoscaler, Deployment, DeploymentSpec, Managed, Names, Scale, scale_in
+from natsscaler.kube.patches import event, scale_patch, status_patch
 from natsscaler.kube.watch import T, Watch
 
 JSON_PATCH = "application/json-patch+json"

@@ -10,7 +10,7 @@ import aiohttp
 from kubernetes.aio import client
 
 from natsscaler.core.errors import SettingsError
-from natsscaler.kube.api import UNAUTHORIZED, NoCredentials
+from natsscaler.kube.client import UNAUTHORIZED, NoCredentials
 from natsscaler.kube.kubeconfig import Access, of_kubeconfig, of_pod
 from natsscaler.kube.login import Credentials, Login
 from natsscaler.kube.proxies import proxy_for

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import aiohttp
 
 from natsscaler.core.errors import excerpt
-from natsscaler.kube.api import NoCredentials
+from natsscaler.kube.client import NoCredentials
 from natsscaler.kube.kubeconfig import Access
 from natsscaler.kube.plugins import Given, NotGiven, OpenId, run
 from natsscaler.net.tls import Tls, client_context

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from natsscaler.kube.api import FORBIDDEN, UNAUTHORIZED
+from natsscaler.kube.client import FORBIDDEN, UNAUTHORIZED
 
 REFUSED_SECONDS = 60.0
 """So long may all requests be refused before the process says that it is not ready."""

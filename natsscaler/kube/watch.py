@@ -15,7 +15,7 @@ import msgspec
 
 from natsscaler.core.errors import KubernetesError, Reason, excerpt
 from natsscaler.core.rule import Target
-from natsscaler.kube.api import (
+from natsscaler.kube.client import (
     GONE,
     HTTP_OK,
     LIST_SECONDS,

@@ -12,7 +12,7 @@ from kubernetes.aio import client
 
 from natsscaler.core.errors import LeadershipLost
 from natsscaler.kube import connect
-from natsscaler.lease import NAME, LeaderElector
+from natsscaler.kube.lease import NAME, LeaderElector
 from natsscaler.settings import LONGEST_LEASE
 from tests.conftest import KubeApi
 
@@ -100,7 +100,7 @@ class Room:
 
 @pytest.fixture
 async def room(kube_api: KubeApi, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Room]:
-    monkeypatch.setattr("natsscaler.lease.RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("natsscaler.kube.lease.RETRY_SECONDS", 0.05)
     made = Room(kube_api)
     yield made
     for candidate in made.candidates:

@@ -14,7 +14,7 @@ from kubernetes.aio import config
 
 from natsscaler.core.rule import EventSource
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.lease import NAME as LEASE
+from natsscaler.kube.lease import NAME as LEASE
 from natsscaler.settings import Settings, parse
 from tests.clusters import RealCluster
 from tests.conftest import CRD_FILE, Helm, KubeApi

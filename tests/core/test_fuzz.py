@@ -25,7 +25,7 @@ from natsscaler.core.jetstream.sources import Source
 from natsscaler.core.rule import Rule, Target, parse
 from natsscaler.core.status import RuleStatus, read_back
 from natsscaler.core.subjects import SUBJECT_PATTERN, overlaps, within
-from natsscaler.kube.api import NoCredentials
+from natsscaler.kube.client import NoCredentials
 from natsscaler.kube.kubeconfig import of_kubeconfig
 from natsscaler.kube.login import Login
 from natsscaler.kube.objects import Managed, scale_in

@@ -11,7 +11,7 @@ from aiohttp import web
 from kubernetes.aio import client
 
 from natsscaler.demo.ports import free_ports
-from natsscaler.lease import NAME
+from natsscaler.kube.lease import NAME
 from tests.conftest import KubeApi
 from tests.faulty_proxy import FaultyProxy, open_proxy
 from tests.main_job.stage import Stage

@@ -13,7 +13,7 @@ from kubernetes.aio import client
 from natsscaler.core.rule import Target
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.inquiry import Answer, Terminal, inquire
-from natsscaler.lease import NAME as LEASE
+from natsscaler.kube.lease import NAME as LEASE
 from natsscaler.options import Options
 from tests.conftest import KubeApi, find_kubectl
 from tests.main_job.stage import Stage

@@ -9,7 +9,7 @@ from kubernetes.aio import client
 from natsscaler.core.explain.steps import Step
 from natsscaler.core.rule import parse
 from natsscaler.explaining import Explainer, World
-from natsscaler.kube.looking import Looking
+from natsscaler.kube.reader import Looking
 from natsscaler.nats.credential_store import Keyring
 from natsscaler.net.allowlist import AllowList
 from natsscaler.options import Options

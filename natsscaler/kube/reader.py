@@ -17,7 +17,7 @@ from natsscaler.core.explain.operator_report import Lease
 from natsscaler.core.installation import LABEL, Installation, Operator
 from natsscaler.core.permissions import Permission
 from natsscaler.core.rule import GROUP, PLURAL, VERSION, Target
-from natsscaler.kube.api import FORBIDDEN, HTTP_OK, LIST_SECONDS, NOT_FOUND, refusal, request
+from natsscaler.kube.client import FORBIDDEN, HTTP_OK, LIST_SECONDS, NOT_FOUND, refusal, request
 from natsscaler.kube.objects import Autoscaler, Deployment, Page, Position, Status
 from natsscaler.kube.secrets import read_secret
 from natsscaler.kube.watch import PAGE_SIZE, ListCall

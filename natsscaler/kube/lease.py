@@ -25,7 +25,7 @@ import aiohttp
 from kubernetes.aio import client
 
 from natsscaler.core.errors import KubernetesError, LeadershipLost, Reason
-from natsscaler.kube.api import CONFLICT, NOT_FOUND, OnFailure, request
+from natsscaler.kube.client import CONFLICT, NOT_FOUND, OnFailure, request
 from natsscaler.settings import LONGEST_LEASE
 
 NAME = "natsscaler.scaling.example.com"
