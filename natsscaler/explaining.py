@@ -30,16 +30,16 @@ from natsscaler.core.rule import Rule, RuleKey, Target, parse
 from natsscaler.core.status import RuleStatus, read_back
 from natsscaler.kube.lease import NAME as LEASE
 from natsscaler.kube.reader import Looking
-from natsscaler.metrics import Metrics
 from natsscaler.nats.connection import Connection
 from natsscaler.nats.credential_store import Keyring
 from natsscaler.nats.http import Fetching
 from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
+from natsscaler.observe.metrics import Metrics
+from natsscaler.observe.rule_metrics import RuleSeries
 from natsscaler.options import Options
 from natsscaler.reactor.leaders import draft, measure_all
 from natsscaler.reactor.state import RuleState
-from natsscaler.series import RuleSeries
 from natsscaler.settings import Settings
 
 Body = Mapping[str, Any]

@@ -17,7 +17,6 @@ from typing import Any
 import kopf
 
 from natsscaler import __version__
-from natsscaler.activity import Activity
 from natsscaler.core.access import Access
 from natsscaler.core.errors import SettingsError
 from natsscaler.core.rule import EventSource
@@ -26,12 +25,13 @@ from natsscaler.health import Health
 from natsscaler.kube import Kube, KubeClient, connect
 from natsscaler.kube.lease import LeaderElector
 from natsscaler.kube.secrets import read_secret
-from natsscaler.metrics import Metrics
 from natsscaler.nats.connection import Connection
 from natsscaler.nats.credential_store import Keyring
 from natsscaler.nats.http import Fetching
 from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
+from natsscaler.observe.feed import Activity
+from natsscaler.observe.metrics import Metrics
 from natsscaler.reactor import Reactor
 from natsscaler.reactor.hearing import Advised
 from natsscaler.settings import Settings

@@ -23,7 +23,6 @@ from natsscaler.core.errors import EXCERPT_LENGTH, CredentialsError, Finding, No
 from natsscaler.core.jetstream.advisories import SUBJECTS, Advisory, advisory_of
 from natsscaler.core.jetstream.documents import ConsumerAnswer, ConsumerInfo
 from natsscaler.core.jetstream.sources import NotTold
-from natsscaler.metrics import Metrics
 from natsscaler.nats.bounded_parser import TooLarge
 from natsscaler.nats.credential_store import MAX_AGE_SECONDS
 from natsscaler.nats.credentials import NatsCredentials
@@ -40,6 +39,7 @@ from natsscaler.nats.dial import (
 from natsscaler.nats.doorbell import Doorbell
 from natsscaler.net.allowlist import AllowList
 from natsscaler.net.tls import failure
+from natsscaler.observe.metrics import Metrics
 
 log = logging.getLogger(__name__)
 

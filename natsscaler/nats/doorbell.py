@@ -13,8 +13,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from natsscaler.metrics import Metrics
 from natsscaler.nats.dial import NATS_ERRORS
+from natsscaler.observe.metrics import Metrics
 
 
 class Doorbell:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from natsscaler.activity import Activity
 from natsscaler.core.access import Access
 from natsscaler.core.conditions import invalid
 from natsscaler.core.errors import Finding, KubernetesError
@@ -14,7 +13,8 @@ from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.ownership import obstacle, unseen
 from natsscaler.core.rule import Rule, RuleKey, Target
 from natsscaler.core.status import RuleStatus, of_no_deployment
-from natsscaler.metrics import Metrics
+from natsscaler.observe.feed import Activity
+from natsscaler.observe.metrics import Metrics
 from natsscaler.reactor.acting import RETRY_SECONDS, announce, publish
 from natsscaler.reactor.endpoint import Endpoint
 from natsscaler.reactor.hearing import Advised, Hearing

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
 
-from natsscaler.activity import Activity
 from natsscaler.core.errors import Finding
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.rule import Rule
-from natsscaler.metrics import Metrics
+from natsscaler.observe.feed import Activity
+from natsscaler.observe.metrics import Metrics
 from natsscaler.reactor.budget import Budget
 from natsscaler.reactor.ports import ClusterPort, ConnectionPort, MonitoringPort
 from natsscaler.reactor.turns import Turns

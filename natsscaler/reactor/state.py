@@ -12,9 +12,9 @@ from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.sources import Source
 from natsscaler.core.rule import Rule
 from natsscaler.core.status import RuleStatus, of_no_deployment, restore
+from natsscaler.observe.rule_metrics import RuleSeries
 from natsscaler.reactor.backoff import Backoff
 from natsscaler.reactor.ports import ConnectionPort, DoorbellPort
-from natsscaler.series import RuleSeries
 
 BACKOFF_SECONDS = (0.05, 2.0)
 """Before a doorbell that rang in vain is armed again: the first wait, and the one that doubling ends at."""

@@ -17,11 +17,11 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from msgspec import Struct
 
-from natsscaler.activity import Activity
 from natsscaler.core.errors import SettingsError
 from natsscaler.core.rule import RuleKey
 from natsscaler.core.status import rfc3339
-from natsscaler.metrics import OPENMETRICS, Metrics
+from natsscaler.observe.feed import Activity
+from natsscaler.observe.metrics import OPENMETRICS, Metrics
 from natsscaler.settings import Settings, variable
 from natsscaler.web.access import guard
 from natsscaler.web.answers import ActivityAnswer, ErrorAnswer, HealthAnswer, RuleAnswer, RulesAnswer

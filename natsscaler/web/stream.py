@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import msgspec
 from aiohttp import web
 
-from natsscaler.activity import Activity, Changes, Seen
 from natsscaler.core.rule import RuleKey
 from natsscaler.core.status import rfc3339
+from natsscaler.observe.feed import Activity, Changes, Seen
 from natsscaler.web.answers import Beat, Name, RuleAnswer, Update
 from natsscaler.web.kept import Kept
 from natsscaler.web.views import Leader, RuleSummary, detail, summary

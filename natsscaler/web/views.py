@@ -4,13 +4,13 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from natsscaler.activity import Seen
 from natsscaler.core.errors import Reason
 from natsscaler.core.explain.headline import Headline, bad_conditions, headline, retell
 from natsscaler.core.explain.steps import Step
 from natsscaler.core.explain.story import explain
 from natsscaler.core.status import Action, Condition, LastDecision, RuleStatus, Time, rfc3339
-from natsscaler.history import Point
+from natsscaler.observe.feed import Seen
+from natsscaler.observe.timeline import Point
 
 
 class Leader(Struct, frozen=True, kw_only=True):

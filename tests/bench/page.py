@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from natsscaler.activity import Activity
 from natsscaler.core.status import rfc3339
-from natsscaler.history import DAY, DAY_SLOT, HOUR, HOUR_SLOT, History
+from natsscaler.observe.feed import Activity
+from natsscaler.observe.timeline import DAY, DAY_SLOT, HOUR, HOUR_SLOT, History
 from natsscaler.web.answers import Update
 from natsscaler.web.views import detail, summary
 from tests.page.gallery import Gallery

@@ -14,7 +14,7 @@ import yaml
 
 from natsscaler import __version__
 from natsscaler.core.rule import parse
-from natsscaler.metrics import Metrics
+from natsscaler.observe.metrics import Metrics
 from tests.clusters import RealCluster
 from tests.control_plane.conftest import CONFIG, await_everything, await_no_difference, everything, rendered
 

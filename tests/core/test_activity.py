@@ -6,13 +6,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natsscaler.activity import ACTIONS_OF_A_RULE, Activity, Seen
 from natsscaler.core.conditions import Facts, compose
 from natsscaler.core.decision import History, Observation, decide
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.rule import Rule, RuleKey, parse
 from natsscaler.core.status import RECENT_ACTIONS, Action, RuleStatus, rfc3339
+from natsscaler.observe.feed import ACTIONS_OF_A_RULE, Activity, Seen
 from tests.core.factories import UNKNOWN, body, seen
 
 NOW = 1_767_225_600.0

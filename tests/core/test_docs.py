@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from natsscaler.core.decision import History, decide
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.rule import KIND, RuleKey, parse
-from natsscaler.metrics import Metrics
+from natsscaler.observe.metrics import Metrics
 from natsscaler.options import Options
 from natsscaler.settings import Settings
 from tests.core import factories

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natsscaler.history import DAY, DAY_SLOT, HOUR, HOUR_SLOT, History, Point, Series
+from natsscaler.observe.timeline import DAY, DAY_SLOT, HOUR, HOUR_SLOT, History, Point, Series
 
 BEGIN = 1_767_225_600
 Change = tuple[int, int, int]

@@ -10,8 +10,8 @@ from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.status import RuleStatus
+from natsscaler.observe.rule_metrics import RuleSeries
 from natsscaler.reactor.state import LED_SECONDS, QUIET_SECONDS, RuleState
-from natsscaler.series import RuleSeries
 
 from .factories import UNKNOWN, backlog, rule
 

@@ -12,8 +12,8 @@ from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.rule import RuleKey
-from natsscaler.metrics import Metrics
-from natsscaler.series import COUNTERS, GAUGES, STATES, RuleSeries
+from natsscaler.observe.metrics import Metrics
+from natsscaler.observe.rule_metrics import COUNTERS, GAUGES, STATES, RuleSeries
 from tests.core import factories
 
 KEY = RuleKey("shop", "orders")

@@ -29,8 +29,8 @@ from natsscaler.core.status import (
     restore,
     rfc3339,
 )
+from natsscaler.observe.rule_metrics import RuleSeries
 from natsscaler.reactor.state import RuleState
-from natsscaler.series import RuleSeries
 
 from .factories import SOURCE, UNKNOWN, backlog, facts, proportional, rule, seen
 

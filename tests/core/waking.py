@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from natsscaler.activity import Activity
 from natsscaler.core.access import Access
 from natsscaler.core.errors import Finding, MonitoringError, Reason
 from natsscaler.core.jetstream.documents import ConsumerInfo, Varz
@@ -14,11 +13,12 @@ from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.jetstream.sources import NotTold
 from natsscaler.core.rule import Rule, RuleKey, Target
 from natsscaler.core.status import RuleStatus
-from natsscaler.metrics import Metrics
+from natsscaler.observe.feed import Activity
+from natsscaler.observe.metrics import Metrics
+from natsscaler.observe.rule_metrics import of_rule
 from natsscaler.reactor.endpoint import Endpoint
 from natsscaler.reactor.shared import Shared
 from natsscaler.reactor.state import RuleState
-from natsscaler.series import of_rule
 from natsscaler.settings import Settings
 from tests.core import factories
 

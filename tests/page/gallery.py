@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from natsscaler.activity import Activity
 from natsscaler.core.conditions import Facts, invalid
 from natsscaler.core.decision import History, decide
 from natsscaler.core.errors import Finding, Reason
@@ -14,7 +13,8 @@ from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.rule import Rule, RuleKey, parse
 from natsscaler.core.status import Action, RuleStatus, rfc3339
 from natsscaler.demo.ports import free_port
-from natsscaler.metrics import Metrics
+from natsscaler.observe.feed import Activity
+from natsscaler.observe.metrics import Metrics
 from natsscaler.settings import Settings
 from natsscaler.web import Leader, Web
 from tests.core.factories import backlog, body, seen

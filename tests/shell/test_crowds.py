@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from natsscaler.activity import Changes
+from natsscaler.observe.feed import Changes
 from natsscaler.web.door import MOST_CONNECTIONS
 from natsscaler.web.stream import MOST_READERS
 from tests.shell.test_api import Reader

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import pytest
 
-from natsscaler.activity import Activity
 from natsscaler.core.errors import MonitoringError, Reason
 from natsscaler.core.rule import parse
 from natsscaler.core.status import RuleStatus
@@ -16,7 +15,8 @@ from natsscaler.handlers import SILENT_SECONDS, Handlers
 from natsscaler.health import WATCH_SILENT_SECONDS, Health
 from natsscaler.kube import Kube, KubeClient
 from natsscaler.kube.refusals import Refusals
-from natsscaler.metrics import Metrics
+from natsscaler.observe.feed import Activity
+from natsscaler.observe.metrics import Metrics
 from natsscaler.reactor import Reactor
 from natsscaler.reactor.ports import ClusterPort, MonitoringPort
 from natsscaler.settings import Settings

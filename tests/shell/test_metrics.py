@@ -7,7 +7,7 @@ from nats.aio.client import Client
 
 from natsscaler.core.errors import KubernetesError, Reason
 from natsscaler.core.rule import Target
-from natsscaler.metrics import WAKEUPS, Metrics
+from natsscaler.observe.metrics import WAKEUPS, Metrics
 from tests.core.waking import in_virtual_time
 from tests.shell.world import TARGET, World, publish, until
 

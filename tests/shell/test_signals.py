@@ -13,11 +13,11 @@ from nats.js.api import ConsumerConfig
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.advisories import Advisory
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.metrics import Metrics
 from natsscaler.nats.connection import Connection
 from natsscaler.nats.credentials import NatsCredentials
 from natsscaler.nats.doorbell import Doorbell
 from natsscaler.net.allowlist import AllowList
+from natsscaler.observe.metrics import Metrics
 from tests.conftest import in_background
 
 pytestmark = pytest.mark.timeout(60)

@@ -15,12 +15,12 @@ from urllib.parse import urljoin
 import aiohttp
 import pytest
 
-from natsscaler.activity import Activity
 from natsscaler.core.errors import SettingsError
 from natsscaler.core.rule import RuleKey
 from natsscaler.core.status import Action
 from natsscaler.demo.ports import free_ports
-from natsscaler.metrics import Metrics
+from natsscaler.observe.feed import Activity
+from natsscaler.observe.metrics import Metrics
 from natsscaler.settings import Settings, parse
 from natsscaler.web import Leader, Web
 from natsscaler.web.server import HEADERS

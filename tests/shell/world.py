@@ -14,19 +14,19 @@ from nats.aio.client import Client
 from nats.js.api import ConsumerConfig, StreamConfig
 from nats.js.errors import NoStreamResponseError
 
-from natsscaler.activity import Activity
 from natsscaler.core.access import USE_LABEL, Access, SecretKey
 from natsscaler.core.errors import KubernetesError, MonitoringError, ReplicasChanged, SecretNotFound
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.rule import EventSource, Rule, RuleKey, Target, parse
 from natsscaler.core.status import RuleStatus
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.metrics import Metrics
 from natsscaler.nats.connection import Connection
 from natsscaler.nats.credential_store import Keyring, Secret
 from natsscaler.nats.http import Fetching
 from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
+from natsscaler.observe.feed import Activity
+from natsscaler.observe.metrics import Metrics
 from natsscaler.reactor import Reactor
 from natsscaler.reactor.listening import CONFIRM_SECONDS
 from natsscaler.settings import Settings

@@ -15,7 +15,7 @@ from natsscaler.core.conditions import Facts, compose
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.rule import Rule, RuleKey
 from natsscaler.core.status import Action, RuleStatus, epoch
-from natsscaler.history import History
+from natsscaler.observe.timeline import History
 
 ACTIONS_OF_A_RULE = 20
 """How many actions of one rule are kept."""

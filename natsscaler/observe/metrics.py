@@ -17,9 +17,10 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import choose_encoder
 
-from natsscaler import __version__, series
+from natsscaler import __version__
 from natsscaler.core.rule import RuleKey
-from natsscaler.series import PREFIX, RuleSeries
+from natsscaler.observe import rule_metrics
+from natsscaler.observe.rule_metrics import PREFIX, RuleSeries
 
 WAKEUPS = ("rule", "deployment", "connection", "advisory", "doorbell", "scaled", "late", "deadline")
 """What wakes a rule: an edit, its Deployment, NATS come or gone, an event, messages, its own action, time."""
@@ -71,7 +72,7 @@ class Metrics:
 
     def follow(self, key: RuleKey) -> RuleSeries:
         """Begin the series of a rule anew."""
-        made = self._rules[key] = series.of_rule(key)
+        made = self._rules[key] = rule_metrics.of_rule(key)
         return made
 
     def forget(self, key: RuleKey) -> None:
@@ -82,7 +83,7 @@ class Metrics:
         """Write everything in one of the two formats; return it and its content type."""
         encode, content_type = choose_encoder(OPENMETRICS if openmetrics else "")
         body = bytearray(encode(self.registry).removesuffix(END))
-        for family in series.write(self._rules.values(), openmetrics=openmetrics):
+        for family in rule_metrics.write(self._rules.values(), openmetrics=openmetrics):
             body += family.encode()
         if openmetrics:
             body += END
