@@ -38,8 +38,8 @@ from natsscaler.net.allowlist import AllowList
 from natsscaler.observe.metrics import Metrics
 from natsscaler.observe.rule_metrics import RuleSeries
 from natsscaler.options import Options
-from natsscaler.reactor.leaders import draft, measure_all
-from natsscaler.reactor.state import RuleState
+from natsscaler.reactor.leader_query import draft, measure_all
+from natsscaler.reactor.rule_state import RuleState
 from natsscaler.settings import Settings
 
 Body = Mapping[str, Any]

@@ -33,7 +33,7 @@ from natsscaler.net.allowlist import AllowList
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
 from natsscaler.reactor import Reactor
-from natsscaler.reactor.hearing import Advised
+from natsscaler.reactor.advisories import Advised
 from natsscaler.settings import Settings
 from natsscaler.web import Leader, Web
 

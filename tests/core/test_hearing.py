@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.advisories import Advisory
 from natsscaler.core.jetstream.selection import Unknown
-from natsscaler.reactor.hearing import concerned
-from natsscaler.reactor.state import RuleState
+from natsscaler.reactor.advisories import concerned
+from natsscaler.reactor.rule_state import RuleState
 from tests.core.factories import SOURCE, backlog, seen
 
 ELECTED, CREATED, PAUSED = "CONSUMER.LEADER_ELECTED", "CONSUMER.CREATED", "CONSUMER.PAUSE"

@@ -11,7 +11,7 @@ from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.status import RuleStatus
 from natsscaler.observe.rule_metrics import RuleSeries
-from natsscaler.reactor.state import LED_SECONDS, QUIET_SECONDS, RuleState
+from natsscaler.reactor.rule_state import LED_SECONDS, QUIET_SECONDS, RuleState
 
 from .factories import UNKNOWN, backlog, rule
 

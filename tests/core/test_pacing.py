@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from natsscaler.core.rule import Rule
-from natsscaler.reactor.budget import CAPACITY_SECONDS
+from natsscaler.reactor.read_budget import CAPACITY_SECONDS
 from tests.core.factories import proportional
 from tests.core.waking import ImaginedWorld, in_virtual_time
 

@@ -30,7 +30,7 @@ from natsscaler.core.status import (
     rfc3339,
 )
 from natsscaler.observe.rule_metrics import RuleSeries
-from natsscaler.reactor.state import RuleState
+from natsscaler.reactor.rule_state import RuleState
 
 from .factories import SOURCE, UNKNOWN, backlog, facts, proportional, rule, seen
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natsscaler.reactor.turns import Kind, Turns
+from natsscaler.reactor.write_turns import Kind, Turns
 
 FEW = {"turns": 3, "for_steps": 1}
 

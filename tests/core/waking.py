@@ -16,9 +16,9 @@ from natsscaler.core.status import RuleStatus
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
 from natsscaler.observe.rule_metrics import of_rule
-from natsscaler.reactor.endpoint import Endpoint
-from natsscaler.reactor.shared import Shared
-from natsscaler.reactor.state import RuleState
+from natsscaler.reactor.context import Shared
+from natsscaler.reactor.endpoint_loop import Endpoint
+from natsscaler.reactor.rule_state import RuleState
 from natsscaler.settings import Settings
 from tests.core import factories
 

@@ -21,7 +21,7 @@ from natsscaler.core.decision import Decision, History, Observation, decide
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.rule import Rule
 from natsscaler.nats.dial import obediently
-from natsscaler.reactor import endpoint
+from natsscaler.reactor import endpoint_loop
 from tests.names import resolve_by
 from tests.nats_cluster import NatsCluster, eventually
 from tests.shell.world import TARGET, World, until, world
@@ -105,7 +105,7 @@ async def watched(
 ) -> AsyncIterator[tuple[World, Truth]]:
     """Run a rule that any lower count would scale down at once, and check all that it decides."""
     truth = Truth()
-    monkeypatch.setattr(endpoint, "decide", truth.decide)
+    monkeypatch.setattr(endpoint_loop, "decide", truth.decide)
     port, monitoring_port = cluster.nodes[0].port, cluster.nodes[0].monitoring_port
     async with world(cluster.nodes[0]) as here, asyncio.TaskGroup() as group:
         here.monitoring.on_begin = truth.read_begins

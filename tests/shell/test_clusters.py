@@ -14,7 +14,7 @@ from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.rule import Rule
 from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
-from natsscaler.reactor.state import LED_SECONDS
+from natsscaler.reactor.rule_state import LED_SECONDS
 from tests.core.factories import rule
 from tests.nats_cluster import NatsCluster, eventually
 

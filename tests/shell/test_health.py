@@ -75,7 +75,7 @@ async def for_ever() -> None:
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """The reactor runs; what hangs is found after half a second."""
-    monkeypatch.setattr("natsscaler.reactor.registry.STALLED_SECONDS", 0.5)
+    monkeypatch.setattr("natsscaler.reactor.reactor.STALLED_SECONDS", 0.5)
     made = World()
     async with in_background(made.reactor.run(made.cluster)):
         made.reactor.elected.set()

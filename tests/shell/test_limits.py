@@ -7,7 +7,7 @@ from natsscaler.core.jetstream.advisories import SUBJECTS
 from natsscaler.core.rule import RuleKey, Target
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.nats import connection
-from natsscaler.reactor import listening
+from natsscaler.reactor import doorbells
 from tests.nats_jwt import OperatorMode
 from tests.shell.test_unheard import USERS, Servers
 from tests.shell.world import (
@@ -36,7 +36,7 @@ def having(here: World, reason: str) -> list[str]:
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have what was refused tried again in the time of a test."""
-    monkeypatch.setattr(listening, "LIMITED_SECONDS", 1.0)
+    monkeypatch.setattr(doorbells, "LIMITED_SECONDS", 1.0)
     monkeypatch.setattr(connection, "PERMISSION_SECONDS", 0.5)
 
 

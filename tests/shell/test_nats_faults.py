@@ -8,7 +8,7 @@ from nats.aio.client import Client
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.nats import connection
 from natsscaler.nats.dial import dial
-from natsscaler.reactor import endpoint
+from natsscaler.reactor import endpoint_loop
 from tests.names import resolve_by
 from tests.shell.world import TARGET, World, create_consumer, create_stream, publish, until, user, world
 
@@ -38,7 +38,7 @@ async def test_nats_gone_for_longer_than_any_limit_of_reconnects(
     here: World, orders: Client, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "RETRY_SECONDS", (0.01, 0.02))
-    monkeypatch.setattr(endpoint, "RETRY_SECONDS", (0.1, 0.2))
+    monkeypatch.setattr(endpoint_loop, "RETRY_SECONDS", (0.1, 0.2))
     attempts = 0
 
     async def counted(*arguments: Any, **named: Any) -> Any:

@@ -17,7 +17,7 @@ from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_ports
 from natsscaler.nats import nodes
 from natsscaler.nats.connection import Connection
-from natsscaler.reactor import endpoint
+from natsscaler.reactor import endpoint_loop
 from tests.faulty_monitoring import Revalidating, changed, front
 from tests.partition import wired
 from tests.shell.test_secrets import Servers
@@ -112,7 +112,7 @@ async def test_a_server_that_takes_its_time_to_find_its_streams_again_is_not_bel
     """
     monkeypatch.setattr(nodes, "YOUNG_SECONDS", 0.0)
     monkeypatch.setattr(demo, "READY_SECONDS", 60.0)
-    monkeypatch.setattr(endpoint, "RETRY_SECONDS", (0.1, 0.1))
+    monkeypatch.setattr(endpoint_loop, "RETRY_SECONDS", (0.1, 0.1))
     count = 5
     async with user(nats_server.url) as client:
         for number in range(count):

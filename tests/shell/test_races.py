@@ -15,10 +15,10 @@ from natsscaler.core.errors import Finding, KubernetesError, Reason
 from natsscaler.core.rule import RuleKey, Target
 from natsscaler.core.status import RuleStatus
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.reactor import registry
-from natsscaler.reactor.acting import STALE_SECONDS
-from natsscaler.reactor.endpoint import Endpoint
-from natsscaler.reactor.turns import FOR_STEPS, TURNS, Kind
+from natsscaler.reactor import reactor
+from natsscaler.reactor.endpoint_loop import Endpoint
+from natsscaler.reactor.executor import STALE_SECONDS
+from natsscaler.reactor.write_turns import FOR_STEPS, TURNS, Kind
 from tests.shell.world import (
     TARGET,
     World,
@@ -271,7 +271,7 @@ async def test_a_rule_that_is_deleted_between_a_conflict_and_the_next_attempt(
 async def test_what_is_wrong_with_a_rule_is_said_as_soon_as_it_can_be_written(
     here: World, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
-    monkeypatch.setattr(registry, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(reactor, "RETRY_SECONDS", 0.05)
     write, failures = here.cluster.write_status, [failure] * 3
 
     async def write_status(key: RuleKey, uid: str, status: RuleStatus) -> None:

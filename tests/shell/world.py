@@ -28,7 +28,7 @@ from natsscaler.net.allowlist import AllowList
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
 from natsscaler.reactor import Reactor
-from natsscaler.reactor.listening import CONFIRM_SECONDS
+from natsscaler.reactor.doorbells import CONFIRM_SECONDS
 from natsscaler.settings import Settings
 from tests.core.factories import body
 

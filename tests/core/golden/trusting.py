@@ -11,7 +11,7 @@ from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.status import RuleStatus
 from natsscaler.observe.rule_metrics import RuleSeries
-from natsscaler.reactor.state import RuleState
+from natsscaler.reactor.rule_state import RuleState
 from tests.core.factories import UNKNOWN, backlog, rule
 
 READ_SECONDS = 0.25

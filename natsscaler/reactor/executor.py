@@ -24,9 +24,9 @@ from natsscaler.core.status import (
     rfc3339,
 )
 from natsscaler.reactor.backoff import Backoff
-from natsscaler.reactor.shared import Shared
-from natsscaler.reactor.state import RuleState
-from natsscaler.reactor.turns import Kind
+from natsscaler.reactor.context import Shared
+from natsscaler.reactor.rule_state import RuleState
+from natsscaler.reactor.write_turns import Kind
 
 log = logging.getLogger(__name__)
 

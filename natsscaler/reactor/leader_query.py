@@ -21,7 +21,7 @@ from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.jetstream.sources import Former, NotTold, Told, missing
 from natsscaler.core.rule import RuleKey, Target
 from natsscaler.reactor.ports import ConnectionPort
-from natsscaler.reactor.state import RuleState
+from natsscaler.reactor.rule_state import RuleState
 
 log = logging.getLogger(__name__)
 

@@ -15,13 +15,13 @@ from natsscaler.core.rule import Rule, RuleKey, Target
 from natsscaler.core.status import RuleStatus, of_no_deployment
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
-from natsscaler.reactor.acting import RETRY_SECONDS, announce, publish
-from natsscaler.reactor.endpoint import Endpoint
-from natsscaler.reactor.hearing import Advised, Hearing
+from natsscaler.reactor.advisories import Advised, Hearing
+from natsscaler.reactor.context import Shared
+from natsscaler.reactor.endpoint_loop import Endpoint
+from natsscaler.reactor.executor import RETRY_SECONDS, announce, publish
 from natsscaler.reactor.ports import ClusterPort, ConnectionPort, MonitoringPort
-from natsscaler.reactor.shared import Shared
-from natsscaler.reactor.state import RuleState
-from natsscaler.reactor.turns import Kind
+from natsscaler.reactor.rule_state import RuleState
+from natsscaler.reactor.write_turns import Kind
 from natsscaler.settings import Settings
 
 log = logging.getLogger(__name__)

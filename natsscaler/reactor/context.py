@@ -11,9 +11,9 @@ from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.rule import Rule
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
-from natsscaler.reactor.budget import Budget
 from natsscaler.reactor.ports import ClusterPort, ConnectionPort, MonitoringPort
-from natsscaler.reactor.turns import Turns
+from natsscaler.reactor.read_budget import Budget
+from natsscaler.reactor.write_turns import Turns
 from natsscaler.settings import Settings
 
 

@@ -17,12 +17,12 @@ from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.ownership import missing
 from natsscaler.core.rule import Rule, RuleKey
-from natsscaler.reactor.acting import Actor
-from natsscaler.reactor.budget import Budget
-from natsscaler.reactor.leaders import measure_all
-from natsscaler.reactor.listening import Listening
-from natsscaler.reactor.shared import Shared
-from natsscaler.reactor.state import LED_SECONDS, RuleState
+from natsscaler.reactor.context import Shared
+from natsscaler.reactor.doorbells import Listening
+from natsscaler.reactor.executor import Actor
+from natsscaler.reactor.leader_query import measure_all
+from natsscaler.reactor.read_budget import Budget
+from natsscaler.reactor.rule_state import LED_SECONDS, RuleState
 
 log = logging.getLogger(__name__)
 

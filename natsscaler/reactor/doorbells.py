@@ -17,9 +17,9 @@ from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.rule import EventSource
 from natsscaler.core.subjects import subscribable, too_wide
+from natsscaler.reactor.context import Shared
 from natsscaler.reactor.ports import ConnectionPort
-from natsscaler.reactor.shared import Shared
-from natsscaler.reactor.state import BACKOFF_SECONDS, RuleState
+from natsscaler.reactor.rule_state import BACKOFF_SECONDS, RuleState
 
 CONFIRM_SECONDS = 1.0
 """How long NATS may take to store what it has delivered (measured with `sync_interval: always`)."""

@@ -11,7 +11,7 @@ from typing import Any
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.rule import EventSource, RuleKey
 from natsscaler.reactor.ports import AdvisoryLike, ConnectionPort
-from natsscaler.reactor.state import RuleState
+from natsscaler.reactor.rule_state import RuleState
 
 GATHER_SECONDS = 0.01
 """How long further advisories are waited for after the first one."""
