@@ -1,6 +1,6 @@
 """What natsscaler answers over HTTP: the activity page and its JSON, the probes, the metrics."""
 
+from natsscaler.web.api import Leader
 from natsscaler.web.server import Health, Web
-from natsscaler.web.views import Leader
 
 __all__ = ["Health", "Leader", "Web"]

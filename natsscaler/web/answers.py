@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from natsscaler.core.status import Action, Time
-from natsscaler.web.views import Leader, RuleDetail, RuleSummary
+from natsscaler.web.api import Leader, RuleDetail, RuleSummary
 
 NotReady = Annotated[
     list[str],

@@ -23,12 +23,12 @@ from natsscaler.core.status import rfc3339
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import OPENMETRICS, Metrics
 from natsscaler.settings import Settings, variable
-from natsscaler.web.access import guard
 from natsscaler.web.answers import ActivityAnswer, ErrorAnswer, HealthAnswer, RuleAnswer, RulesAnswer
+from natsscaler.web.api import Leader, detail
+from natsscaler.web.auth import guard
 from natsscaler.web.door import LOOK_SECONDS, Door
 from natsscaler.web.kept import Kept
-from natsscaler.web.stream import Streams
-from natsscaler.web.views import Leader, detail
+from natsscaler.web.sse import Streams
 
 log = logging.getLogger(__name__)
 

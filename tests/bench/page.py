@@ -12,7 +12,7 @@ from natsscaler.core.status import rfc3339
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.timeline import DAY, DAY_SLOT, HOUR, HOUR_SLOT, History
 from natsscaler.web.answers import Update
-from natsscaler.web.views import detail, summary
+from natsscaler.web.api import detail, summary
 from tests.page.gallery import Gallery
 
 NOW = 1_767_225_600

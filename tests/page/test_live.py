@@ -108,7 +108,7 @@ async def test_a_page_too_many_says_so_until_another_one_is_closed(
     visitor: Visitor, gallery: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     visitor.outage = True
-    monkeypatch.setattr("natsscaler.web.stream.MOST_READERS", 1)
+    monkeypatch.setattr("natsscaler.web.sse.MOST_READERS", 1)
     address = f"http://127.0.0.1:{gallery.port}/"
     first = await visitor.live(address)
     second = await visitor.visit(address)

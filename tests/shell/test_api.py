@@ -17,7 +17,7 @@ from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.rule import RuleKey
 from natsscaler.core.status import Condition, RuleStatus, rfc3339
 from natsscaler.web import Leader
-from natsscaler.web.stream import MOST_READERS
+from natsscaler.web.sse import MOST_READERS
 from tests.core.factories import UNKNOWN, seen
 from tests.core.test_activity import NOW, RULE, action, facts, named
 from tests.shell.test_web import HOST, NOW_TEXT, Running, free_settings, serve
@@ -76,7 +76,7 @@ async def reading(running: Running, path: str, last: str = "") -> AsyncIterator[
 
 @pytest.fixture
 async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
-    monkeypatch.setattr("natsscaler.web.stream.BEAT_SECONDS", 0.1)
+    monkeypatch.setattr("natsscaler.web.sse.BEAT_SECONDS", 0.1)
     async with serve(free_settings()) as running:
         running.activity.learn(RULE.key, RULE, RuleStatus())
         yield running

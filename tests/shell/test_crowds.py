@@ -9,7 +9,7 @@ import pytest
 
 from natsscaler.observe.feed import Changes
 from natsscaler.web.door import MOST_CONNECTIONS
-from natsscaler.web.stream import MOST_READERS
+from natsscaler.web.sse import MOST_READERS
 from tests.shell.test_api import Reader
 from tests.shell.test_web import HOST, Running, free_settings, is_open, serve
 from tests.shell.world import until

@@ -19,8 +19,8 @@ from natsscaler.core.rule import RuleKey
 from natsscaler.core.status import rfc3339
 from natsscaler.observe.feed import Activity, Changes, Seen
 from natsscaler.web.answers import Beat, Name, RuleAnswer, Update
+from natsscaler.web.api import Leader, RuleSummary, detail, summary
 from natsscaler.web.kept import Kept
-from natsscaler.web.views import Leader, RuleSummary, detail, summary
 
 BEAT_SECONDS = 2.0
 """Silence that a reader may take for a sign of death is twice as long, and more."""
