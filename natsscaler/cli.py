@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import uvloop
 
 from natsscaler import __version__
+from natsscaler.commands.options import Options, parse_check, parse_explain
+from natsscaler.commands.runner import Terminal, inquire
 from natsscaler.core.errors import SettingsError
-from natsscaler.inquiry import Terminal, inquire
 from natsscaler.logs import configure_logging
-from natsscaler.options import Options, parse_check, parse_explain
 from natsscaler.process import run
 from natsscaler.settings import parse, unknown_variables
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from natsscaler.inquiry import Terminal, inquire
-from natsscaler.options import Options
+from natsscaler.commands.options import Options
+from natsscaler.commands.runner import Terminal, inquire
 from tests.clusters import RealCluster
 from tests.conftest import Helm
 from tests.control_plane.conftest import CONFIG, Type, await_everything, everything

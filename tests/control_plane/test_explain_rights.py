@@ -10,11 +10,11 @@ from functools import partial
 import pytest
 from kubernetes.aio import config
 
+from natsscaler.commands.options import Options
+from natsscaler.commands.runner import Answer, Terminal, inquire
 from natsscaler.core.permissions import Permission
 from natsscaler.core.rule import Target
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.inquiry import Answer, Terminal, inquire
-from natsscaler.options import Options
 from natsscaler.settings import Settings
 from tests.clusters import RealCluster
 from tests.conftest import KubeApi

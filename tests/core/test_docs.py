@@ -7,11 +7,11 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from natsscaler.commands.options import Options
 from natsscaler.core.decision import History, decide
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.rule import KIND, RuleKey, parse
 from natsscaler.observe.metrics import Metrics
-from natsscaler.options import Options
 from natsscaler.settings import Settings
 from tests.core import factories
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from kubernetes.aio import client
 
+from natsscaler.commands.options import Options
+from natsscaler.commands.runner import Answer, Terminal, inquire
 from natsscaler.core.rule import Target
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.inquiry import Answer, Terminal, inquire
 from natsscaler.kube.lease import NAME as LEASE
-from natsscaler.options import Options
 from tests.conftest import KubeApi, find_kubectl
 from tests.main_job.stage import Stage
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from kubernetes.aio import client
 
+from natsscaler.commands.explain import Explainer, World
+from natsscaler.commands.options import Options
 from natsscaler.core.explain.steps import Step
 from natsscaler.core.rule import parse
-from natsscaler.explaining import Explainer, World
 from natsscaler.kube.reader import Looking
 from natsscaler.nats.credential_store import Keyring
 from natsscaler.net.allowlist import AllowList
-from natsscaler.options import Options
 from natsscaler.settings import Settings
 from tests.core.factories import body
 

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
+from natsscaler.commands.options import Options
+from natsscaler.commands.runner import Answer, Terminal, inquire
 from natsscaler.core.errors import SettingsError
 from natsscaler.demo.api_server import EmbeddedKubernetes
-from natsscaler.inquiry import Answer, Terminal, inquire
-from natsscaler.options import Options
 from natsscaler.settings import Settings
 
 USABLE = """

@@ -4,11 +4,11 @@ import pathlib
 
 import pytest
 
+from natsscaler.commands.options import parse_check, parse_explain, split
 from natsscaler.core.errors import SettingsError
 from natsscaler.core.installation import OPERATOR
 from natsscaler.core.rule import Target
 from natsscaler.kube.connection import namespace_of
-from natsscaler.options import parse_check, parse_explain, split
 from natsscaler.settings import parse
 
 KUBECONFIG = """

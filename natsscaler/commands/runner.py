@@ -6,19 +6,19 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from natsscaler import __version__
-from natsscaler.checking import check
+from natsscaler.commands.check import check
+from natsscaler.commands.explain import Explainer, NoSuchRule, find
+from natsscaler.commands.options import Options, split
 from natsscaler.core.errors import KubernetesError, Reason
 from natsscaler.core.explain.steps import State, Step
 from natsscaler.core.explain.text import Sections, document, text, worst
 from natsscaler.core.installation import Installation, choose
 from natsscaler.core.rule import RuleKey
-from natsscaler.explaining import Explainer, NoSuchRule, find
 from natsscaler.kube import connect
 from natsscaler.kube.connection import namespace_of
 from natsscaler.kube.reader import Looking
 from natsscaler.nats.credential_store import Keyring
 from natsscaler.net.allowlist import AllowList
-from natsscaler.options import Options, split
 
 
 class Terminal(NamedTuple):

@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 
+from natsscaler.commands.explain import UNREACHED, Body, Explainer, World, key_of
+from natsscaler.commands.options import Options
 from natsscaler.core.access import Access, server_shown
 from natsscaler.core.crd import differences
 from natsscaler.core.errors import KubernetesError, Reason
@@ -12,9 +14,7 @@ from natsscaler.core.explain.steps import State, Step, mend
 from natsscaler.core.jetstream.selection import Unknown, listed
 from natsscaler.core.permissions import ACTING, LEADING, READING_SECRETS
 from natsscaler.core.rule import Rule, Target
-from natsscaler.explaining import UNREACHED, Body, Explainer, World, key_of
 from natsscaler.kube.reader import Looking
-from natsscaler.options import Options
 
 ELSEWHERE = (
     "If it runs as another ServiceAccount, add --operator NAMESPACE/SERVICEACCOUNT;"

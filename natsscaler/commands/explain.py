@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from natsscaler.commands.options import Options
 from natsscaler.core.access import Access
 from natsscaler.core.conditions import LATE, Facts
 from natsscaler.core.decision import Decision, Observation, decide
@@ -37,7 +38,6 @@ from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
 from natsscaler.observe.metrics import Metrics
 from natsscaler.observe.rule_metrics import RuleSeries
-from natsscaler.options import Options
 from natsscaler.reactor.leader_query import draft, measure_all
 from natsscaler.reactor.rule_state import RuleState
 from natsscaler.settings import Settings

@@ -1,0 +1,1 @@
+"""`natsscaler explain` and `natsscaler check`: look once and tell, with the caller's rights."""
