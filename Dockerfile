@@ -24,7 +24,7 @@ ENV PATH=/opt/natsscaler/bin:$PATH
 RUN packages=$(/usr/local/bin/python -c 'import os, pip; print(os.path.dirname(*pip.__path__))') \
  && rm -rf "$packages"/pip "$packages"/pip-*.dist-info /usr/local/bin/pip* /usr/bin/pip* \
     "$(python -c 'import ensurepip; print(*ensurepip.__path__)')" \
- && python -c 'import natsscaler.cli, natsscaler.healthcheck'
+ && python -c 'import natsscaler.app.cli, natsscaler.app.healthcheck'
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532
 WORKDIR /
@@ -37,7 +37,7 @@ CMD ["worker.py"]
 
 FROM runtime AS natsscaler
 EXPOSE 8080 8081 8082
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-m", "natsscaler.healthcheck"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-m", "natsscaler.app.healthcheck"]
 ENTRYPOINT ["natsscaler"]
 CMD ["run"]
 ARG VERSION=unknown

@@ -14,7 +14,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if os.path.expanduser("~") == "~":  # noqa: PTH111 - a user that has none, which the libraries need at import
         os.environ["HOME"] = "/"
-    from natsscaler.cli import main as run  # noqa: PLC0415 - see above
+    from natsscaler.app.cli import main as run  # noqa: PLC0415 - see above
 
     run()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from natsscaler.demo.errors import DemoFailed
 from natsscaler.demo.manifests import NAMESPACE
 
-OPERATOR = "from natsscaler.cli import main; main()"
+OPERATOR = "from natsscaler.app.cli import main; main()"
 
 
 @asynccontextmanager

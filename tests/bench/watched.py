@@ -14,8 +14,8 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from natsscaler import cli
-from natsscaler.process import run
+from natsscaler.app import cli
+from natsscaler.app.process import run
 from natsscaler.settings import Settings
 
 CENSUS_SECONDS = 5.0

@@ -20,7 +20,7 @@ KUBECONFIG = "/etc/natsscaler/kubeconfig"
 LOCKED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
 UNCOMPILED = """
-import os, sys, natsscaler.cli, natsscaler.healthcheck
+import os, sys, natsscaler.app.cli, natsscaler.app.healthcheck
 cached = [getattr(module, "__cached__", None) for module in sys.modules.values()]
 print([path for path in cached if path and not os.path.exists(path)])
 """

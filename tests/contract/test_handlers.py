@@ -10,10 +10,10 @@ import kopf
 import pytest
 from kubernetes.aio import client
 
+from natsscaler.app.rule_events import Handlers
 from natsscaler.core.errors import Finding
 from natsscaler.core.rule import Rule, RuleKey
 from natsscaler.core.status import RuleStatus
-from natsscaler.handlers import Handlers
 from natsscaler.kube import Kube, KubeClient, connect
 from natsscaler.reactor import Reactor
 from tests.conftest import KubeApi

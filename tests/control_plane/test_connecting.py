@@ -17,9 +17,9 @@ import kopf
 import pytest
 from kubernetes.aio import client
 
+from natsscaler.app.rule_events import Handlers
 from natsscaler.core.errors import SettingsError
 from natsscaler.demo.ports import free_ports
-from natsscaler.handlers import Handlers
 from natsscaler.kube import KubeClient, connect
 from natsscaler.kube.refusals import Refusals
 from natsscaler.reactor import Reactor

@@ -26,7 +26,7 @@ from tests.conftest import KubeApi
 SAMPLE = pathlib.Path(__file__).parents[2] / "config/samples/scaling_v1_scalingrule.yaml"
 LONG = 300
 """A poll interval that no test waits for: what happens before it has passed was caused by an event."""
-START = "from natsscaler.cli import main; main()"
+START = "from natsscaler.app.cli import main; main()"
 OFF = ("--metrics-port", "0", "--probe-port", "0", "--activity-port", "0")
 
 

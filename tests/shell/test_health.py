@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 
+from natsscaler.app.health import WATCH_SILENT_SECONDS, Health
+from natsscaler.app.rule_events import SILENT_SECONDS, Handlers
 from natsscaler.core.errors import MonitoringError, Reason
 from natsscaler.core.rule import parse
 from natsscaler.core.status import RuleStatus
-from natsscaler.handlers import SILENT_SECONDS, Handlers
-from natsscaler.health import WATCH_SILENT_SECONDS, Health
 from natsscaler.kube import Kube, KubeClient
 from natsscaler.kube.refusals import Refusals
 from natsscaler.observe.feed import Activity

@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestServer, unused_port
 
 
 async def check(**environment: str) -> int:
-    command = (sys.executable, "-m", "natsscaler.healthcheck")
+    command = (sys.executable, "-m", "natsscaler.app.healthcheck")
     process = await asyncio.create_subprocess_exec(*command, env=environment)
     return await process.wait()
 

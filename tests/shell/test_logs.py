@@ -10,7 +10,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 """As RFC 3339 has it: with the zone."""
 SAY = """
 import logging
-from natsscaler.logs import configure_logging
+from natsscaler.app.logs import configure_logging
 configure_logging("info")
 logging.getLogger("natsscaler.somewhere").debug("a detail")
 logging.getLogger("natsscaler.somewhere").info("%s is scaled", "my-app")

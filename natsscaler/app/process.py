@@ -17,11 +17,11 @@ from typing import Any
 import kopf
 
 from natsscaler import __version__
+from natsscaler.app.health import Health
+from natsscaler.app.rule_events import Handlers
 from natsscaler.core.access import Access
 from natsscaler.core.errors import SettingsError
 from natsscaler.core.rule import EventSource
-from natsscaler.handlers import Handlers
-from natsscaler.health import Health
 from natsscaler.kube import Kube, KubeClient, connect
 from natsscaler.kube.lease import LeaderElector
 from natsscaler.kube.secrets import read_secret

@@ -7,7 +7,7 @@ above the sum of those, so that only a fault of natsscaler's own can exceed them
 
 import time
 
-from natsscaler.handlers import SILENT_SECONDS, Handlers
+from natsscaler.app.rule_events import SILENT_SECONDS, Handlers
 from natsscaler.kube import Kube
 from natsscaler.kube.refusals import Refusals
 from natsscaler.reactor import Reactor

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import uvloop
 
 from natsscaler import __version__
+from natsscaler.app.logs import configure_logging
+from natsscaler.app.process import run
 from natsscaler.commands.options import Options, parse_check, parse_explain
 from natsscaler.commands.runner import Terminal, inquire
 from natsscaler.core.errors import SettingsError
-from natsscaler.logs import configure_logging
-from natsscaler.process import run
 from natsscaler.settings import parse, unknown_variables
 
 log = logging.getLogger(__name__)

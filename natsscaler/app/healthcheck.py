@@ -1,6 +1,6 @@
 """Asks this container for its `/healthz`, for engines without probes.
 
-Run as `python -m natsscaler.healthcheck`. A module of its own, because it runs every few seconds:
+Run as `python -m natsscaler.app.healthcheck`. A module of its own, because it runs every few seconds:
 to import the operator would cost more than the operator itself does.
 """
 

@@ -1,0 +1,1 @@
+"""The process: entry points, kopf, health and logs."""
