@@ -20,7 +20,7 @@ import pytest
 import yaml
 from kubernetes.aio import client, config
 
-from natsscaler.demo.api_server import EmbeddedKubernetes
+from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer
 from tests.certificates import Certificates, make_certificates
 from tests.clusters import RealCluster, assets_from_environment

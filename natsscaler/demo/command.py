@@ -14,9 +14,10 @@ from pathlib import Path
 from kubernetes.aio.client.exceptions import ApiException
 
 from natsscaler.core.errors import SettingsError
-from natsscaler.demo.api_server import EmbeddedKubernetes
 from natsscaler.demo.bursts import Burst
+from natsscaler.demo.display import Facts, View, view_on
 from natsscaler.demo.errors import DemoFailed
+from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.demo.manifests import (
     NAMESPACE,
     TARGET,
@@ -28,7 +29,6 @@ from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.operator import run_operator, supervise
 from natsscaler.demo.ports import free_port
 from natsscaler.demo.scenario import BURSTS, Scenario
-from natsscaler.demo.view import Facts, View, view_on
 from natsscaler.demo.workload import Workload
 from natsscaler.kube import connect
 from natsscaler.kube.client import NETWORK_FAILURES

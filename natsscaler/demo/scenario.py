@@ -15,6 +15,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from natsscaler.core.rule import KIND, Target
 from natsscaler.demo.bursts import Burst
+from natsscaler.demo.display import Sample, View
 from natsscaler.demo.errors import DemoFailed
 from natsscaler.demo.manifests import (
     MAX_REPLICAS,
@@ -26,7 +27,6 @@ from natsscaler.demo.manifests import (
     STABILIZATION_SECONDS,
     TARGET,
 )
-from natsscaler.demo.view import Sample, View
 from natsscaler.demo.workload import TRICKLE_PER_SECOND, Workload
 from natsscaler.kube import Deployment, Watch
 

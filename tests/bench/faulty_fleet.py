@@ -21,8 +21,8 @@ from kubernetes.aio import client
 
 from natsscaler.core.crd import crd
 from natsscaler.core.rule import GROUP, PLURAL
-from natsscaler.demo.api_resources import DEPLOYMENTS
-from natsscaler.demo.api_server import EmbeddedKubernetes
+from natsscaler.demo.kubernetes.resources import DEPLOYMENTS
+from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.demo.manifests import NAMESPACE, deployment, rule
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.operator import supervise

@@ -18,8 +18,8 @@ from nats.js.api import StorageType
 
 from natsscaler.core.crd import crd
 from natsscaler.core.rule import GROUP, PLURAL
-from natsscaler.demo.api_resources import DEPLOYMENTS
-from natsscaler.demo.api_server import EmbeddedKubernetes
+from natsscaler.demo.kubernetes.resources import DEPLOYMENTS
+from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.demo.manifests import NAMESPACE, deployment, rule
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.operator import run_operator, supervise

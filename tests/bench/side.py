@@ -15,7 +15,7 @@ from nats.js import JetStreamContext
 
 from natsscaler.core.crd import crd
 from natsscaler.core.rule import GROUP, PLURAL, VERSION, Target
-from natsscaler.demo.api_server import EmbeddedKubernetes
+from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.demo.manifests import NAMESPACE, TARGET, deployment, rule
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.operator import run_operator, supervise

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from natsscaler import __version__
-from natsscaler.demo.api_server import EmbeddedKubernetes
+from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.demo.ports import free_port
 from tests.containers.conftest import ROOT, Container, Images, docker
 

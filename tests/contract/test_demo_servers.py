@@ -15,7 +15,7 @@ import nats
 import pytest
 import yaml
 
-from natsscaler.demo.api_server import EmbeddedKubernetes
+from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer, NatsServerError
 from tests.certificates import Certificates
 from tests.conftest import CRD_FILE, in_background

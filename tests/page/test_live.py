@@ -10,7 +10,7 @@ import pytest
 from kubernetes.aio import config
 from playwright.async_api import Page, expect
 
-from natsscaler.demo.api_server import EmbeddedKubernetes
+from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port
 from tests.conftest import KubeApi

@@ -10,7 +10,7 @@ import pytest
 from natsscaler.commands.options import Options
 from natsscaler.commands.runner import Answer, Terminal, inquire
 from natsscaler.core.errors import SettingsError
-from natsscaler.demo.api_server import EmbeddedKubernetes
+from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.settings import Settings
 
 USABLE = """

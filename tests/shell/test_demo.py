@@ -13,7 +13,7 @@ from kubernetes.aio import client
 
 from natsscaler.core.rule import GROUP, PLURAL, VERSION
 from natsscaler.demo import manifests
-from natsscaler.demo.api_server import EmbeddedKubernetes
+from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.workload import Workload
 from natsscaler.kube import connect

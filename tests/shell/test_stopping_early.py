@@ -5,7 +5,7 @@ import pathlib
 import sys
 from asyncio.subprocess import PIPE
 
-from natsscaler.demo.api_server import EmbeddedKubernetes
+from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from tests.main_job.stage import OFF
 
 

@@ -1,6 +1,6 @@
 """What the API server's defaults and the Deployment controller do to a Deployment, without any pods."""
 
-from natsscaler.demo.api_errors import Object
+from natsscaler.demo.kubernetes.errors import Object
 
 DEFAULTS: Object = {
     "replicas": 1,

@@ -7,8 +7,8 @@ of the kind and a schema of the same group, version and kind.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from natsscaler.demo.api_errors import Object, no_such_page
-from natsscaler.demo.api_resources import Resource
+from natsscaler.demo.kubernetes.errors import Object, no_such_page
+from natsscaler.demo.kubernetes.resources import Resource
 
 ALWAYS: Object = {
     "apiVersion": {

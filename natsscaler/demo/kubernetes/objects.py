@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from natsscaler.demo import api_errors, api_events, api_patch
-from natsscaler.demo.api_deployments import default_deployment, settled_status
-from natsscaler.demo.api_errors import Object
-from natsscaler.demo.api_resources import (
+from natsscaler.demo.kubernetes import errors, events, patches
+from natsscaler.demo.kubernetes.deployments import default_deployment, settled_status
+from natsscaler.demo.kubernetes.errors import Object
+from natsscaler.demo.kubernetes.resources import (
     BUILT_IN,
     CRDS,
     DEPLOYMENTS,
@@ -23,8 +23,8 @@ from natsscaler.demo.api_resources import (
     Resource,
     defined_by,
 )
-from natsscaler.demo.api_schema import Findings, admit
-from natsscaler.demo.api_store import Store
+from natsscaler.demo.kubernetes.schema import Findings, admit
+from natsscaler.demo.kubernetes.store import Store
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 NAME_RULE = (
@@ -73,7 +73,7 @@ class Objects:
         """Return the resource served there; raises a 404."""
         found = self._resources.get((group, version, plural))
         if not found:
-            raise api_errors.no_such_page()
+            raise errors.no_such_page()
         return found
 
     def add(self, obj: Object) -> Object:
@@ -90,11 +90,11 @@ class Objects:
     def get(self, at: Target) -> Object:
         """Return the object, or its Scale, as it is read through the target's resource; raises a 404."""
         stored = self._stored(at)
-        return api_patch.scale_of(stored) if at.part == "scale" else self.shown(at.resource, stored)
+        return patches.scale_of(stored) if at.part == "scale" else self.shown(at.resource, stored)
 
     def shown(self, resource: Resource, stored: Object) -> Object:
         """Return a stored object as it is read through this resource."""
-        obj = api_events.to_shape_of(resource, stored) if resource.kind == "Event" else stored
+        obj = events.to_shape_of(resource, stored) if resource.kind == "Event" else stored
         return {**obj, "kind": resource.kind, "apiVersion": resource.group_version}
 
     def create(self, resource: Resource, namespace: str, obj: Object, *, strict: bool = False) -> Object:
@@ -102,11 +102,11 @@ class Objects:
         metadata = self._new_metadata(resource, namespace, obj)
         name = metadata["name"]
         if namespace and not self.store.get(NAMESPACES.bucket, "", namespace):
-            raise api_errors.not_found("", "namespaces", namespace)
+            raise errors.not_found("", "namespaces", namespace)
         if self.store.get(resource.bucket, namespace, name):
-            raise api_errors.already_exists(resource.group, resource.plural, name)
+            raise errors.already_exists(resource.group, resource.plural, name)
         new = {**obj, "metadata": metadata}
-        new = api_patch.without_status(None, new) if resource.has_status else new
+        new = patches.without_status(None, new) if resource.has_status else new
         return self.shown(resource, self._put(resource, self._admitted(resource, new, strict=strict)))
 
     def replace(self, at: Target, obj: Object, *, strict: bool = False) -> Object:
@@ -115,13 +115,13 @@ class Objects:
         written = {**obj, "metadata": obj.get("metadata") or {}}
         if at.resource.needs_version and not written["metadata"].get("resourceVersion"):
             message = "Invalid value: 0: must be specified for an update"
-            causes = [api_errors.cause("metadata.resourceVersion", message)]
-            raise api_errors.invalid(at.resource.group, at.resource.plural, at.name, causes)
+            causes = [errors.cause("metadata.resourceVersion", message)]
+            raise errors.invalid(at.resource.group, at.resource.plural, at.name, causes)
         return self._write(at, current, written, strict=strict)
 
     def patch(self, at: Target, content_type: str, patch: Any, *, strict: bool = False) -> Object:
         """Patch the object or a part of it, by a JSON patch or a merge patch."""
-        written = api_patch.apply_patch(content_type, self.get(at), patch)
+        written = patches.apply_patch(content_type, self.get(at), patch)
         return self._write(at, self._stored(at), written, strict=strict)
 
     def delete(self, at: Target, preconditions: Mapping[str, str] | None = None) -> tuple[Object, bool]:
@@ -130,7 +130,7 @@ class Objects:
         for key, value in (preconditions or {}).items():
             if current["metadata"].get(key) != value:
                 why = f"the {key} in the precondition ({value}) does not match the {key} in record"
-                raise api_errors.conflict(at.resource.group, at.resource.plural, at.name, why)
+                raise errors.conflict(at.resource.group, at.resource.plural, at.name, why)
         if not current["metadata"].get("finalizers"):
             return self.shown(at.resource, self._remove(at.resource, current)), True
         if "deletionTimestamp" not in current["metadata"]:
@@ -145,17 +145,17 @@ class Objects:
     def _stored(self, at: Target) -> Object:
         found = self.store.get(at.resource.bucket, at.namespace, at.name)
         if found is None:
-            raise api_errors.not_found(at.resource.group, at.resource.plural, at.name)
+            raise errors.not_found(at.resource.group, at.resource.plural, at.name)
         return found
 
     def _new_metadata(self, resource: Resource, namespace: str, obj: Object) -> Object:
         metadata = dict(obj.get("metadata") or {})
         if metadata.get("namespace", namespace) != namespace:
-            raise api_errors.bad_request(
+            raise errors.bad_request(
                 "the namespace of the provided object does not match the namespace sent on the request"
             )
         if obj.get("apiVersion", resource.group_version) != resource.group_version:
-            raise api_errors.bad_request(
+            raise errors.bad_request(
                 f"the API version in the data ({obj['apiVersion']}) does not match the expected API version "
                 f"({resource.group_version})"
             )
@@ -164,8 +164,8 @@ class Objects:
         name = metadata.get("name", "")
         if not NAME.fullmatch(name):
             why = f'Invalid value: "{name}": {NAME_RULE}' if name else "Required value: name is required"
-            causes = [api_errors.cause("metadata.name", why)]
-            raise api_errors.invalid(resource.group, resource.kind, name, causes)
+            causes = [errors.cause("metadata.name", why)]
+            raise errors.invalid(resource.group, resource.kind, name, causes)
         if namespace:
             metadata["namespace"] = namespace
         metadata["uid"] = str(uuid.uuid4())
@@ -185,15 +185,15 @@ class Objects:
             if strict and findings.unknown:
                 unknown = ", ".join(f'unknown field "{path}"' for path in findings.unknown)
                 kind = f'{resource.kind} in version "{resource.version}"'
-                raise api_errors.bad_request(
+                raise errors.bad_request(
                     f"{kind} cannot be handled as a {resource.kind}: strict decoding error: {unknown}"
                 )
             self.unknown = findings.unknown
             if findings.causes:
-                raise api_errors.invalid(resource.group, resource.kind, name, findings.causes)
+                raise errors.invalid(resource.group, resource.kind, name, findings.causes)
         if resource.kind == "Event":
-            api_events.check(resource, obj)
-            return self.shown(EVENTS, api_events.to_core(obj))
+            events.check(resource, obj)
+            return self.shown(EVENTS, events.to_core(obj))
         if resource.bucket == DEPLOYMENTS.bucket:
             return default_deployment(obj)
         if resource.bucket == NAMESPACES.bucket:
@@ -206,7 +206,7 @@ class Objects:
         resource = at.resource
         for key in ("resourceVersion", "uid"):
             if written["metadata"].get(key) not in {None, "", current["metadata"][key]}:
-                raise api_errors.conflict(resource.group, resource.plural, at.name)
+                raise errors.conflict(resource.group, resource.plural, at.name)
         new = self._normal(resource, _with_part(at, current, written), strict=strict)
         if new != current:
             if resource.has_generation and _beside_metadata(new) != _beside_metadata(current):
@@ -214,11 +214,11 @@ class Objects:
             current = self._put(resource, new)
             if "deletionTimestamp" in current["metadata"] and not current["metadata"].get("finalizers"):
                 current = self._remove(resource, current)
-        return api_patch.scale_of(current) if at.part == "scale" else self.shown(resource, current)
+        return patches.scale_of(current) if at.part == "scale" else self.shown(resource, current)
 
     def _normal(self, resource: Resource, obj: Object, *, strict: bool) -> Object:
         if resource.kind == "Event":
-            return self.shown(EVENTS, api_events.to_core(obj))
+            return self.shown(EVENTS, events.to_core(obj))
         if resource.custom or resource.bucket == DEPLOYMENTS.bucket:
             return self._admitted(resource, obj, strict=strict)
         return self.shown(resource, obj)
@@ -270,11 +270,11 @@ class Objects:
 def _with_part(at: Target, current: Object, written: Object) -> Object:
     """Return the object with that part replaced which a write to the target may change."""
     if at.part == "scale":
-        return api_patch.with_scale(current, written)
+        return patches.with_scale(current, written)
     if at.part == "status":
-        return api_patch.with_status(current, written)
-    new = api_patch.with_kept_metadata(current, written)
-    return api_patch.without_status(current, new) if at.resource.has_status else new
+        return patches.with_status(current, written)
+    new = patches.with_kept_metadata(current, written)
+    return patches.without_status(current, new) if at.resource.has_status else new
 
 
 def _beside_metadata(obj: Object) -> Object:

@@ -3,8 +3,8 @@
 Stored is the core shape; the other one is the same under different names.
 """
 
-from natsscaler.demo.api_errors import Object, cause, invalid
-from natsscaler.demo.api_resources import Resource
+from natsscaler.demo.kubernetes.errors import Object, cause, invalid
+from natsscaler.demo.kubernetes.resources import Resource
 
 NEW_NAMES = {
     "involvedObject": "regarding",

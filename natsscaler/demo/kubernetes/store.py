@@ -9,7 +9,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Literal
 
-from natsscaler.demo.api_errors import Object
+from natsscaler.demo.kubernetes.errors import Object
 
 Bucket = tuple[str, str]
 """API group and plural name: all versions of a resource share one."""

@@ -17,12 +17,12 @@ from typing import Self
 
 from aiohttp import web
 
-from natsscaler.demo import api_errors
-from natsscaler.demo.api_errors import ApiError, Object
-from natsscaler.demo.api_objects import Objects
-from natsscaler.demo.api_routes import Routes, reply
-from natsscaler.demo.api_store import Store
 from natsscaler.demo.kubeconfig import write_kubeconfig
+from natsscaler.demo.kubernetes import errors
+from natsscaler.demo.kubernetes.errors import ApiError, Object
+from natsscaler.demo.kubernetes.objects import Objects
+from natsscaler.demo.kubernetes.routes import Routes, reply
+from natsscaler.demo.kubernetes.store import Store
 from natsscaler.demo.ports import free_port
 
 LOGGED_REQUESTS = 100_000
@@ -121,7 +121,7 @@ class EmbeddedKubernetes:
         try:
             await self._apply_faults(request)
             if self._token and request.headers.get("Authorization") != f"Bearer {self._token}":
-                raise api_errors.unauthorized()
+                raise errors.unauthorized()
             return await self._routes.answer(request)
         except ApiError as error:
             if error.as_text:
@@ -138,5 +138,5 @@ class EmbeddedKubernetes:
                 self.faults.remove(fault)
         if fault.status is None:
             await self._stopped.wait()
-            raise api_errors.injected(503)
-        raise api_errors.injected(fault.status)
+            raise errors.injected(503)
+        raise errors.injected(fault.status)

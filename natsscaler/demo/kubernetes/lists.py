@@ -7,11 +7,11 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 
-from natsscaler.demo.api_errors import Object, bad_request, expired
-from natsscaler.demo.api_objects import Objects, Target
-from natsscaler.demo.api_resources import Resource
-from natsscaler.demo.api_selectors import Selector, both
-from natsscaler.demo.api_store import Change, TooOldError
+from natsscaler.demo.kubernetes.errors import Object, bad_request, expired
+from natsscaler.demo.kubernetes.objects import Objects, Target
+from natsscaler.demo.kubernetes.resources import Resource
+from natsscaler.demo.kubernetes.selectors import Selector, both
+from natsscaler.demo.kubernetes.store import Change, TooOldError
 
 KEPT_SNAPSHOTS = 100
 WATCH_SECONDS = 1800.0

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from natsscaler.demo.api_errors import Object
-from natsscaler.demo.api_store import Bucket
+from natsscaler.demo.kubernetes.errors import Object
+from natsscaler.demo.kubernetes.store import Bucket
 
 VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from natsscaler.demo import api_errors, api_openapi, api_resources, api_tables
-from natsscaler.demo.api_errors import Object
-from natsscaler.demo.api_lists import Pages, watch
-from natsscaler.demo.api_objects import Objects, Target
-from natsscaler.demo.api_resources import NAMESPACES, Resource
+from natsscaler.demo.kubernetes import errors, openapi, resources, tables
+from natsscaler.demo.kubernetes.errors import Object
+from natsscaler.demo.kubernetes.lists import Pages, watch
+from natsscaler.demo.kubernetes.objects import Objects, Target
+from natsscaler.demo.kubernetes.resources import NAMESPACES, Resource
 
 VERSION = {"major": "1", "minor": "34", "gitVersion": "v1.34.0", "platform": "embedded", "goVersion": "none"}
 FIXED: dict[str, Object] = {"version": VERSION, "api": {"kind": "APIVersions", "versions": ["v1"]}}
@@ -53,37 +53,37 @@ class Routes:
             case [name] if name in FIXED:
                 return FIXED[name]
             case ["apis"]:
-                return api_resources.group_list(self._objects.resources)
+                return resources.group_list(self._objects.resources)
             case ["openapi", "v3", *rest]:
-                return api_openapi.document("/".join(rest), self._objects.resources)
+                return openapi.document("/".join(rest), self._objects.resources)
             case ["apis", group]:
                 return self._group(group)
             case ["api", version]:
                 return self._version("", version)
             case ["apis", group, version]:
                 return self._version(group, version)
-        raise api_errors.no_such_page()
+        raise errors.no_such_page()
 
     def _group(self, group: str) -> Object:
         versions = {r.version: None for r in self._objects.resources if r.group == group}
         if not versions:
-            raise api_errors.no_such_page()
-        document = api_resources.group_document(group, versions)
+            raise errors.no_such_page()
+        document = resources.group_document(group, versions)
         return {"kind": "APIGroup", "apiVersion": "v1", **document}
 
     def _version(self, group: str, version: str) -> Object:
         served = [r for r in self._objects.resources if (r.group, r.version) == (group, version)]
         if not served:
-            raise api_errors.no_such_page()
-        return api_resources.resource_list(served[0].group_version, served)
+            raise errors.no_such_page()
+        return resources.resource_list(served[0].group_version, served)
 
     async def _resource(self, request: web.Request, at: Target) -> web.StreamResponse:
         if (command := request.headers.get("Kubectl-Command", "")) in NEED_PODS:
-            raise api_errors.no_pods(command)
+            raise errors.no_pods(command)
         body: Any = None if request.method == "GET" else await _body(request)
         dry = request.query.getall("dryRun", []) or (request.method == "DELETE" and body.get("dryRun"))
         if dry not in ([], False, None, ["All"]):
-            raise api_errors.bad_request(f'dryRun: Unsupported value: {dry}: supported values: "All"')
+            raise errors.bad_request(f'dryRun: Unsupported value: {dry}: supported values: "All"')
         objects = self._objects.rehearsal() if dry else self._objects
         response = await (self._one if at.name else self._many)(request, at, objects, body)
         if request.method in WRITES and request.query.get("fieldValidation", "Warn") == "Warn":
@@ -97,13 +97,13 @@ class Routes:
             namespace, rest = rest[1], rest[2:]
         resource = self._objects.resource(group, version, rest[0])
         if len(rest) > 3 or bool(namespace) > resource.namespaced:  # noqa: PLR2004 - kind, name, subresource
-            raise api_errors.no_such_page()
+            raise errors.no_such_page()
         name, part = [*rest[1:], "", ""][:2]
         if name and resource.namespaced and not namespace:
-            raise api_errors.no_such_page()
+            raise errors.no_such_page()
         served = {"status": resource.has_status, "scale": resource.has_scale, "": True}
         if not served.get(part, False) and resource != NAMESPACES:
-            raise api_errors.not_found(resource.group, resource.plural, name)
+            raise errors.not_found(resource.group, resource.plural, name)
         return Target(resource, namespace, name, part)
 
     async def _many(
@@ -117,7 +117,7 @@ class Routes:
             return self._listed(request, at, found, metadata)
         if request.method == "POST":
             if at.resource.namespaced and not at.namespace:
-                raise api_errors.method_not_allowed()
+                raise errors.method_not_allowed()
             return reply(objects.create(at.resource, at.namespace, body, strict=strict), 201)
         if request.method == "DELETE":
             found, metadata = self._pages.page(objects, at, request.query)
@@ -125,7 +125,7 @@ class Routes:
                 namespace, name = obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
                 objects.delete(Target(at.resource, namespace, name))
             return self._listed(request, at, found, metadata)
-        raise api_errors.method_not_allowed()
+        raise errors.method_not_allowed()
 
     async def _one(self, request: web.Request, at: Target, objects: Objects, body: Any) -> web.StreamResponse:
         strict = request.query.get("fieldValidation") == "Strict"
@@ -139,7 +139,7 @@ class Routes:
         if request.method == "DELETE" and not at.part:
             obj, gone = objects.delete(at, body.get("preconditions"))
             return reply(_deleted(at.resource, obj) if gone else obj)
-        raise api_errors.method_not_allowed()
+        raise errors.method_not_allowed()
 
     def _listed(
         self, request: web.Request, at: Target, found: list[Object], metadata: Object
@@ -159,7 +159,7 @@ class Routes:
         if not _wants_table(request):
             return None
         include = request.query.get("includeObject", "Metadata")
-        return reply(api_tables.table(resource, shown, metadata, include, self._clock()))
+        return reply(tables.table(resource, shown, metadata, include, self._clock()))
 
     async def _watch(self, request: web.Request, at: Target) -> web.StreamResponse:
         events = watch(
@@ -189,7 +189,7 @@ class Routes:
                 yield event
                 continue
             metadata = {"resourceVersion": event["object"]["metadata"]["resourceVersion"]}
-            row = api_tables.table(resource, [event["object"]], metadata, include, self._clock())
+            row = tables.table(resource, [event["object"]], metadata, include, self._clock())
             yield {"type": event["type"], "object": {**row, "columnDefinitions": []} if named else row}
             named = True
 
@@ -203,20 +203,20 @@ def _wants_table(request: web.Request) -> bool:
 
 
 def _deleted(resource: Resource, obj: Object) -> Object:
-    details = api_errors.details(resource.group, resource.plural, obj["metadata"]["name"])
+    details = errors.details(resource.group, resource.plural, obj["metadata"]["name"])
     details["uid"] = obj["metadata"]["uid"]
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
 
 async def _body(request: web.Request) -> Any:
     if request.content_type == APPLY:
-        raise api_errors.bad_request(
+        raise errors.bad_request(
             "the embedded Kubernetes API knows no server-side apply: leave out --server-side"
         )
     if not request.content_type.endswith("json") and request.content_type != "application/octet-stream":
         found = f"{request.content_type}: the embedded API takes JSON, as kubectl apply -f sends it"
-        raise api_errors.unsupported_media_type(found)
+        raise errors.unsupported_media_type(found)
     try:
         return msgspec.json.decode(await request.read() or b"{}")
     except msgspec.DecodeError as error:
-        raise api_errors.bad_request(f"couldn't get version/kind; json parse error: {error}") from error
+        raise errors.bad_request(f"couldn't get version/kind; json parse error: {error}") from error

@@ -4,7 +4,7 @@ from typing import Any
 
 import jsonpatch
 
-from natsscaler.demo.api_errors import (
+from natsscaler.demo.kubernetes.errors import (
     ApiError,
     Object,
     bad_request,

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable
 
-from natsscaler.demo.api_errors import Object, bad_request
-from natsscaler.demo.api_resources import Resource
+from natsscaler.demo.kubernetes.errors import Object, bad_request
+from natsscaler.demo.kubernetes.resources import Resource
 
 Selector = Callable[[Object], bool]
 TERM = re.compile(r"^\s*([^\s=!]+)\s*(==|=|!=)\s*([^\s=!]*)\s*$")

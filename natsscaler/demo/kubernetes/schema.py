@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from natsscaler.demo.api_errors import cause
+from natsscaler.demo.kubernetes.errors import cause
 
 Schema = Mapping[str, Any]
 MATCHES = re.compile(r"self\.matches\('(.*)'\)")

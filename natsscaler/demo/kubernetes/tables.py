@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from natsscaler.demo import api_jsonpath
-from natsscaler.demo.api_errors import Object
-from natsscaler.demo.api_resources import Resource
+from natsscaler.demo.kubernetes import jsonpath
+from natsscaler.demo.kubernetes.errors import Object
+from natsscaler.demo.kubernetes.resources import Resource
 
 MINUTE, HOUR, DAY, YEAR = 60, 3600, 86_400, 31_536_000
 Cells = Callable[[Object, float], list[Any]]
@@ -55,7 +55,7 @@ def _layout(resource: Resource) -> tuple[list[Object], Cells]:
 def _custom_cells(resource: Resource, obj: Object, now: float) -> list[Any]:
     cells: list[Any] = [obj["metadata"]["name"]]
     for column in resource.columns:
-        value = api_jsonpath.first(obj, column.json_path)
+        value = jsonpath.first(obj, column.json_path)
         if column.type == "date" and value is not None:
             value = age(value, now)
         elif column.type == "string" and value is not None and not isinstance(value, str):

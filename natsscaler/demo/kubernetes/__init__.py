@@ -1,0 +1,1 @@
+"""A small Kubernetes API in memory, for the demo and for tests."""
