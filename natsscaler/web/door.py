@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from typing import cast
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -105,8 +106,7 @@ class _Arrival(asyncio.Protocol):
         self._door = door
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            self._door.enter(transport)
+        self._door.enter(cast("asyncio.Transport", transport))  # uvloop's own is no subclass
 
 
 def _address(transport: asyncio.Transport) -> str:

@@ -113,9 +113,7 @@ async def test_a_page_too_many_says_so_until_another_one_is_closed(
     first = await visitor.live(address)
     second = await visitor.visit(address)
     await expect(second.get_by_role("alert")).to_have_text(
-        re.compile(
-            "The operator refuses: .* open pages are served already, 1 of them to 127.0.0.1: close some"
-        )
+        re.compile("The operator refuses: .* pages are served already, 1 of them to 127.0.0.1: close some")
     )
     await first.close()
     await expect(second.get_by_role("alert")).to_be_hidden()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+import uvloop
 
 from natsscaler.observe.feed import Changes
 from natsscaler.web.door import MOST_CONNECTIONS
@@ -21,8 +22,19 @@ pytestmark = pytest.mark.timeout(60)
 
 @pytest.fixture
 async def running() -> AsyncIterator[Running]:
-    async with serve(free_settings()) as running:
-        yield running
+    """Serve from a thread on uvloop, as the operator does: its transports are not those of asyncio."""
+    begun, ended = asyncio.get_running_loop().create_future(), asyncio.Event()
+
+    async def run() -> None:
+        async with serve(free_settings()) as running:
+            here.call_soon_threadsafe(begun.set_result, running)
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(ended.wait(), here))
+
+    here = asyncio.get_running_loop()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.to_thread(uvloop.run, run()), name="server")
+        yield await begun
+        ended.set()
 
 
 @contextlib.asynccontextmanager
