@@ -27,6 +27,8 @@ SAMPLE = pathlib.Path(__file__).parents[2] / "config/samples/scaling_v1_scalingr
 LONG = 300
 """A poll interval that no test waits for: what happens before it has passed was caused by an event."""
 START = "from natsscaler.app.cli import main; main()"
+START_SECONDS = 120.0
+"""Until a process has read its modules: 2 s, and ten times as long beside other work."""
 OFF = ("--metrics-port", "0", "--probe-port", "0", "--activity-port", "0")
 
 
@@ -53,7 +55,7 @@ class Stage:
         kubeconfig: pathlib.Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> asyncio.subprocess.Process:
-        """Start an operator; `skew`: seconds that its wall clock is fast."""
+        """Start an operator, and return once it runs; `skew`: seconds that its wall clock is fast."""
         kubeconfig = kubeconfig or self._kubeconfig
         namespace = () if everywhere else ("--namespace", self.namespace)
         self.step_clock(0)
@@ -61,6 +63,7 @@ class Stage:
             "import time, pathlib; true = time.time; "
             f"time.time = lambda: true() + {skew} + int(pathlib.Path({str(self._clock)!r}).read_text()); "
         )
+        logged = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-c", set_clock + START, "run", "--kubeconfig", str(kubeconfig)),
@@ -70,6 +73,10 @@ class Stage:
                 | dict(environment or {}),
             )
         self._operators.append(process)
+        deadline = time.monotonic() + START_SECONDS
+        while process.returncode is None and self._log.stat().st_size == logged:
+            assert time.monotonic() < deadline, "the operator has not begun"
+            await asyncio.sleep(0.02)
         return process
 
     def step_clock(self, seconds: int) -> None:
