@@ -202,7 +202,7 @@ class Stage:
         return next((entry["level"] for entry in await self.logged() if part in entry["message"]), "")
 
     async def becomes(
-        self, wanted: object, look: Callable[[], Awaitable[object]], seconds: float = 20
+        self, wanted: object, look: Callable[[], Awaitable[object]], seconds: float = 60
     ) -> None:
         """Wait until looking gives what is wanted; the operator's log is shown if it never does."""
         deadline = time.monotonic() + seconds

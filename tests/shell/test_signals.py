@@ -29,7 +29,7 @@ authorization {
 """
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - the tested objects tell of some changes only when asked
             await asyncio.sleep(0.005)

@@ -32,7 +32,7 @@ from natsscaler.reactor.doorbells import CONFIRM_SECONDS
 from natsscaler.settings import Settings
 from tests.core.factories import body
 
-SECONDS = 20.0
+SECONDS = 60.0
 """How long a condition is waited for; only a failing test waits as long."""
 NEVER = 3600
 """A poll interval in seconds that no test lives to see: what happens, an event has caused."""
