@@ -8,6 +8,7 @@ from natsscaler.commands.explain import UNREACHED, Body, Explainer, World, key_o
 from natsscaler.commands.options import Options
 from natsscaler.core.access import Access, server_shown
 from natsscaler.core.crd import differences
+from natsscaler.core.decision.situation import StepKind
 from natsscaler.core.errors import KubernetesError, Reason
 from natsscaler.core.explain.operator_report import from_outside, led
 from natsscaler.core.explain.steps import State, Step, mend
@@ -98,13 +99,16 @@ def _operator(options: Options, world: World) -> Step:
     problem, namespace = led(world.lease, time.time()), options.installed.operator.namespace
     see = f"kubectl get pods -n {namespace}"
     if problem:
-        return Step("Operator", problem, State.BLOCKED, see)
+        return Step(StepKind.OPERATOR, problem, State.BLOCKED, see)
     if world.lease is None:
         text = f"Who leads cannot be seen: no Lease in namespace {namespace}, or you may not get leases there"
         return Step(
-            "Operator", text, State.ATTENTION, f"If it runs in another namespace, add --operator; {see}"
+            StepKind.OPERATOR,
+            text,
+            State.ATTENTION,
+            f"If it runs in another namespace, add --operator; {see}",
         )
-    return Step("Operator", f"{world.lease.holder} leads")
+    return Step(StepKind.OPERATOR, f"{world.lease.holder} leads")
 
 
 async def _servers(options: Options, explainer: Explainer, rules: Iterable[Rule]) -> list[Step]:
@@ -128,8 +132,8 @@ async def _servers(options: Options, explainer: Explainer, rules: Iterable[Rule]
 def _summary(body: Body, steps: Sequence[Step]) -> Step:
     """Say in one line how a rule is: what happens, or what keeps it from happening."""
     outcome = steps[-1]
-    asleep = next((step for step in steps if step.title == "Waking" and step.state is State.ATTENTION), None)
-    if asleep and outcome.state is State.OK:
+    asleep = next((step for step in steps if step.title == StepKind.WAKING), None)
+    if asleep and asleep.state is State.ATTENTION and outcome.state is State.OK:
         return Step(str(key_of(body)), f"{outcome.text}. {asleep.text}", asleep.state, asleep.mend)
     cause = next(
         (step for step in steps if step.state is outcome.state and step.state is not State.OK), outcome

@@ -18,7 +18,8 @@ from msgspec.structs import replace
 from natsscaler.commands.options import Options
 from natsscaler.core.access import Access
 from natsscaler.core.conditions import LATE, Facts
-from natsscaler.core.decision import Decision, Observation, decide
+from natsscaler.core.decision.pipeline import Decision, decide
+from natsscaler.core.decision.situation import Observation, StepKind
 from natsscaler.core.errors import Finding, InvalidRule, KubernetesError, MonitoringError, Reason
 from natsscaler.core.explain.operator_report import Lease, at_work, from_outside, last_word, remembered
 from natsscaler.core.explain.steps import State, Step, explain_invalid
@@ -178,9 +179,10 @@ class Explainer:
         ):
             url, command = rule.spec.nats_monitoring_url, f"explain {rule.key}"
             steps = [
-                from_outside(one, url, operator, command) if one.title == "NATS" else one for one in steps
+                from_outside(one, url, operator, command) if one.title == StepKind.NATS else one
+                for one in steps
             ]
-        steps += [Step("Not seen", text, State.ATTENTION) for text in world.unseen]
+        steps += [Step(StepKind.NOT_SEEN, text, State.ATTENTION) for text in world.unseen]
         said = at_work(rule, status, world.lease, here=_trouble(facts), operator=operator, now=facts.now)
         if said.state is State.BLOCKED and outcome.state is not State.BLOCKED:
             text = f"This is what would happen, but the operator does not act: {outcome.text}"
@@ -259,10 +261,8 @@ def _trouble(facts: Facts) -> Reason | None:
     """Say what is wrong with the rule as seen from here, if something is."""
     if facts.unable or facts.seen is None:
         return facts.unable and facts.unable.reason
-    backlog = facts.seen.backlog
-    if isinstance(backlog, Unknown):
-        return backlog.reason
-    return Reason.CONSUMER_PAUSED if backlog.paused else None
+    usable = facts.seen.usable
+    return usable.reason if isinstance(usable, Finding) else None
 
 
 def _unable(rule: Rule, status: RuleStatus, world: World, settings: Settings) -> Finding | None:

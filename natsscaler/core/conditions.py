@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from natsscaler.core.access import server_shown
 from natsscaler.core.contention import Admitted
-from natsscaler.core.decision import Decision, Observation, messages_until_change
+from natsscaler.core.decision.pipeline import Decision, messages_until_change
+from natsscaler.core.decision.situation import Observation
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
@@ -169,8 +170,8 @@ def _deprived(facts: Facts) -> Finding | None:
 
 def switched_off(facts: Facts) -> Finding | None:
     """Say which person's wish keeps the rule from scaling, if one does."""
-    if facts.seen and facts.seen.replicas == 0 and facts.decision:
-        return Finding(Reason.SCALING_DISABLED, facts.decision.message)
+    if facts.decision and facts.decision.reason is Reason.SCALING_DISABLED:
+        return Finding(facts.decision.reason, facts.decision.message)
     if facts.rule.paused:
         return Finding(Reason.PAUSED, "The rule is paused by annotation: remove it or set it to false")
     if facts.rule.spec.dry_run:
@@ -187,9 +188,9 @@ def _doubt(facts: Facts) -> Finding | None:
     """Say what is wrong with the backlog, if something is."""
     if facts.seen is None or facts.decision is None:
         return facts.unable or Finding(Reason.NOT_YET_READ, "The backlog has not been read yet")
-    backlog = facts.seen.backlog
-    if isinstance(backlog, Unknown):
-        return Finding(backlog.reason, f"The backlog is not known, replicas are held: {backlog.message}")
-    if backlog.paused and facts.decision:
-        return Finding(Reason.CONSUMER_PAUSED, facts.decision.message)
-    return None
+    usable = facts.seen.usable
+    if isinstance(usable, Backlog):
+        return None
+    unknown = isinstance(facts.seen.backlog, Unknown)
+    held = "The backlog is not known, replicas are held" if unknown else "Holding"
+    return Finding(usable.reason, f"{held}: {usable.message}")

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
-from natsscaler.core.decision import History, Want
+from natsscaler.core.decision.situation import History, Want
 from natsscaler.core.jetstream.backlog import Via
 from natsscaler.core.jetstream.sources import Source
 

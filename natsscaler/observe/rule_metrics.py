@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from natsscaler.core.decision import Decision, Observation
+from natsscaler.core.decision.pipeline import Decision
+from natsscaler.core.decision.situation import Observation
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.rule import Rule, RuleKey

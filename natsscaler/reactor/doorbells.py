@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from itertools import filterfalse
 
-from natsscaler.core.decision import messages_until_change
+from natsscaler.core.decision.pipeline import messages_until_change
 from natsscaler.core.errors import Finding, Reason, excerpt
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown

@@ -10,7 +10,8 @@ import math
 from typing import NamedTuple
 
 from natsscaler.core.access import Access
-from natsscaler.core.decision import Observation, decide
+from natsscaler.core.decision.pipeline import decide
+from natsscaler.core.decision.situation import Observation
 from natsscaler.core.errors import MonitoringError, Reason
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from natsscaler.core.conditions import Facts, compose
-from natsscaler.core.decision import Observation, decide
+from natsscaler.core.decision.pipeline import decide
+from natsscaler.core.decision.situation import Observation
 from natsscaler.core.errors import Finding, KubernetesError, Reason, ReplicasChanged
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.rule import RuleKey

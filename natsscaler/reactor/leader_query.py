@@ -12,7 +12,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from natsscaler.core.decision import History, Observation, decide
+from natsscaler.core.decision.pipeline import decide
+from natsscaler.core.decision.situation import History, Observation
 from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.backlog import Backlog, count, former, in_doubt
 from natsscaler.core.jetstream.documents import ConsumerInfo

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from natsscaler.core.contention import Others, SetBacks
-from natsscaler.core.decision import Decision, History, Observation
+from natsscaler.core.decision.pipeline import Decision
+from natsscaler.core.decision.situation import History, Observation
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
@@ -159,7 +160,7 @@ class RuleState:
     def decided(self, seen: Observation, decision: Decision, now: float) -> None:
         """Take a decision, and see to what others make of it."""
         self.seen, self.decision, self.history = seen, decision, decision.history
-        firm = isinstance(seen.backlog, Backlog) and not decision.held_by
+        firm = isinstance(seen.backlog, Backlog) and not decision.held
         self.others = self.others.decided(decision.desired, seen.replicas, now, firm=firm)
         waits = self.others.next_change(decision.desired, seen.replicas, now)
         self.next_change = min(decision.next_change or math.inf, waits)

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from natsscaler.core.conditions import Facts
-from natsscaler.core.decision import History, Observation, decide
+from natsscaler.core.decision.pipeline import decide
+from natsscaler.core.decision.situation import History, Observation
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.documents import (

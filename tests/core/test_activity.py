@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from natsscaler.core.conditions import Facts, compose
-from natsscaler.core.decision import History, Observation, decide
+from natsscaler.core.decision.pipeline import decide
+from natsscaler.core.decision.situation import History, Observation
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.rule import Rule, RuleKey, parse

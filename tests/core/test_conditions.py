@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from natsscaler.core.conditions import Facts, compose, invalid, merge
-from natsscaler.core.decision import messages_until_change
+from natsscaler.core.decision.pipeline import messages_until_change
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.selection import Match, Unknown
 from natsscaler.core.status import (

@@ -10,15 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from natsscaler.core.decision import (
+from natsscaler.core.decision.pipeline import (
     MIN_SECONDS_BETWEEN_STEPS,
     Decision,
-    History,
-    Observation,
-    Want,
     decide,
     messages_until_change,
 )
+from natsscaler.core.decision.situation import History, Observation, StepKind, Want
 from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
@@ -71,6 +69,23 @@ def test_a_maximum_that_bites_is_said() -> None:
     assert one(51, 10).recommendation == 11
     assert one(51, 9).limited_by is None
     assert one(30, 10).limited_by is None
+
+
+def test_the_trace_has_what_each_step_made_of_it() -> None:
+    history = History(last_down=NOW - 0.5, wants=(Want(NOW - 100, 7),))
+    decision = decide(proportional(minReplicas=3), seen(20, 9), history, NOW)
+    assert [(note.step, note.replicas, note.reason) for note in decision.trace] == [
+        (StepKind.RECOMMENDATION, 2, Reason.FEWER_REPLICAS_SUFFICE),
+        (StepKind.BOUNDS, 3, Reason.FEWER_REPLICAS_SUFFICE),
+        (StepKind.STABILIZATION, 7, Reason.FEWER_REPLICAS_SUFFICE),
+        (StepKind.PACE, 9, Reason.WAITING_TO_STEP_DOWN),
+    ]
+    assert decision.message == (
+        "Backlog 20 at 10 per replica wants 2, fewer than minReplicas 3;"
+        " up to 7 were wanted in the last 300 s; the last step down was less than 1 s ago"
+    )
+    assert [note.until for note in decision.trace] == [None, None, NOW + 200, NOW + 0.5]
+    assert decision.next_change == NOW + 0.5
 
 
 def test_an_empty_queue_at_the_minimum_is_no_limitation() -> None:
@@ -415,6 +430,23 @@ def test_desired_is_within_the_bounds_unless_scaling_is_off(
         assert decision.desired == 0
     else:
         assert made.spec.min_replicas <= decision.desired <= made.spec.max_replicas
+
+
+@given(made_rules(), observed, replica_counts, histories())
+def test_every_number_is_explained_by_a_note(
+    made: Rule, messages: Backlog | Unknown, replicas: int, history: History
+) -> None:
+    decision = decide(made, Observation(messages, replicas), history, NOW)
+    base, so_far = bounded(made, replicas) if replicas else 0, decision.recommendation
+    for note in decision.trace[1:]:
+        assert note.text or note.until or note.limits or note.replicas != so_far, "a note says something"
+        if note.step is not StepKind.BOUNDS:
+            assert abs(note.replicas - base) <= abs(so_far - base), "no step goes beyond what is asked for"
+            assert note.replicas == so_far or note.text, "whoever moves the number says why"
+        assert note.text in decision.message
+        so_far = note.replicas
+    assert so_far == decision.desired
+    assert [note.step for note in decision.trace] == list(dict.fromkeys(note.step for note in decision.trace))
 
 
 @given(made_rules(), messages_of_a_read, messages_of_a_read, replica_counts, histories())

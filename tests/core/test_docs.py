@@ -8,7 +8,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from natsscaler.commands.options import Options
-from natsscaler.core.decision import History, decide
+from natsscaler.core.decision.pipeline import decide
+from natsscaler.core.decision.situation import History
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.rule import KIND, RuleKey, parse
 from natsscaler.observe.metrics import Metrics

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from natsscaler.core.conditions import Facts, compose
-from natsscaler.core.decision import History, Want
+from natsscaler.core.decision.situation import History, Want
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.explain.steps import State, Step, explain_invalid, mend
 from natsscaler.core.explain.story import explain
@@ -39,7 +39,7 @@ WAITING_FOR = [
     ),
 ]
 """Rules that do not scale, and what they wait for."""
-EVERY = ["Rule", "Deployment", "NATS", "Consumer", "Backlog", "Recommendation", "Timing", "Bounds"]
+EVERY = ["Rule", "Deployment", "NATS", "Consumer", "Backlog", "Recommendation", "Bounds"]
 
 
 def steps(given: Facts) -> dict[str, Step]:
@@ -55,8 +55,7 @@ def test_a_rule_at_rest_is_told_from_its_spec_to_what_happens() -> None:
         "the server answered at http://nats:8222",
         "ORDERS/workers in account $G: durable, and its filter is the rule's subject orders.processing",
         "30 messages: 29 not yet delivered and 1 not yet acknowledged",
-        "30 is within the thresholds 10 to 50: no change is wanted, 3 replicas",
-        "Nothing that happened before holds it back",
+        "3 replicas: Backlog 30 is within the thresholds 10 to 50",
         "3 is within minReplicas 1 to maxReplicas 10",
         "Messages wake it at once (listening on NATS at nats:4222), and 30 s without any",
         "21 further messages would ask for more replicas",
@@ -125,28 +124,28 @@ def test_the_last_step_says_what_happens(given: Facts, expected: str) -> None:
     [
         pytest.param(
             facts(51, history=History(last_up=NOW - 10)),
-            "Timing",
+            "Pace",
             "It is held back: the last step up was less than 30 s ago, until 2026-01-01T00:00:20Z",
             State.WAITING,
             id="the-last-step-up",
         ),
         pytest.param(
             facts(5, history=History(last_down=NOW - 10)),
-            "Timing",
+            "Pace",
             "It is held back: the last step was less than 30 s ago, until 2026-01-01T00:00:20Z",
             State.WAITING,
             id="the-last-step",
         ),
         pytest.param(
             facts(5, 7, made=proportional(), history=History(wants=(Want(NOW - 100, 7),))),
-            "Timing",
+            "Stabilization",
             "It is held back: up to 7 were wanted in the last 300 s, until 2026-01-01T00:03:20Z",
             State.WAITING,
             id="stabilizing",
         ),
         pytest.param(
             facts(45, made=proportional()),
-            "Timing",
+            "Threshold",
             "It is held back: it is not above scaleUpThreshold 50",
             State.WAITING,
             id="not-above-the-threshold",
@@ -161,8 +160,8 @@ def test_the_last_step_says_what_happens(given: Facts, expected: str) -> None:
         pytest.param(facts(0, 1), "Bounds", "Never fewer than minReplicas 1", State.OK, id="at-the-minimum"),
         pytest.param(
             facts(UNKNOWN, 1, made=rule(minReplicas=2)),
-            "Bounds",
-            "1 replica is outside of minReplicas 2 to maxReplicas 10: that is mended whatever the backlog is",
+            "Out of bounds",
+            "1 replicas are below minReplicas 2: that is mended whatever the backlog is",
             State.ATTENTION,
             id="below-the-minimum",
         ),
@@ -259,14 +258,14 @@ def test_the_last_step_says_what_happens(given: Facts, expected: str) -> None:
         pytest.param(
             facts(backlog(190), 3, made=proportional(50)),
             "Recommendation",
-            "190 messages at 50 per replica want 4 replicas",
+            "4 replicas: Backlog 190 at 50 per replica wants 4",
             State.OK,
             id="proportional",
         ),
         pytest.param(
             facts(3, 4, made=proportional(50)),
             "Recommendation",
-            "3 is below scaleDownThreshold 10: 1 replica would do",
+            "1 replica: Backlog 3 is below scaleDownThreshold 10",
             State.OK,
             id="proportional-below",
         ),

@@ -4,7 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from natsscaler.core.conditions import Facts, compose
-from natsscaler.core.decision import Decision, History, decide
+from natsscaler.core.decision.pipeline import Decision, decide
+from natsscaler.core.decision.situation import History
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.explain.operator_report import Lease, at_work, from_outside, last_word, led, remembered
 from natsscaler.core.explain.steps import State, Step

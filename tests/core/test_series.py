@@ -7,7 +7,8 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from natsscaler.core.decision import History, decide
+from natsscaler.core.decision.pipeline import decide
+from natsscaler.core.decision.situation import History
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown

@@ -77,9 +77,7 @@ async def test_a_rule_that_works_is_told_as_the_operator_sees_it(stage: Stage, p
         "ORDERS/worker in account $G: durable, and its filter is the rule's"
     )
     assert steps["Backlog"][1] == "100 messages: 100 not yet delivered and 0 not yet acknowledged"
-    assert steps["Timing"][1].startswith(
-        "It is held back: the last step up was less than 300 s ago, until 20"
-    )
+    assert steps["Pace"][1].startswith("It is held back: the last step up was less than 300 s ago, until 20")
     held = "Backlog 100 is above scaleUpThreshold 50; the last step up was less than 300 s ago"
     assert steps["Outcome"][:2] == ("waiting", f"{stage.namespace}/my-app keeps 2 replicas: {held}")
     answer = await person.asks()

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from natsscaler.core.conditions import Facts, invalid
-from natsscaler.core.decision import History, decide
+from natsscaler.core.decision.pipeline import decide
+from natsscaler.core.decision.situation import History
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.rule import Rule, RuleKey, parse

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import Page, expect
 
-from natsscaler.core.decision import History
+from natsscaler.core.decision.situation import History
 from natsscaler.web import Leader
 from tests.page.conftest import Scheme, Visitor
 from tests.page.gallery import Served, rule

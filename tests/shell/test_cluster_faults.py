@@ -17,7 +17,8 @@ import pytest
 import pytest_asyncio
 from nats.errors import Error as NatsError
 
-from natsscaler.core.decision import Decision, History, Observation, decide
+from natsscaler.core.decision.pipeline import Decision, decide
+from natsscaler.core.decision.situation import History, Observation
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.rule import Rule
 from natsscaler.nats.dial import obediently

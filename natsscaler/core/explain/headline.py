@@ -5,6 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from natsscaler.core.decision.situation import StepKind
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.explain.steps import State, Step, explain_invalid, mend, next_change
 from natsscaler.core.rule import Rule, RuleKey
@@ -124,7 +125,7 @@ def retell(key: RuleKey, rule: Rule | None, status: RuleStatus) -> tuple[Step, .
     ]
     last, said = status.last_decision, headline(key, rule, status)
     if last is None:
-        return (*steps, Step("Outcome", said.text, said.state))
+        return (*steps, Step(StepKind.OUTCOME, said.text, said.state))
     false = {one.type: one.reason for one in status.conditions if one.status == "False"}
     following = next_change(
         unable="AbleToScale" in false,
@@ -132,7 +133,7 @@ def retell(key: RuleKey, rule: Rule | None, status: RuleStatus) -> tuple[Step, .
         further=last.messages_until_change,
         at=last.next_change_time,
     )
-    return (*steps, following, Step("Outcome", last.message, said.state))
+    return (*steps, following, Step(StepKind.OUTCOME, last.message, said.state))
 
 
 def bad_conditions(status: RuleStatus) -> list[Condition]:

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from natsscaler.core.decision import Decision
+from natsscaler.core.decision.pipeline import Decision
+from natsscaler.core.decision.situation import StepKind
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.explain.steps import State, Step
 from natsscaler.core.rule import Rule, Target
@@ -64,7 +65,7 @@ def at_work(
         problem = f"It knows generation {known} of this rule, and not yet generation {rule.generation}"
     if problem or ready is None:
         mend = f"See that it runs, and watches {rule.key.namespace}: kubectl get pods -n {operator.namespace}"
-        return Step("Operator", problem, State.BLOCKED, mend)
+        return Step(StepKind.OPERATOR, problem, State.BLOCKED, mend)
     if ready.status == "False":
         said = f"{ready.reason}: {ready.message}"
         if here and here == ready.reason:
@@ -73,9 +74,11 @@ def at_work(
             said += ". From here that is not so: see what lies between the two"
         logs = f"kubectl logs -n {operator.namespace} deployment/{operator.name}"
         text = f"It has said since {ready.last_transition_time}: {said}"
-        return Step("Operator", text, State.BLOCKED, None if here == ready.reason else logs)
+        return Step(StepKind.OPERATOR, text, State.BLOCKED, None if here == ready.reason else logs)
     since = f"It has been well since {ready.last_transition_time}"
-    return Step("Operator", f"{since}. Its last report, of {last.time}: {last.message}" if last else since)
+    return Step(
+        StepKind.OPERATOR, f"{since}. Its last report, of {last.time}: {last.message}" if last else since
+    )
 
 
 def led(lease: Lease | None, now: float) -> str:

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from natsscaler.core.decision.situation import StepKind
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.explain.fixes import MENDS
 from natsscaler.core.rule import Rule, RuleKey
@@ -38,6 +39,7 @@ class Step(Struct, frozen=True):
     """One step of the way from a rule to its replicas."""
 
     title: str
+    """A StepKind, or what else it is about: a condition, a server, a rule."""
     text: str
     state: State = State.OK
     mend: str | None = None
@@ -49,8 +51,8 @@ def explain_invalid(finding: Finding, key: RuleKey) -> tuple[Step, ...]:
     edit = MENDS[Reason.INVALID_RULE].format(name=key.name, namespace=key.namespace)
     nothing = "Nothing happens: the replicas stay as they are until the rule is mended"
     return (
-        Step("Rule", f"{key} cannot be used: {finding.message}", State.BLOCKED, edit),
-        Step("Outcome", nothing, State.BLOCKED),
+        Step(StepKind.RULE, f"{key} cannot be used: {finding.message}", State.BLOCKED, edit),
+        Step(StepKind.OUTCOME, nothing, State.BLOCKED),
     )
 
 
@@ -68,7 +70,7 @@ def next_change(*, unable: bool, inactive: str | None, further: int | None, at: 
         ways = [f"possible at {at}, even without a further message"] if at else []
         ways += [f"{further} further messages would ask for more replicas"] if further else []
         text = "; ".join(ways) or "only if the backlog falls: no number of messages asks for more replicas"
-    return Step("Next change", text)
+    return Step(StepKind.NEXT_CHANGE, text)
 
 
 def mend(reason: Reason, rule: Rule) -> str | None:
@@ -85,6 +87,6 @@ def mend(reason: Reason, rule: Rule) -> str | None:
     )
 
 
-def blocked(title: str, finding: Finding, rule: Rule) -> Step:
+def blocked(title: StepKind, finding: Finding, rule: Rule) -> Step:
     """Tell of what is wrong, with its mend."""
     return Step(title, finding.message, State.BLOCKED, mend(finding.reason, rule))

@@ -4,9 +4,12 @@ Nothing is decided here. Each step says one thing that the decision rests on, in
 the chain breaks, what would have come next is left out, and the last step says what happens all the same.
 """
 
+from collections.abc import Iterator
+
 from natsscaler.core.access import server_shown
 from natsscaler.core.conditions import Facts, inactivity, switched_off
-from natsscaler.core.decision import Decision, Observation, messages_until_change
+from natsscaler.core.decision.pipeline import Decision, messages_until_change
+from natsscaler.core.decision.situation import Observation, StepKind
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.explain.steps import State, Step, blocked, mend, next_change
 from natsscaler.core.jetstream.backlog import Backlog, Via
@@ -39,16 +42,12 @@ def explain(facts: Facts) -> tuple[Step, ...]:
     steps = [_rule(facts), _deployment(facts)]
     if seen and decision:
         steps += _backlog(facts.rule, seen)
-        if not isinstance(seen.backlog, Unknown) and decision.reason not in (
-            Reason.SCALING_DISABLED,
-            Reason.CONSUMER_PAUSED,
-        ):
-            steps += [_recommendation(facts.rule, seen.backlog, decision), _timing(facts, decision)]
-        steps.append(_bounds(facts.rule, seen, decision))
+        steps += _decided(facts, decision)
+        steps.append(_bounds(facts.rule, decision))
     elif facts.unable is None:
         unread = Finding(Reason.NOT_YET_READ, "The backlog has not been read yet")
-        steps.append(blocked("NATS", unread, facts.rule))
-    outcome = Step("Outcome", _outcome(facts), _worst(steps))
+        steps.append(blocked(StepKind.NATS, unread, facts.rule))
+    outcome = Step(StepKind.OUTCOME, _outcome(facts), _worst(steps))
     steps.append(_waking(facts))
     if seen and decision:
         steps.append(_next(facts, seen))
@@ -67,25 +66,25 @@ def _rule(facts: Facts) -> Step:
         f" {spec.scale_up_threshold} messages, fewer below {spec.scale_down_threshold}, {size}"
     )
     if rule.paused:
-        return Step("Rule", f"{asks}; it is paused", State.ATTENTION, mend(Reason.PAUSED, rule))
+        return Step(StepKind.RULE, f"{asks}; it is paused", State.ATTENTION, mend(Reason.PAUSED, rule))
     if spec.dry_run:
         return Step(
-            "Rule", f"{asks}; it only rehearses (dryRun)", State.ATTENTION, mend(Reason.DRY_RUN, rule)
+            StepKind.RULE, f"{asks}; it only rehearses (dryRun)", State.ATTENTION, mend(Reason.DRY_RUN, rule)
         )
-    return Step("Rule", asks)
+    return Step(StepKind.RULE, asks)
 
 
 def _deployment(facts: Facts) -> Step:
     rule, target = facts.rule, f"Deployment {facts.rule.target}"
     if facts.unable:
-        return blocked("Deployment", facts.unable, rule)
+        return blocked(StepKind.DEPLOYMENT, facts.unable, rule)
     if facts.seen is None:
-        return Step("Deployment", f"{target} has not been looked at yet")
+        return Step(StepKind.DEPLOYMENT, f"{target} has not been looked at yet")
     if facts.seen.replicas == 0:
         text = f"{target} has 0 replicas, which somebody set: that switches scaling off"
-        return Step("Deployment", text, State.ATTENTION, mend(Reason.SCALING_DISABLED, rule))
+        return Step(StepKind.DEPLOYMENT, text, State.ATTENTION, mend(Reason.SCALING_DISABLED, rule))
     text = f"{target} asks for {_replicas(facts.seen.replicas)}, and nothing else scales it"
-    return Step("Deployment", text)
+    return Step(StepKind.DEPLOYMENT, text)
 
 
 def _backlog(rule: Rule, seen: Observation) -> list[Step]:
@@ -93,8 +92,8 @@ def _backlog(rule: Rule, seen: Observation) -> list[Step]:
     if isinstance(backlog, Unknown):
         finding = Finding(backlog.reason, f"The backlog is not known: {backlog.message}")
         if backlog.reason in SELECTION:
-            return [Step("NATS", f"{url} has answered"), blocked("Consumer", finding, rule)]
-        return [blocked("NATS", finding, rule)]
+            return [Step(StepKind.NATS, f"{url} has answered"), blocked(StepKind.CONSUMER, finding, rule)]
+        return [blocked(StepKind.NATS, finding, rule)]
     source, names = backlog.source, ", ".join(backlog.source.consumers)
     leaders = ", ".join(server_shown(name, url) for name in backlog.leaders)
     asked = f"{leaders or 'the server'} answered at {url}"
@@ -107,15 +106,15 @@ def _backlog(rule: Rule, seen: Observation) -> list[Step]:
     several = f", {len(source.consumers)} that share no message" if len(source.consumers) > 1 else ""
     counted = _counted(backlog)
     return [
-        Step("NATS", asked),
+        Step(StepKind.NATS, asked),
         Step(
-            "Consumer",
+            StepKind.CONSUMER,
             f"{names} in account {source.account}{several}: {why}",
             State.ATTENTION if wider else State.OK,
             NARROW.format(subject=subject) if wider else None,
         ),
         Step(
-            "Backlog",
+            StepKind.BACKLOG,
             f"{names} is paused in NATS, so that workers get no messages; {counted}"
             if backlog.paused
             else counted,
@@ -137,58 +136,45 @@ def _counted(backlog: Backlog) -> str:
     )
 
 
-def _recommendation(rule: Rule, backlog: Backlog, decision: Decision) -> Step:
-    spec, messages = rule.spec, backlog.messages
-    low, high = spec.scale_down_threshold, spec.scale_up_threshold
-    wanted = _replicas(decision.recommendation)
-    if messages < low:
-        text = f"{messages} is below scaleDownThreshold {low}: {wanted} would do"
-    elif spec.messages_per_replica is not None:
-        text = f"{messages} messages at {spec.messages_per_replica} per replica want {wanted}"
-    elif messages > high:
-        text = f"{messages} is above scaleUpThreshold {high}: one more is wanted, {wanted}"
-    else:
-        text = f"{messages} is within the thresholds {low} to {high}: no change is wanted, {wanted}"
-    return Step("Recommendation", text)
+def _decided(facts: Facts, decision: Decision) -> Iterator[Step]:
+    """Tell what the backlog asks for, and what holds that back."""
+    first, held = decision.trace[0], decision.held
+    if first.step is StepKind.RECOMMENDATION:
+        yield Step(first.step, f"{_replicas(first.replicas)}: {first.text}")
+    for note in held:
+        ends_at = facts.next_change if note is held[-1] else None
+        until = f", until {rfc3339(ends_at)}" if ends_at else ""
+        yield Step(note.step, f"It is held back: {note.text}{until}", State.WAITING)
 
 
-def _timing(facts: Facts, decision: Decision) -> Step:
-    if not decision.held_by:
-        return Step("Timing", "Nothing that happened before holds it back")
-    until = f", until {rfc3339(facts.next_change)}" if facts.next_change else ""
-    return Step("Timing", f"It is held back: {decision.held_by}{until}", State.WAITING)
-
-
-def _bounds(rule: Rule, seen: Observation, decision: Decision) -> Step:
-    spec, replicas = rule.spec, seen.replicas
+def _bounds(rule: Rule, decision: Decision) -> Step:
+    spec, last = rule.spec, decision.trace[-1]
     within = f"minReplicas {spec.min_replicas} to maxReplicas {spec.max_replicas}"
-    if replicas == 0:
-        return Step("Bounds", f"{within} do not apply at 0 replicas")
-    if not spec.min_replicas <= replicas <= spec.max_replicas:
-        text = f"{_replicas(replicas)} is outside of {within}: that is mended whatever the backlog is"
-        return Step("Bounds", text, State.ATTENTION)
+    if decision.reason is Reason.SCALING_DISABLED:
+        return Step(StepKind.BOUNDS, f"{within} do not apply at 0 replicas")
+    if last.step is StepKind.OUT_OF_BOUNDS:
+        return Step(last.step, f"{last.text}: that is mended whatever the backlog is", State.ATTENTION)
     if decision.limited_by is Reason.TOO_MANY_REPLICAS:
         text = f"More than maxReplicas {spec.max_replicas} are asked for, or were in the stabilization window"
-        return Step("Bounds", text, State.ATTENTION, mend(Reason.TOO_MANY_REPLICAS, rule))
+        return Step(StepKind.BOUNDS, text, State.ATTENTION, mend(Reason.TOO_MANY_REPLICAS, rule))
     if decision.recommendation < spec.min_replicas:
-        return Step("Bounds", f"Never fewer than minReplicas {spec.min_replicas}")
-    return Step("Bounds", f"{decision.desired} is within {within}")
+        return Step(StepKind.BOUNDS, f"Never fewer than minReplicas {spec.min_replicas}")
+    return Step(StepKind.BOUNDS, f"{decision.desired} is within {within}")
 
 
 def _waking(facts: Facts) -> Step:
     interval, events = facts.rule.spec.poll_interval_seconds, facts.events
     late = "; deadlines are late, as reads of this server are held to --read-budget" if facts.late else ""
     if events is None:
-        return Step(
-            "Waking", f"It is looked at every {interval} s; whether events wake it is not known yet{late}"
-        )
+        text = f"It is looked at every {interval} s; whether events wake it is not known yet{late}"
+        return Step(StepKind.WAKING, text)
     if events.reason is Reason.SWITCHED_OFF:
-        return Step("Waking", f"It is looked at every {interval} s: {events.message}{late}")
+        return Step(StepKind.WAKING, f"It is looked at every {interval} s: {events.message}{late}")
     if events.reason is not Reason.LISTENING:
         text = f"No message wakes it, so it is looked at every {interval} s: {events.message}{late}"
-        return Step("Waking", text, State.ATTENTION, mend(events.reason, facts.rule))
+        return Step(StepKind.WAKING, text, State.ATTENTION, mend(events.reason, facts.rule))
     text = f"Messages wake it at once ({events.message}), and {interval} s without any{late}"
-    return Step("Waking", text, State.ATTENTION if late else State.OK)
+    return Step(StepKind.WAKING, text, State.ATTENTION if late else State.OK)
 
 
 def _next(facts: Facts, seen: Observation) -> Step:

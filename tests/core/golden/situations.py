@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from natsscaler.core.conditions import Facts
 from natsscaler.core.contention import Others, SetBacks
-from natsscaler.core.decision import History, Want, decide
+from natsscaler.core.decision.pipeline import decide
+from natsscaler.core.decision.situation import History, Want
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.backlog import Backlog, Via, measure
 from natsscaler.core.jetstream.documents import ConsumerInfo
@@ -235,7 +236,7 @@ def contention() -> Iterator[Situation]:
 def _among(name: str, others: Others, messages: int, replicas: int, made: Rule) -> Iterator[Situation]:
     seen = factories.seen(messages, replicas)
     decision = decide(made, seen, FREE, NOW)
-    others = others.decided(decision.desired, replicas, NOW, firm=not decision.held_by)
+    others = others.decided(decision.desired, replicas, NOW, firm=not decision.held)
     waits = others.next_change(decision.desired, replicas, NOW)
     times = [time for time in (decision.next_change, waits) if time is not None and time < float("inf")]
     conflict = others.set_backs.finding(made.target, others.writer or "")

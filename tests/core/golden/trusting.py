@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from natsscaler.core.decision import Observation
+from natsscaler.core.decision.situation import Observation
 from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown

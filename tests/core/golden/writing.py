@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from natsscaler.core.conditions import compose
-from natsscaler.core.decision import History, Observation, messages_until_change
+from natsscaler.core.decision.pipeline import messages_until_change
+from natsscaler.core.decision.situation import History, Observation
 from natsscaler.core.explain.headline import headline
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.rule import Rule
@@ -50,7 +51,7 @@ def _decided(one: Situation) -> Iterator[tuple[str, str]]:
         yield "replicas", f"{seen.replicas} -> {decision.desired}, recommended {decision.recommendation}"
         yield "reason", decision.reason
         yield "message", message
-        yield "held by", decision.held_by
+        yield "held by", decision.held[-1].text if decision.held else ""
         yield "limited by", decision.limited_by or ""
         yield "messages until change", str(messages_until_change(facts.rule, seen) or "")
         yield "after", _history(decision.history)

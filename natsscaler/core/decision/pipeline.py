@@ -1,0 +1,245 @@
+"""What to do in a situation: a fold of small steps, each a pure function that may leave a note.
+
+No clock, no I/O, no log. Every outcome carries its reason, doing nothing too. The notes are the trace of a
+decision: all that is told of it is read from there. After the bounds no step moves the number but towards
+the present replicas, so the bounds hold in the end; replicas that a person's edit left out of bounds are set
+right whether the backlog is known or not.
+"""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from natsscaler.core.decision.recommenders import recommender
+from natsscaler.core.decision.situation import History, Note, Observation, Situation, StepKind
+from natsscaler.core.errors import Reason
+from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.rule import Rule
+
+MIN_SECONDS_BETWEEN_STEPS = 1
+"""Least time between two steps up, or two steps down, of a rule with messagesPerReplica."""
+HOLDING = (StepKind.THRESHOLD, StepKind.STABILIZATION, StepKind.PACE)
+"""Steps that may keep a recommendation from being followed at once."""
+JOINTS = {
+    StepKind.BOUNDS: "{before}, {text}",
+    StepKind.THRESHOLD: "{before}, but {text}",
+    StepKind.OUT_OF_BOUNDS: "{text}. {before}",
+}
+"""How a note is joined to those before it; others by a semicolon."""
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """How many replicas there should be, and why."""
+
+    trace: tuple[Note, ...]
+    """What the steps made of it, first to last; never empty."""
+    history: History
+
+    @property
+    def desired(self) -> int:
+        """How many replicas there should be."""
+        return self.trace[-1].replicas
+
+    @property
+    def reason(self) -> Reason:
+        """Why, in one word."""
+        return self.trace[-1].reason
+
+    @property
+    def message(self) -> str:
+        """Why, in a sentence."""
+        said = self.trace[0].text
+        for note in self.trace[1:]:
+            if note.text:
+                said = JOINTS.get(note.step, "{before}; {text}").format(before=said, text=note.text)
+        return said
+
+    @property
+    def recommendation(self) -> int:
+        """What the backlog alone asks for; the present replicas if it is unknown."""
+        return self.trace[0].replicas
+
+    @property
+    def held(self) -> tuple[Note, ...]:
+        """What keeps the recommendation from being followed at once, apart from the bounds."""
+        return tuple(note for note in self.trace if note.step in HOLDING and note.text)
+
+    @property
+    def limited_by(self) -> Reason | None:
+        """TooManyReplicas or TooFewReplicas, where a bound matters."""
+        return next((note.limits for note in reversed(self.trace) if note.limits), None)
+
+    @property
+    def next_change(self) -> float | None:
+        """When time alone could change this decision, on the clock of the situation."""
+        return min((note.until for note in self.trace if note.until is not None), default=None)
+
+
+def decide(rule: Rule, seen: Observation, history: History, now: float) -> Decision:
+    """Decide how many replicas the rule's Deployment should have."""
+    situation = Situation.of(rule, seen, history, now)
+    so_far = Note(step=StepKind.DEPLOYMENT, replicas=situation.base, reason=Reason.NOT_YET_READ)
+    trace: list[Note] = []
+    for step in PIPELINE:
+        note = step(situation, so_far)
+        if note:
+            trace.append(note)
+            so_far = note
+            if note.final:
+                break
+    return Decision(trace=tuple(trace), history=_remember(situation, trace[0]))
+
+
+def messages_until_change(rule: Rule, seen: Observation) -> int | None:
+    """Say after how many further messages the recommendation would first be more than the replicas now.
+
+    None if no number of messages would change it: at maxReplicas, at 0 replicas, paused, unknown, or if
+    it is above already and only time keeps it from being acted upon.
+    """
+    situation = Situation.of(rule, seen, History(), 0.0)
+    backlog = situation.usable
+    stays = rule.paused or seen.replicas == 0 or situation.base >= situation.high
+    if stays or not isinstance(backlog, Backlog):
+        return None
+    missing = recommender(rule.spec).ceiling(situation) - backlog.messages + 1
+    return missing if missing > 0 else None
+
+
+def switched_off(situation: Situation, _: Note) -> Note | None:
+    """Leave a Deployment alone that a person has set to 0 replicas."""
+    if situation.seen.replicas:
+        return None
+    return Note(
+        step=StepKind.DEPLOYMENT,
+        replicas=0,
+        reason=Reason.SCALING_DISABLED,
+        text="The Deployment has 0 replicas, which switches scaling off: set 1 or more to resume",
+        final=True,
+    )
+
+
+def recommend(situation: Situation, so_far: Note) -> Note:
+    """Ask the rule's recommender; hold the replicas if there is no backlog to ask it by."""
+    backlog = situation.usable
+    if isinstance(backlog, Backlog):
+        return recommender(situation.spec).recommend(situation, backlog.messages)
+    text = f"Holding: {backlog.message}"
+    return Note(step=StepKind.BACKLOG, replicas=so_far.replicas, reason=backlog.reason, text=text)
+
+
+def bound(situation: Situation, so_far: Note) -> Note | None:
+    """Keep the recommendation within minReplicas and maxReplicas."""
+    low, high, base, wanted = situation.low, situation.high, situation.base, so_far.replicas
+    text, reason, limits = "", so_far.reason, None
+    if reason is Reason.BACKLOG_BELOW_THRESHOLD:
+        if base == low:
+            text, reason = f"and minReplicas {low} is reached", Reason.AT_MIN_REPLICAS
+    elif wanted > high:
+        one_by_one = situation.window is None
+        text = f"and maxReplicas {high} is reached" if one_by_one else f"more than maxReplicas {high}"
+        limits = Reason.TOO_MANY_REPLICAS
+        if base == high:
+            reason = Reason.AT_MAX_REPLICAS
+    elif wanted < low:
+        text, limits = f"fewer than minReplicas {low}", Reason.TOO_FEW_REPLICAS
+        if base == low:
+            reason = Reason.WITHIN_THRESHOLDS
+    allowed = situation.within_bounds(wanted)
+    if allowed == wanted and reason is so_far.reason:
+        return None
+    return Note(step=StepKind.BOUNDS, replicas=allowed, reason=reason, text=text, limits=limits)
+
+
+def pass_threshold(situation: Situation, so_far: Note) -> Note | None:
+    """Take no step up before the backlog is above scaleUpThreshold."""
+    threshold, backlog = situation.spec.scale_up_threshold, situation.usable
+    rises = so_far.replicas > situation.base
+    if not rises or not isinstance(backlog, Backlog) or backlog.messages > threshold:
+        return None
+    return Note(
+        step=StepKind.THRESHOLD,
+        replicas=situation.base,
+        reason=Reason.WITHIN_THRESHOLDS,
+        text=f"it is not above scaleUpThreshold {threshold}",
+    )
+
+
+def stabilize(situation: Situation, so_far: Note) -> Note | None:
+    """Go down no lower than the highest number that was wanted in the stabilization window."""
+    now, window, base, wanted = situation.now, situation.window, situation.base, so_far.replicas
+    if window is None or not isinstance(situation.usable, Backlog):
+        return None
+    reason, replicas, text, until, limits = so_far.reason, wanted, "", None, None
+    if base == situation.high and situation.history.last_beyond_max + window > now:
+        limits = Reason.TOO_MANY_REPLICAS
+    highest = situation.history.wanted(wanted, now, window).wants[0]
+    if highest.replicas > wanted and wanted < base:
+        text, until = f"up to {highest.replicas} were wanted in the last {window} s", highest.time + window
+        replicas = min(highest.replicas, base)
+        reason = Reason.STABILIZING if replicas == base else reason
+    if not (limits or text):
+        return None
+    return Note(
+        step=StepKind.STABILIZATION, replicas=replicas, reason=reason, text=text, until=until, limits=limits
+    )
+
+
+def pace(situation: Situation, so_far: Note) -> Note | None:
+    """Keep steps apart: single replicas by the poll interval, others by a second."""
+    history, base, one_by_one = situation.history, situation.base, situation.window is None
+    if so_far.replicas == base:
+        return None
+    up = so_far.replicas > base
+    seconds = situation.spec.poll_interval_seconds if one_by_one else MIN_SECONDS_BETWEEN_STEPS
+    last, which = (history.last_up, "step up") if up else (history.last_down, "step down")
+    if one_by_one and not up:
+        last, which = max(history.last_up, history.last_down), "step"
+    if last + seconds > situation.now:
+        return Note(
+            step=StepKind.PACE,
+            replicas=base,
+            reason=Reason.WAITING_TO_STEP_UP if up else Reason.WAITING_TO_STEP_DOWN,
+            text=f"the last {which} was less than {seconds} s ago",
+            until=last + seconds,
+        )
+    if not one_by_one:
+        return None
+    next_one = situation.now + seconds
+    return Note(step=StepKind.PACE, replicas=so_far.replicas, reason=so_far.reason, until=next_one)
+
+
+def come_within_bounds(situation: Situation, so_far: Note) -> Note | None:
+    """Say that the replicas are out of bounds, if nothing but that changes them."""
+    replicas, base = situation.seen.replicas, situation.base
+    if replicas == base or so_far.replicas != base:
+        return None
+    few = replicas < base
+    bound = f"below minReplicas {base}" if few else f"above maxReplicas {base}"
+    return Note(
+        step=StepKind.OUT_OF_BOUNDS,
+        replicas=base,
+        reason=Reason.BELOW_MIN_REPLICAS if few else Reason.ABOVE_MAX_REPLICAS,
+        text=f"{replicas} replicas are {bound}",
+        limits=Reason.TOO_FEW_REPLICAS if few else Reason.TOO_MANY_REPLICAS,
+    )
+
+
+Step = Callable[[Situation, Note], Note | None]
+PIPELINE: tuple[Step, ...] = (
+    switched_off,
+    recommend,
+    bound,
+    pass_threshold,
+    stabilize,
+    pace,
+    come_within_bounds,
+)
+
+
+def _remember(situation: Situation, first: Note) -> History:
+    """Add what the backlog asks for to the history, where later decisions look back at it."""
+    history, window = situation.history, situation.window
+    if first.step is not StepKind.RECOMMENDATION or window is None:
+        return history
+    wanted, beyond = situation.within_bounds(first.replicas), first.replicas > situation.high
+    return history.wanted(wanted, situation.now, window, beyond_max=beyond)

@@ -1,0 +1,143 @@
+"""What a decision is made of: the rule, what is seen, what was before, and the notes that its steps leave."""
+
+import math
+from enum import StrEnum
+
+import msgspec
+from msgspec import Struct
+
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.rule import Rule, RuleSpec
+
+_change = msgspec.structs.replace
+
+
+class StepKind(StrEnum):
+    """What a step of a decision, or of its explanation, speaks of. People read these words."""
+
+    RULE = "Rule"
+    DEPLOYMENT = "Deployment"
+    NATS = "NATS"
+    CONSUMER = "Consumer"
+    BACKLOG = "Backlog"
+    RECOMMENDATION = "Recommendation"
+    BOUNDS = "Bounds"
+    THRESHOLD = "Threshold"
+    STABILIZATION = "Stabilization"
+    PACE = "Pace"
+    OUT_OF_BOUNDS = "Out of bounds"
+    WAKING = "Waking"
+    NEXT_CHANGE = "Next change"
+    NOT_SEEN = "Not seen"
+    OPERATOR = "Operator"
+    OUTCOME = "Outcome"
+
+
+class Observation(Struct, frozen=True):
+    """What was seen at one moment."""
+
+    backlog: Backlog | Unknown
+    replicas: int
+    """`spec.replicas` of the Deployment."""
+
+    @property
+    def usable(self) -> Backlog | Finding:
+        """The backlog to decide by, or why there is none."""
+        found = self.backlog
+        if isinstance(found, Unknown):
+            return Finding(found.reason, found.message)
+        if found.paused:
+            names = ", ".join(found.source.consumers)
+            message = f"workers get no messages, as this is paused in NATS: {names}"
+            return Finding(Reason.CONSUMER_PAUSED, message)
+        return found
+
+
+class Want(Struct, frozen=True):
+    """How many replicas the backlog asked for at a time."""
+
+    time: float
+    replicas: int
+
+
+class History(Struct, frozen=True):
+    """What earlier decisions leave for later ones. Times are seconds on the clock that `now` is read from."""
+
+    last_up: float = -math.inf
+    last_down: float = -math.inf
+    last_beyond_max: float = -math.inf
+    """When the backlog last asked for more than maxReplicas."""
+    wants: tuple[Want, ...] = ()
+    """Newest last and strictly falling: an older want counts only while it is higher than all newer ones."""
+
+    def acted(self, before: int, after: int, now: float) -> "History":
+        """Return the history after the replicas changed, by whomever."""
+        if after > before:
+            return _change(self, last_up=now)
+        return _change(self, last_down=now) if after < before else self
+
+    def wanted(self, replicas: int, now: float, window: float, *, beyond_max: bool = False) -> "History":
+        """Return the history with one more want, and without those that no longer matter."""
+        still = (want for want in self.wants if want.replicas > replicas and want.time + window > now)
+        beyond = now if beyond_max else self.last_beyond_max
+        return _change(self, wants=(*still, Want(now, replicas)), last_beyond_max=beyond)
+
+
+class Situation(Struct, frozen=True, kw_only=True):
+    """All that a decision depends on."""
+
+    spec: RuleSpec
+    seen: Observation
+    usable: Backlog | Finding
+    """The backlog to decide by, or why there is none."""
+    low: int
+    """The fewest replicas that are allowed now."""
+    high: int
+    """The most replicas that are allowed now."""
+    base: int
+    """The replicas that steps start from: those that there are, or the bound that they are beyond."""
+    window: int | None
+    """How many seconds of wants count for a step down; None: steps are one replica at a time."""
+    history: History
+    now: float
+    """Seconds, on the clock of the history."""
+
+    @classmethod
+    def of(cls, rule: Rule, seen: Observation, history: History, now: float) -> "Situation":
+        """Gather it."""
+        spec, one_by_one = rule.spec, rule.spec.messages_per_replica is None
+        low, high = spec.min_replicas, spec.max_replicas
+        return cls(
+            spec=spec,
+            seen=seen,
+            usable=seen.usable,
+            low=low,
+            high=high,
+            base=min(max(seen.replicas, low), high),
+            window=None if one_by_one else spec.behavior.scale_down.stabilization_window_seconds,
+            history=history,
+            now=now,
+        )
+
+    def within_bounds(self, replicas: int) -> int:
+        """Return the number of replicas nearest to this one that is allowed."""
+        return min(max(replicas, self.low), self.high)
+
+
+class Note(Struct, frozen=True, kw_only=True):
+    """What one step of a decision made of it."""
+
+    step: StepKind
+    replicas: int
+    """How many there should be, as far as this step and those before it go."""
+    reason: Reason
+    text: str = ""
+    """Why, as a clause; "": there is nothing to say."""
+    until: float | None = None
+    """When time alone may change this, on the clock of the situation."""
+    limits: Reason | None = None
+    """TooManyReplicas or TooFewReplicas: the backlog asks for what the bounds do not allow, or did."""
+    final: bool = False
+    """No further step applies."""
