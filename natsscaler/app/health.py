@@ -8,9 +8,9 @@ above the sum of those, so that only a fault of natsscaler's own can exceed them
 import time
 
 from natsscaler.app.rule_events import SILENT_SECONDS, Handlers
-from natsscaler.kube import Kube
+from natsscaler.kube.cluster import Kube
 from natsscaler.kube.refusals import Refusals
-from natsscaler.reactor import Reactor
+from natsscaler.reactor.reactor import Reactor
 
 WATCH_SILENT_SECONDS = 300.0
 """A watch is given up after 90 s of silence, and tried again within a minute."""

@@ -22,7 +22,8 @@ from natsscaler.app.rule_events import Handlers
 from natsscaler.core.access import Access
 from natsscaler.core.errors import SettingsError
 from natsscaler.core.rule import EventSource
-from natsscaler.kube import Kube, KubeClient, connect
+from natsscaler.kube.cluster import Kube
+from natsscaler.kube.connection import KubeClient, connect
 from natsscaler.kube.lease import LeaderElector
 from natsscaler.kube.secrets import read_secret
 from natsscaler.nats.connection import Connection
@@ -32,10 +33,11 @@ from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
-from natsscaler.reactor import Reactor
 from natsscaler.reactor.advisories import Advised
+from natsscaler.reactor.reactor import Reactor
 from natsscaler.settings import Settings
-from natsscaler.web import Leader, Web
+from natsscaler.web.api import Leader
+from natsscaler.web.server import Web
 
 log = logging.getLogger(__name__)
 

@@ -21,9 +21,9 @@ from kubernetes.aio import client
 from natsscaler.core.errors import Finding, InvalidRule, KubernetesError
 from natsscaler.core.rule import GROUP, PLURAL, VERSION, RuleKey, parse
 from natsscaler.core.status import read_back
-from natsscaler.kube import KubeClient
 from natsscaler.kube.client import UNAUTHORIZED, refusal, request
-from natsscaler.reactor import Reactor
+from natsscaler.kube.connection import KubeClient
+from natsscaler.reactor.reactor import Reactor
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ BACKOFFS = (1, 2, 4, 8, *[10] * 1000)
 """Between kopf's attempts at one request, in seconds; after the last one the process ends."""
 
 
-class Known(NamedTuple):
+class KnownRule(NamedTuple):
     """What tells a rule from another one of the same name, and an event from a later one."""
 
     uid: str
@@ -64,7 +64,7 @@ class Handlers:
         """When kopf last sent a request for rules, on the monotonic clock."""
         self._reactor = reactor
         self._api = api
-        self._known: dict[RuleKey, Known] = {}
+        self._known: dict[RuleKey, KnownRule] = {}
         self._deleted: dict[RuleKey, int] | None = None
         """While `list_all` waits for its list, the resource versions in which rules went."""
         self._as_of = 0
@@ -231,7 +231,7 @@ class Handlers:
 
     def _take(self, key: RuleKey, body: Mapping[str, Any]) -> None:
         metadata, status = body["metadata"], read_back(body.get("status"))
-        self._known[key] = Known(metadata["uid"], _version(body))
+        self._known[key] = KnownRule(metadata["uid"], _version(body))
         try:
             self._reactor.upsert(parse(body), status)
         except InvalidRule as error:

@@ -14,8 +14,7 @@ from natsscaler.core.explain.steps import State, Step
 from natsscaler.core.explain.text import Sections, document, text, worst
 from natsscaler.core.installation import Installation, choose
 from natsscaler.core.rule import RuleKey
-from natsscaler.kube import connect
-from natsscaler.kube.connection import namespace_of
+from natsscaler.kube.connection import connect, namespace_of
 from natsscaler.kube.reader import Looking
 from natsscaler.nats.credential_store import Keyring
 from natsscaler.net.allowlist import AllowList

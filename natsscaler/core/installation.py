@@ -88,7 +88,7 @@ class _Meta(Struct):
     annotations: dict[str, str] = {}
 
 
-class Operator(Struct):
+class OperatorDeployment(Struct):
     """The operator's Deployment, as far as it matters here."""
 
     metadata: _Meta

@@ -15,7 +15,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from natsscaler.core.errors import SettingsError
 from natsscaler.demo.bursts import Burst
-from natsscaler.demo.display import Facts, View, view_on
+from natsscaler.demo.display import Addresses, Display, view_on
 from natsscaler.demo.errors import DemoFailed
 from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.demo.manifests import (
@@ -30,8 +30,8 @@ from natsscaler.demo.operator import run_operator, supervise
 from natsscaler.demo.ports import free_port
 from natsscaler.demo.scenario import BURSTS, Scenario
 from natsscaler.demo.workload import Workload
-from natsscaler.kube import connect
 from natsscaler.kube.client import NETWORK_FAILURES
+from natsscaler.kube.connection import connect
 
 FAILURES = (DemoFailed, SettingsError, ApiException, *NETWORK_FAILURES)
 MOST_MESSAGES = 100_000
@@ -66,7 +66,7 @@ def _file(path: str) -> Path:
     return Path(path).absolute()
 
 
-async def run(kubeconfig: Path | None, view: View, *, keep_running: bool) -> int:
+async def run(kubeconfig: Path | None, view: Display, *, keep_running: bool) -> int:
     """Show the scenario and sum it up; return the exit status."""
     if task := asyncio.current_task():
         for ending in (signal.SIGTERM, signal.SIGHUP):
@@ -91,7 +91,7 @@ async def run(kubeconfig: Path | None, view: View, *, keep_running: bool) -> int
     return status
 
 
-async def show(kubeconfig: Path | None, view: View, *, keep_running: bool) -> Sequence[Burst]:
+async def show(kubeconfig: Path | None, view: Display, *, keep_running: bool) -> Sequence[Burst]:
     """Run the servers and the scenario. Raises FAILURES, in a group where several things ran."""
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="natsscaler-")))
@@ -107,7 +107,7 @@ async def show(kubeconfig: Path | None, view: View, *, keep_running: bool) -> Se
         await stack.enter_async_context(manifests(api, rule(nats_server.url, nats_server.monitoring_url)))
         port = free_port()
         view.introduce(
-            Facts(
+            Addresses(
                 page=f"http://127.0.0.1:{port}/",
                 nats=f"{nats_server.url}, monitoring {nats_server.monitoring_url}",
                 commands=(

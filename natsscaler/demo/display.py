@@ -30,7 +30,7 @@ LEAST_BACKLOG = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Addresses:
     """What a person needs to look for themselves."""
 
     page: str
@@ -54,7 +54,7 @@ class Sample(NamedTuple):
     max_replicas: int
 
 
-class View(Protocol):
+class Display(Protocol):
     """Where the scenario reports to; `with` begins and ends the showing."""
 
     def __enter__(self) -> Self: ...
@@ -66,7 +66,7 @@ class View(Protocol):
     def say(self, text: str) -> None:
         """Write a line that stays, at any time, also when the showing is over."""
 
-    def introduce(self, facts: Facts) -> None:
+    def introduce(self, facts: Addresses) -> None:
         """Tell how a person can look for themselves."""
 
     def step(self, text: str) -> None:
@@ -100,7 +100,7 @@ class PlainView:
         self._out.write(f"{text}\n")
         self._out.flush()
 
-    def introduce(self, facts: Facts) -> None:
+    def introduce(self, facts: Addresses) -> None:
         for line in facts.lines:
             self.say(line)
 
@@ -131,7 +131,7 @@ class LiveView:
         self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
         self._began = time.monotonic()
         self._step = ""
-        self._facts: Facts | None = None
+        self._facts: Addresses | None = None
         self._backlogs: list[tuple[float, int]] = []
         self._replicas: list[tuple[float, int]] = []
         self._bursts: Sequence[Burst] = ()
@@ -151,7 +151,7 @@ class LiveView:
     def say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def introduce(self, facts: Facts) -> None:
+    def introduce(self, facts: Addresses) -> None:
         self._facts = facts
 
     def step(self, text: str) -> None:
@@ -209,7 +209,7 @@ class LiveView:
         return [now, *(Text(str(burst)) for burst in self._bursts), *(Text(line) for line in facts)]
 
 
-def view_on(out: TextIO) -> View:
+def view_on(out: TextIO) -> Display:
     """Return the live view if `out` is a terminal that can move its cursor, else the plain one."""
     console = Console(file=out)
     return LiveView(console) if console.is_terminal and not console.is_dumb_terminal else PlainView(out)

@@ -15,7 +15,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from natsscaler.core.rule import KIND, Target
 from natsscaler.demo.bursts import Burst
-from natsscaler.demo.display import Sample, View
+from natsscaler.demo.display import Display, Sample
 from natsscaler.demo.errors import DemoFailed
 from natsscaler.demo.manifests import (
     MAX_REPLICAS,
@@ -28,7 +28,8 @@ from natsscaler.demo.manifests import (
     TARGET,
 )
 from natsscaler.demo.workload import TRICKLE_PER_SECOND, Workload
-from natsscaler.kube import Deployment, Watch
+from natsscaler.kube.objects import Deployment
+from natsscaler.kube.watch import Watch
 
 BURSTS = (800, 190)
 """Messages: more than maxReplicas can be wanted for, and what four replicas are enough for."""
@@ -42,7 +43,7 @@ WORKING = {"Ready", "EventDriven"}
 class Scenario:
     """What happens, and what is seen of it."""
 
-    def __init__(self, api: client.ApiClient, workload: Workload, view: View) -> None:
+    def __init__(self, api: client.ApiClient, workload: Workload, view: Display) -> None:
         self._custom, self._workload, self._view = client.CustomObjectsApi(api), workload, view
         call = client.AppsV1Api(api).list_namespaced_deployment_without_preload_content
         self._watch = Watch("deployments", partial(call, NAMESPACE), Deployment, self._changed)

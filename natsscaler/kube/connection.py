@@ -11,7 +11,7 @@ from kubernetes.aio import client
 
 from natsscaler.core.errors import SettingsError
 from natsscaler.kube.client import UNAUTHORIZED, NoCredentials
-from natsscaler.kube.kubeconfig import Access, of_kubeconfig, of_pod
+from natsscaler.kube.kubeconfig import ApiServer, of_kubeconfig, of_pod
 from natsscaler.kube.login import Credentials, Login
 from natsscaler.kube.proxies import proxy_for
 from natsscaler.kube.refusals import Refusals
@@ -34,7 +34,7 @@ class Request(aiohttp.ClientRequest):
 class KubeClient(client.ApiClient):
     """A client of the API; `session` gives kopf the same way to it."""
 
-    def __init__(self, access: Access, login: Login, proxy: str | None, refusals: Refusals) -> None:
+    def __init__(self, access: ApiServer, login: Login, proxy: str | None, refusals: Refusals) -> None:
         configuration = client.Configuration(host=access.server)
         super().__init__(configuration)
         self.refusals = refusals

@@ -119,7 +119,7 @@ class Kubeconfig(Struct, frozen=True, rename="kebab"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Access:
+class ApiServer:
     """Which API server to ask, and as whom."""
 
     origin: str
@@ -134,7 +134,7 @@ class Access:
         return self.server.startswith("https://")
 
 
-def of_pod(environment: Mapping[str, str] = os.environ) -> Access:
+def of_pod(environment: Mapping[str, str] = os.environ) -> ApiServer:
     """Read how a pod reaches the API server. Raises SettingsError."""
     host, port = (environment.get(f"KUBERNETES_SERVICE_{part}", "") for part in ("HOST", "PORT"))
     if not (host and port):
@@ -143,7 +143,7 @@ def of_pod(environment: Mapping[str, str] = os.environ) -> Access:
     if not token.is_file():
         fix = "set automountServiceAccountToken: true, or give --kubeconfig"
         raise SettingsError(f"{POD}: there is no file {token} ({fix})")
-    return Access(
+    return ApiServer(
         origin=POD,
         server=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
         cluster=Cluster(certificate_authority=str(authority)),
@@ -151,7 +151,7 @@ def of_pod(environment: Mapping[str, str] = os.environ) -> Access:
     )
 
 
-def of_kubeconfig(path: Path | None, context: str | None) -> Access:
+def of_kubeconfig(path: Path | None, context: str | None) -> ApiServer:
     """Read a context of the kubeconfig given, else of those that kubectl reads. Raises SettingsError."""
     names = str(path or os.environ.get("KUBECONFIG") or Path("~/.kube/config"))
     files = [_at_home(name) for name in names.split(os.pathsep) if name]
@@ -168,7 +168,7 @@ def of_kubeconfig(path: Path | None, context: str | None) -> Access:
     cluster = _named(asked.cluster, "cluster", clusters)
     user = _named(asked.user, "user", users) if asked.user else User()
     server = _server(cluster, user, asked.cluster)
-    return Access(origin=ORIGIN, server=server, cluster=cluster, user=user, namespace=asked.namespace)
+    return ApiServer(origin=ORIGIN, server=server, cluster=cluster, user=user, namespace=asked.namespace)
 
 
 def _at_home(name: str) -> Path:

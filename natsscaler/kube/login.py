@@ -19,7 +19,7 @@ import aiohttp
 
 from natsscaler.core.errors import excerpt
 from natsscaler.kube.client import NoCredentials
-from natsscaler.kube.kubeconfig import Access
+from natsscaler.kube.kubeconfig import ApiServer
 from natsscaler.kube.plugins import Given, NotGiven, OpenId, run
 from natsscaler.net.tls import Tls, client_context
 
@@ -47,9 +47,9 @@ class Credentials:
 
 
 class Login:
-    """Has the credentials of an Access; several requests that need new ones share one attempt."""
+    """Has the credentials of an ApiServer; several requests that need new ones share one attempt."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: ApiServer) -> None:
         self._access = access
         provider = access.user.auth_provider
         self._provider = OpenId(provider.config) if provider and provider.name == "oidc" else None
@@ -156,7 +156,7 @@ def _context(tls: Tls, *, verified: bool) -> ssl.SSLContext:
     return context
 
 
-def _headers(access: Access, token: str) -> tuple[tuple[str, str], ...]:
+def _headers(access: ApiServer, token: str) -> tuple[tuple[str, str], ...]:
     user = access.user
     headers: list[tuple[str, str]] = []
     if token:
@@ -206,7 +206,7 @@ def _said(error: Exception) -> str:
     return "a file has no text in it"
 
 
-def _files(access: Access) -> tuple[str, ...]:
+def _files(access: ApiServer) -> tuple[str, ...]:
     user, cluster = access.user, access.cluster
     named = (user.token_file, user.client_certificate, user.client_key, cluster.certificate_authority)
     return tuple(file for file in named if file)

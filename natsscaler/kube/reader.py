@@ -14,7 +14,7 @@ from kubernetes.aio.client.exceptions import ApiException
 from natsscaler.core.access import SecretKey
 from natsscaler.core.errors import KubernetesError, Reason, excerpt
 from natsscaler.core.explain.operator_report import Lease
-from natsscaler.core.installation import LABEL, Installation, Operator
+from natsscaler.core.installation import LABEL, Installation, OperatorDeployment
 from natsscaler.core.permissions import Permission
 from natsscaler.core.rule import GROUP, PLURAL, VERSION, Target
 from natsscaler.kube.client import FORBIDDEN, HTTP_OK, LIST_SECONDS, NOT_FOUND, refusal, request
@@ -58,7 +58,7 @@ class Looking:
         """Find the operators of the cluster."""
         every = self._apps.list_deployment_for_all_namespaces_without_preload_content
         items = self._list("deployments", "", every, label_selector=LABEL)
-        return [msgspec.json.decode(item, type=Operator).installation async for item in items]
+        return [msgspec.json.decode(item, type=OperatorDeployment).installation async for item in items]
 
     async def autoscalers(self, namespace: str = "") -> dict[Target, str]:
         """List the Deployments that a HorizontalPodAutoscaler scales, with its name."""

@@ -40,7 +40,7 @@ class Secret(NamedTuple):
     data: Mapping[str, bytes]
 
 
-class Known(NamedTuple):
+class ReadCredentials(NamedTuple):
     """Credentials as they were read."""
 
     credentials: Any
@@ -54,7 +54,7 @@ class Keyring:
     def __init__(self, settings: Settings, read_secret: Callable[[SecretKey], Awaitable[Secret]]) -> None:
         self._settings = settings
         self._read_secret = read_secret
-        self._known: dict[tuple[SecretKey | Path, Parse[Any]], Known] = {}
+        self._known: dict[tuple[SecretKey | Path, Parse[Any]], ReadCredentials] = {}
 
     async def nats(self, access: Access, max_age: float) -> NatsCredentials:
         """Find the credentials for a NATS server, read at most `max_age` seconds ago.
@@ -92,7 +92,7 @@ class Keyring:
         now, known = time.monotonic(), self._known.pop((place, parse), None)
         if known is None or now - known.at > max_age:
             try:
-                known = Known(parse(origin, await self._read(place, origin)), now)
+                known = ReadCredentials(parse(origin, await self._read(place, origin)), now)
             except KubernetesError as error:
                 if known is None or error.reason is not Reason.KUBERNETES_UNAVAILABLE:
                     raise CredentialsError(error.reason, error.message) from error

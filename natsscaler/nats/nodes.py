@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from natsscaler.core.errors import MonitoringError, Reason
-from natsscaler.core.jetstream.documents import Health, Jsz, Varz
+from natsscaler.core.jetstream.documents import Healthz, Jsz, Varz
 from natsscaler.core.jetstream.freshness import Clock
 from natsscaler.core.jetstream.snapshot import Node, peers
 from natsscaler.nats.http import Fetcher
@@ -36,10 +36,10 @@ class Server(NamedTuple):
     asked: float
 
 
-class Known(NamedTuple):
+class KnownHealth(NamedTuple):
     """What a server said of its health, and when (monotonic)."""
 
-    health: Health
+    health: Healthz
     asked: float
 
 
@@ -52,7 +52,7 @@ class NodeReader:
         self._servers: dict[str, Server] = {}
         """By server_id, which a server has from its start to its end."""
         self._clocks: dict[str, Clock] = {}
-        self._health: dict[str, Known] = {}
+        self._health: dict[str, KnownHealth] = {}
 
     async def read(self, address: str, *, anew: bool) -> Node | MonitoringError:
         """Read the node at an address; `anew`: by new connections, for who may be led elsewhere by them."""
@@ -118,7 +118,7 @@ class NodeReader:
                 break
         return document, late
 
-    async def _healthy(self, address: str, server_id: str) -> Health | None:
+    async def _healthy(self, address: str, server_id: str) -> Healthz | None:
         """Return what a server last said of its health; None: it does not tell.
 
         Asked by the connection that gave `/jsz`, as the answer does not tell whose it is.
@@ -127,11 +127,11 @@ class NodeReader:
         if health and (health.status == "ok" or time.monotonic() - asked < HEALTH_SECONDS):
             return health
         try:
-            health = await self.fetcher.get(self._url, address, HEALTHZ, Health, also=NOT_HEALTHY)
+            health = await self.fetcher.get(self._url, address, HEALTHZ, Healthz, also=NOT_HEALTHY)
         except MonitoringError:
             return None
         if not health.starting:
-            self._health[server_id] = Known(health, time.monotonic())
+            self._health[server_id] = KnownHealth(health, time.monotonic())
         return health
 
     async def _server(self, address: str, server_id: str) -> Server:

@@ -15,7 +15,7 @@ from natsscaler.core.conditions import Facts, compose
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.rule import Rule, RuleKey
 from natsscaler.core.status import Action, RuleStatus, epoch
-from natsscaler.observe.timeline import History
+from natsscaler.observe.timeline import Timeline
 
 ACTIONS_OF_A_RULE = 20
 """How many actions of one rule are kept."""
@@ -36,7 +36,7 @@ class Seen:
         """Of the last evaluation; None: this process has not evaluated it."""
         self.woken: Mapping[str, float] = {}
         """When each source last caused an evaluation, in seconds since the epoch; empty: none here so far."""
-        self.history = History()
+        self.history = Timeline()
         self.actions: tuple[Action, ...] = ()
         """Newest first."""
         self.version = 0

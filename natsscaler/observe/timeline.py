@@ -96,7 +96,7 @@ class Series:
                 del column[:surplus]
 
 
-class History:
+class Timeline:
     """The last hour of a rule in detail, and the day before it roughly."""
 
     __slots__ = ("_day", "_hour")

@@ -60,7 +60,7 @@ TYPES = {
 }
 
 
-class Health(Protocol):
+class HealthPort(Protocol):
     """How the process is; each list has a sentence for everything that is wrong."""
 
     def live(self) -> list[str]:
@@ -86,7 +86,7 @@ class Web:
         settings: Settings,
         activity: Activity,
         metrics: Metrics,
-        health: Health,
+        health: HealthPort,
         clock: Callable[[], float],
         *,
         leader: Callable[[], Leader | None] = lambda: None,

@@ -26,7 +26,7 @@ from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.demo.manifests import NAMESPACE, deployment, rule
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.operator import supervise
-from natsscaler.kube import connect
+from natsscaler.kube.connection import connect
 from tests.bench.fleet import process_stat
 from tests.conftest import KubeApi
 from tests.faulty_monitoring import Front, front

@@ -10,7 +10,7 @@ import msgspec
 
 from natsscaler.core.status import rfc3339
 from natsscaler.observe.feed import Activity
-from natsscaler.observe.timeline import DAY, DAY_SLOT, HOUR, HOUR_SLOT, History
+from natsscaler.observe.timeline import DAY, DAY_SLOT, HOUR, HOUR_SLOT, Timeline
 from natsscaler.web.answers import Update
 from natsscaler.web.api import detail, summary
 from tests.page.gallery import Gallery
@@ -35,7 +35,7 @@ def past(rules: int, changes: Sequence[int]) -> float:
     """Return the bytes that the past of one of so many rules takes after these changes."""
     gc.collect()
     tracemalloc.start()
-    kept = [History() for _ in range(rules)]
+    kept = [Timeline() for _ in range(rules)]
     for history in kept:
         for number, moment in enumerate(changes):
             history.add(moment, number % 1000, 1 + number % 9)

@@ -21,7 +21,9 @@ from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.operator import run_operator, supervise
 from natsscaler.demo.ports import free_port
 from natsscaler.demo.workload import CONSUMER
-from natsscaler.kube import Deployment, Watch, connect
+from natsscaler.kube.connection import connect
+from natsscaler.kube.objects import Deployment
+from natsscaler.kube.watch import Watch
 
 CHECK_SECONDS = 0.05
 READY_SECONDS = 30.0

@@ -14,8 +14,9 @@ from natsscaler.app.rule_events import Handlers
 from natsscaler.core.errors import Finding
 from natsscaler.core.rule import Rule, RuleKey
 from natsscaler.core.status import RuleStatus
-from natsscaler.kube import Kube, KubeClient, connect
-from natsscaler.reactor import Reactor
+from natsscaler.kube.cluster import Kube
+from natsscaler.kube.connection import KubeClient, connect
+from natsscaler.reactor.reactor import Reactor
 from tests.conftest import KubeApi
 from tests.contract.test_kube import eventually
 from tests.contract.test_kubernetes_api import rule

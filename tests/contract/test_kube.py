@@ -12,7 +12,8 @@ from natsscaler.core.access import SecretKey
 from natsscaler.core.errors import Reason, ReplicasChanged, SecretNotFound, TargetNotFound
 from natsscaler.core.rule import RuleKey, Target
 from natsscaler.core.status import LastDecision, LastScaling, RuleStatus
-from natsscaler.kube import Kube, connect
+from natsscaler.kube.cluster import Kube
+from natsscaler.kube.connection import connect
 from natsscaler.kube.secrets import read_secret
 from tests.conftest import KubeApi, in_background
 from tests.contract.test_kubernetes_api import deployment, rule

@@ -13,7 +13,10 @@ from kubernetes.aio import client
 from natsscaler.core.errors import KubernetesError, Reason, ReplicasChanged
 from natsscaler.core.rule import RuleKey, Target
 from natsscaler.core.status import RuleStatus
-from natsscaler.kube import Deployment, Kube, Watch, connect
+from natsscaler.kube.cluster import Kube
+from natsscaler.kube.connection import connect
+from natsscaler.kube.objects import Deployment
+from natsscaler.kube.watch import Watch
 from tests.conftest import KubeApi, in_background
 from tests.contract.test_kube import eventually
 from tests.contract.test_kubernetes_api import deployment, rule

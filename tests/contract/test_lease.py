@@ -11,7 +11,7 @@ import pytest
 from kubernetes.aio import client
 
 from natsscaler.core.errors import LeadershipLost
-from natsscaler.kube import connect
+from natsscaler.kube.connection import connect
 from natsscaler.kube.lease import NAME, LeaderElector
 from natsscaler.settings import LONGEST_LEASE
 from tests.conftest import KubeApi

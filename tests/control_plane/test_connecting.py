@@ -20,9 +20,9 @@ from kubernetes.aio import client
 from natsscaler.app.rule_events import Handlers
 from natsscaler.core.errors import SettingsError
 from natsscaler.demo.ports import free_ports
-from natsscaler.kube import KubeClient, connect
+from natsscaler.kube.connection import KubeClient, connect
 from natsscaler.kube.refusals import Refusals
-from natsscaler.reactor import Reactor
+from natsscaler.reactor.reactor import Reactor
 from tests.certificates import Certificates
 from tests.clusters import RealCluster
 from tests.gateways import HttpProxy, http_proxy, serve_as, serve_below

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natsscaler.observe.timeline import DAY, DAY_SLOT, HOUR, HOUR_SLOT, History, Point, Series
+from natsscaler.observe.timeline import DAY, DAY_SLOT, HOUR, HOUR_SLOT, Point, Series, Timeline
 
 BEGIN = 1_767_225_600
 Change = tuple[int, int, int]
@@ -74,7 +74,7 @@ def test_a_time_whose_slot_saw_no_change_shows_what_held_then(changes: list[Chan
 
 @given(CHANGES)
 def test_what_a_page_asks_for_later_continues_what_it_has(changes: list[Change]) -> None:
-    history, page, settled = History(), list[Point](), 0
+    history, page, settled = Timeline(), list[Point](), 0
     for time, backlog, replicas in dated(changes):
         history.add(time, known(backlog), known(replicas))
         news = history.points(time, since=settled)
@@ -101,14 +101,14 @@ def test_a_peak_within_a_slot_stays_visible_and_ends_with_it() -> None:
 
 
 def test_what_does_not_change_needs_one_point_for_ever() -> None:
-    history = History()
+    history = Timeline()
     for minute in range(3 * 24 * 60):
         history.add(BEGIN + 60 * minute, 7, 2)
     assert history.points(BEGIN + 3 * DAY) == [Point(BEGIN, 7, 2)]
 
 
 def test_a_day_is_kept_in_five_minute_maxima_and_its_last_hour_in_detail() -> None:
-    history = History()
+    history = Timeline()
     now = BEGIN + 2 * DAY
     for time in range(BEGIN, now + 1):
         history.add(time, time % 1000, 1 + time % 3)
@@ -123,7 +123,7 @@ def test_a_day_is_kept_in_five_minute_maxima_and_its_last_hour_in_detail() -> No
 
 @pytest.mark.parametrize("pace", [1, 5, 7, 299])
 def test_a_busy_rule_costs_at_most_24_kb_and_a_quiet_one_1_kb(pace: int) -> None:
-    quiet, busy = History(), History()
+    quiet, busy = Timeline(), Timeline()
     quiet.add(BEGIN, 7, 2)
     for number in range(DAY // pace):
         busy.add(BEGIN + pace * number, number % 1000, 1 + number % 3)
@@ -131,7 +131,7 @@ def test_a_busy_rule_costs_at_most_24_kb_and_a_quiet_one_1_kb(pace: int) -> None
     assert size(quiet) <= 1_000
 
 
-def size(history: History) -> int:
+def size(history: Timeline) -> int:
     series = (history._hour, history._day)
     arrays = [column for one in series for column in (one._times, one._backlog, one._replicas)]
     objects = (history, *series, *(one._last for one in series), *arrays)
@@ -139,7 +139,7 @@ def size(history: History) -> int:
 
 
 def test_a_clock_that_goes_back_and_counts_beyond_all_bounds_do_no_harm() -> None:
-    history = History()
+    history = Timeline()
     history.add(BEGIN, 2**64 - 1, 1)
     history.add(BEGIN - 500, 3, 1)
     points = history.points(BEGIN + 60)
@@ -147,7 +147,7 @@ def test_a_clock_that_goes_back_and_counts_beyond_all_bounds_do_no_harm() -> Non
 
 
 def test_not_known_is_not_zero() -> None:
-    history = History()
+    history = Timeline()
     history.add(BEGIN, 5, 1)
     history.add(BEGIN + 60, None, 1)
     history.add(BEGIN + 120, 0, None)

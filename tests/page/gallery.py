@@ -17,7 +17,8 @@ from natsscaler.demo.ports import free_port
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
 from natsscaler.settings import Settings
-from natsscaler.web import Leader, Web
+from natsscaler.web.api import Leader
+from natsscaler.web.server import Web
 from tests.core.factories import backlog, body, seen
 
 LISTENING = Finding(Reason.LISTENING, "messages of orders.processing ring")

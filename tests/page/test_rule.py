@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from natsscaler.core.decision.situation import History
-from natsscaler.web import Leader
+from natsscaler.web.api import Leader
 from tests.page.conftest import Scheme, Visitor
 from tests.page.gallery import Served, rule
 from tests.page.test_rules import BOTH, accessible

@@ -5,7 +5,7 @@ from importlib.resources import files
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from natsscaler.web import Leader
+from natsscaler.web.api import Leader
 from tests.page.conftest import Scheme, Visitor
 from tests.page.gallery import Served, rule
 

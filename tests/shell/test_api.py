@@ -16,7 +16,7 @@ from openapi_spec_validator import validate
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.rule import RuleKey
 from natsscaler.core.status import Condition, RuleStatus, rfc3339
-from natsscaler.web import Leader
+from natsscaler.web.api import Leader
 from natsscaler.web.sse import MOST_READERS
 from tests.core.factories import UNKNOWN, seen
 from tests.core.test_activity import NOW, RULE, action, facts, named

@@ -16,7 +16,7 @@ from natsscaler.demo import manifests
 from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.workload import Workload
-from natsscaler.kube import connect
+from natsscaler.kube.connection import connect
 
 DEMO = "from natsscaler.demo.command import demo; import sys; sys.exit(demo([]))"
 

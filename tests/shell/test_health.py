@@ -13,12 +13,13 @@ from natsscaler.app.rule_events import SILENT_SECONDS, Handlers
 from natsscaler.core.errors import MonitoringError, Reason
 from natsscaler.core.rule import parse
 from natsscaler.core.status import RuleStatus
-from natsscaler.kube import Kube, KubeClient
+from natsscaler.kube.cluster import Kube
+from natsscaler.kube.connection import KubeClient
 from natsscaler.kube.refusals import Refusals
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
-from natsscaler.reactor import Reactor
 from natsscaler.reactor.ports import ClusterPort, MonitoringPort
+from natsscaler.reactor.reactor import Reactor
 from natsscaler.settings import Settings
 from tests.conftest import in_background
 from tests.contract.test_kube import eventually

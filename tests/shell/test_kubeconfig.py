@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from natsscaler.core.errors import SettingsError
-from natsscaler.kube import KubeClient, connect
+from natsscaler.kube.connection import KubeClient, connect
 from natsscaler.kube.proxies import bypassed, proxy_for
 from tests.certificates import Certificates
 from tests.core.test_fuzz import json_values, places

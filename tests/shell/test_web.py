@@ -22,8 +22,8 @@ from natsscaler.demo.ports import free_ports
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
 from natsscaler.settings import Settings, parse
-from natsscaler.web import Leader, Web
-from natsscaler.web.server import HEADERS
+from natsscaler.web.api import Leader
+from natsscaler.web.server import HEADERS, Web
 from tests.conftest import in_background
 
 HOST = "127.0.0.1"

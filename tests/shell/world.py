@@ -27,8 +27,8 @@ from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
-from natsscaler.reactor import Reactor
 from natsscaler.reactor.doorbells import CONFIRM_SECONDS
+from natsscaler.reactor.reactor import Reactor
 from natsscaler.settings import Settings
 from tests.core.factories import body
 

@@ -99,7 +99,7 @@ class ConsumerInfo(Struct, frozen=True):
     created: Moment | None = None
 
 
-class ApiError(Struct, frozen=True):
+class JetStreamError(Struct, frozen=True):
     """`error` of an answer of JetStream's API."""
 
     err_code: int = 0
@@ -108,7 +108,7 @@ class ApiError(Struct, frozen=True):
 class ConsumerAnswer(Struct, frozen=True):
     """The answer of `$JS.API.CONSUMER.INFO`, as far as it tells of an error."""
 
-    error: ApiError | None = None
+    error: JetStreamError | None = None
 
 
 class Present(Struct, frozen=True):
@@ -223,7 +223,7 @@ class HealthError(Struct, frozen=True):
     error: str = ""
 
 
-class Health(Struct, frozen=True):
+class Healthz(Struct, frozen=True):
     """The answer of `GET /healthz?details=true`; older servers give no details."""
 
     status: str

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 
 from natsscaler.demo.kubernetes.errors import Object, bad_request, expired
-from natsscaler.demo.kubernetes.objects import Objects, Target
+from natsscaler.demo.kubernetes.objects import ObjectPath, Objects
 from natsscaler.demo.kubernetes.resources import Resource
 from natsscaler.demo.kubernetes.selectors import Selector, both
 from natsscaler.demo.kubernetes.store import Change, TooOldError
@@ -24,7 +24,7 @@ class Pages:
     def __init__(self) -> None:
         self._rest: collections.OrderedDict[str, tuple[int, list[Object]]] = collections.OrderedDict()
 
-    def page(self, objects: Objects, at: Target, query: Mapping[str, str]) -> tuple[list[Object], Object]:
+    def page(self, objects: Objects, at: ObjectPath, query: Mapping[str, str]) -> tuple[list[Object], Object]:
         """Return a page of stored objects and the list's metadata; raises a 410 for a forgotten token."""
         if token := query.get("continue"):
             if token not in self._rest:
@@ -52,7 +52,7 @@ class Pages:
 
 async def watch(
     objects: Objects,
-    at: Target,
+    at: ObjectPath,
     query: Mapping[str, str],
     *,
     bookmark_seconds: float,
@@ -98,13 +98,15 @@ async def _set_within(event: asyncio.Event, seconds: float) -> bool:
     return event.is_set()
 
 
-def _initial(objects: Objects, at: Target, selects: Selector) -> Iterator[Object]:
+def _initial(objects: Objects, at: ObjectPath, selects: Selector) -> Iterator[Object]:
     for obj in objects.store.all(at.resource.bucket, at.namespace):
         if selects(obj):
             yield {"type": "ADDED", "object": objects.shown(at.resource, obj)}
 
 
-def _events(objects: Objects, at: Target, selects: Selector, changes: Iterable[Change]) -> Iterator[Object]:
+def _events(
+    objects: Objects, at: ObjectPath, selects: Selector, changes: Iterable[Change]
+) -> Iterator[Object]:
     """Yield what a watch with this selector sees: an object may also enter or leave what is selected."""
     for change in changes:
         if at.namespace and change.after["metadata"].get("namespace") != at.namespace:

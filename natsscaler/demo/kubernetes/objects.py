@@ -38,7 +38,7 @@ ESTABLISHED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ObjectPath:
     """A kind (in a namespace, or in all), or one object of it, or its `part` ("status", "scale")."""
 
     resource: Resource
@@ -87,7 +87,7 @@ class Objects:
             self.create(NAMESPACES, "", {"metadata": {"name": namespace}})
         return self.create(resource, namespace, copy.deepcopy(obj))
 
-    def get(self, at: Target) -> Object:
+    def get(self, at: ObjectPath) -> Object:
         """Return the object, or its Scale, as it is read through the target's resource; raises a 404."""
         stored = self._stored(at)
         return patches.scale_of(stored) if at.part == "scale" else self.shown(at.resource, stored)
@@ -109,7 +109,7 @@ class Objects:
         new = patches.without_status(None, new) if resource.has_status else new
         return self.shown(resource, self._put(resource, self._admitted(resource, new, strict=strict)))
 
-    def replace(self, at: Target, obj: Object, *, strict: bool = False) -> Object:
+    def replace(self, at: ObjectPath, obj: Object, *, strict: bool = False) -> Object:
         """Replace the object or a part of it; a resource version in it must be the current one."""
         current = self._stored(at)
         written = {**obj, "metadata": obj.get("metadata") or {}}
@@ -119,12 +119,12 @@ class Objects:
             raise errors.invalid(at.resource.group, at.resource.plural, at.name, causes)
         return self._write(at, current, written, strict=strict)
 
-    def patch(self, at: Target, content_type: str, patch: Any, *, strict: bool = False) -> Object:
+    def patch(self, at: ObjectPath, content_type: str, patch: Any, *, strict: bool = False) -> Object:
         """Patch the object or a part of it, by a JSON patch or a merge patch."""
         written = patches.apply_patch(content_type, self.get(at), patch)
         return self._write(at, self._stored(at), written, strict=strict)
 
-    def delete(self, at: Target, preconditions: Mapping[str, str] | None = None) -> tuple[Object, bool]:
+    def delete(self, at: ObjectPath, preconditions: Mapping[str, str] | None = None) -> tuple[Object, bool]:
         """Delete; return the last state, and whether it is gone (False: it waits for its finalizers)."""
         current = self._stored(at)
         for key, value in (preconditions or {}).items():
@@ -142,7 +142,7 @@ class Objects:
     def now(self) -> str:
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
 
-    def _stored(self, at: Target) -> Object:
+    def _stored(self, at: ObjectPath) -> Object:
         found = self.store.get(at.resource.bucket, at.namespace, at.name)
         if found is None:
             raise errors.not_found(at.resource.group, at.resource.plural, at.name)
@@ -202,7 +202,7 @@ class Objects:
             return self._established(obj)
         return obj
 
-    def _write(self, at: Target, current: Object, written: Object, *, strict: bool) -> Object:
+    def _write(self, at: ObjectPath, current: Object, written: Object, *, strict: bool) -> Object:
         resource = at.resource
         for key in ("resourceVersion", "uid"):
             if written["metadata"].get(key) not in {None, "", current["metadata"][key]}:
@@ -267,7 +267,7 @@ class Objects:
         return {**crd, "status": {"acceptedNames": names, "conditions": conditions, "storedVersions": stored}}
 
 
-def _with_part(at: Target, current: Object, written: Object) -> Object:
+def _with_part(at: ObjectPath, current: Object, written: Object) -> Object:
     """Return the object with that part replaced which a write to the target may change."""
     if at.part == "scale":
         return patches.with_scale(current, written)

@@ -10,7 +10,7 @@ from aiohttp import web
 from natsscaler.demo.kubernetes import errors, openapi, resources, tables
 from natsscaler.demo.kubernetes.errors import Object
 from natsscaler.demo.kubernetes.lists import Pages, watch
-from natsscaler.demo.kubernetes.objects import Objects, Target
+from natsscaler.demo.kubernetes.objects import ObjectPath, Objects
 from natsscaler.demo.kubernetes.resources import NAMESPACES, Resource
 
 VERSION = {"major": "1", "minor": "34", "gitVersion": "v1.34.0", "platform": "embedded", "goVersion": "none"}
@@ -77,7 +77,7 @@ class Routes:
             raise errors.no_such_page()
         return resources.resource_list(served[0].group_version, served)
 
-    async def _resource(self, request: web.Request, at: Target) -> web.StreamResponse:
+    async def _resource(self, request: web.Request, at: ObjectPath) -> web.StreamResponse:
         if (command := request.headers.get("Kubectl-Command", "")) in NEED_PODS:
             raise errors.no_pods(command)
         body: Any = None if request.method == "GET" else await _body(request)
@@ -91,7 +91,7 @@ class Routes:
                 response.headers.add("Warning", f'299 - "unknown field \\"{field}\\""')
         return response
 
-    def _target(self, group: str, version: str, rest: list[str]) -> Target:
+    def _target(self, group: str, version: str, rest: list[str]) -> ObjectPath:
         namespace = ""
         if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in NAMESPACE_PARTS:  # noqa: PLR2004 - the third part
             namespace, rest = rest[1], rest[2:]
@@ -104,10 +104,10 @@ class Routes:
         served = {"status": resource.has_status, "scale": resource.has_scale, "": True}
         if not served.get(part, False) and resource != NAMESPACES:
             raise errors.not_found(resource.group, resource.plural, name)
-        return Target(resource, namespace, name, part)
+        return ObjectPath(resource, namespace, name, part)
 
     async def _many(
-        self, request: web.Request, at: Target, objects: Objects, body: Any
+        self, request: web.Request, at: ObjectPath, objects: Objects, body: Any
     ) -> web.StreamResponse:
         strict = request.query.get("fieldValidation") == "Strict"
         if request.method == "GET" and request.query.get("watch") in {"true", "1"}:
@@ -123,11 +123,13 @@ class Routes:
             found, metadata = self._pages.page(objects, at, request.query)
             for obj in found:
                 namespace, name = obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
-                objects.delete(Target(at.resource, namespace, name))
+                objects.delete(ObjectPath(at.resource, namespace, name))
             return self._listed(request, at, found, metadata)
         raise errors.method_not_allowed()
 
-    async def _one(self, request: web.Request, at: Target, objects: Objects, body: Any) -> web.StreamResponse:
+    async def _one(
+        self, request: web.Request, at: ObjectPath, objects: Objects, body: Any
+    ) -> web.StreamResponse:
         strict = request.query.get("fieldValidation") == "Strict"
         if request.method == "GET":
             obj = objects.get(at)
@@ -142,7 +144,7 @@ class Routes:
         raise errors.method_not_allowed()
 
     def _listed(
-        self, request: web.Request, at: Target, found: list[Object], metadata: Object
+        self, request: web.Request, at: ObjectPath, found: list[Object], metadata: Object
     ) -> web.StreamResponse:
         shown = [self._objects.shown(at.resource, obj) for obj in found]
         if tabular := self._table(request, at.resource, shown, metadata):
@@ -161,7 +163,7 @@ class Routes:
         include = request.query.get("includeObject", "Metadata")
         return reply(tables.table(resource, shown, metadata, include, self._clock()))
 
-    async def _watch(self, request: web.Request, at: Target) -> web.StreamResponse:
+    async def _watch(self, request: web.Request, at: ObjectPath) -> web.StreamResponse:
         events = watch(
             self._objects,
             at,
