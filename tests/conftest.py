@@ -22,10 +22,10 @@ from kubernetes.aio import client, config
 
 from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer
-from tests.certificates import Certificates, make_certificates
-from tests.clusters import RealCluster, assets_from_environment
-from tests.pod.kubelet import can_run_pods
-from tests.pod.pythons import find, versions
+from tests.install.pod.kubelet import can_run_pods
+from tests.install.pod.pythons import find, versions
+from tests.support.certificates import Certificates, make_certificates
+from tests.support.clusters import RealCluster, assets_from_environment
 
 Kubectl = Callable[..., Awaitable[str]]
 Helm = Callable[..., str]

@@ -117,9 +117,9 @@ async def fleet(directory: Path, bursts: int) -> None:
 
 
 async def fuzz(directory: Path, bursts: int) -> None:
-    """The properties of `tests/core/test_fuzz.py`, 20,000 cases each."""
+    """The properties of `tests/unit/test_fuzz.py`, 20,000 cases each."""
     del directory, bursts
-    command = [sys.executable, "-m", "pytest", "-q", "--timeout=0", "tests/core/test_fuzz.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "--timeout=0", "tests/unit/test_fuzz.py"]
     process = await asyncio.create_subprocess_exec(*command, env={**os.environ, "HYPOTHESIS_PROFILE": "fuzz"})
     assert await process.wait() == 0
 

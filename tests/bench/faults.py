@@ -9,10 +9,10 @@ from random import Random
 
 from aiohttp import web
 
-from tests import faulty_monitoring as monitoring
 from tests.bench.faulty_fleet import FaultyFleet, nats_config
-from tests.faulty_monitoring import Answer
-from tests.faulty_proxy import Matches, Spoilt, patches, watches
+from tests.support import faulty_monitoring as monitoring
+from tests.support.faulty_monitoring import Answer
+from tests.support.faulty_proxy import Matches, Spoilt, patches, watches
 
 Fault = Callable[[FaultyFleet, Random], AbstractAsyncContextManager[None]]
 OWN_WATCHES = ("deployments", "horizontalpodautoscalers")

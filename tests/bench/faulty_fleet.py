@@ -29,8 +29,8 @@ from natsscaler.demo.operator import supervise
 from natsscaler.kube.connection import connect
 from tests.bench.fleet import process_stat
 from tests.conftest import KubeApi
-from tests.faulty_monitoring import Front, front
-from tests.faulty_proxy import FaultyProxy, open_proxy
+from tests.support.faulty_monitoring import Front, front
+from tests.support.faulty_proxy import FaultyProxy, open_proxy
 
 START_SECONDS = 30.0
 OPERATOR, BENCH = "operator", "bench"

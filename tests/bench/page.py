@@ -13,7 +13,7 @@ from natsscaler.observe.feed import Activity
 from natsscaler.observe.timeline import DAY, DAY_SLOT, HOUR, HOUR_SLOT, Timeline
 from natsscaler.web.answers import Update
 from natsscaler.web.api import detail, summary
-from tests.page.gallery import Gallery
+from tests.support.gallery import Gallery
 
 NOW = 1_767_225_600
 QUIET = (NOW,)

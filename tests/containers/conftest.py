@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.pod.conftest import chart, kustomize, pod_cluster, pytest_generate_tests, python, world
+from tests.install.pod.conftest import chart, kustomize, pod_cluster, pytest_generate_tests, python, world
 
 __all__ = ["chart", "kustomize", "pod_cluster", "pytest_generate_tests", "python", "world"]
 ROOT = pathlib.Path(__file__).parents[2]

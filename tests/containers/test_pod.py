@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.containers.conftest import Container, Images, docker
-from tests.pod.conftest import Install, World
+from tests.install.pod.conftest import Install, World
 
 FIVE, OK = 5, 200
 pytestmark = [pytest.mark.containers, pytest.mark.control_plane]

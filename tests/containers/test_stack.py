@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from natsscaler.demo.ports import free_ports
-from tests.clusters import RealCluster, assets_from_environment
 from tests.containers.conftest import ROOT, Container, Images, docker
+from tests.support.clusters import RealCluster, assets_from_environment
 
 pytestmark = [pytest.mark.containers, pytest.mark.control_plane, pytest.mark.timeout(300)]
 

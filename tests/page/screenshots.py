@@ -6,7 +6,7 @@ import pathlib
 from playwright.async_api import async_playwright
 
 from tests.page.conftest import ARGUMENTS, Visitor, find_chromium
-from tests.page.gallery import ABSENT, DEAF, LOST, Gallery, rule, serve
+from tests.support.gallery import ABSENT, DEAF, LOST, Gallery, rule, serve
 
 IMAGES = pathlib.Path(__file__).parents[2] / "docs/images"
 WIDTH = 1200

@@ -14,12 +14,12 @@ from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port
 from tests.conftest import KubeApi
-from tests.main_job.stage import LONG, Stage, last_scaling, listening
 from tests.page.conftest import Visitor
-from tests.page.gallery import Gallery, Served, rule, serve
-from tests.page.relay import relay
 from tests.page.test_rule import points
 from tests.page.test_rules import accessible, row
+from tests.support.gallery import Gallery, Served, rule, serve
+from tests.support.relay import relay
+from tests.support.stage import LONG, Stage, last_scaling, listening
 
 STALE = re.compile("The operator does not answer. What you see is stale: it is how things were at ")
 

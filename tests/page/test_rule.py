@@ -8,8 +8,8 @@ from playwright.async_api import Page, expect
 from natsscaler.core.decision.situation import History
 from natsscaler.web.api import Leader
 from tests.page.conftest import Scheme, Visitor
-from tests.page.gallery import Served, rule
 from tests.page.test_rules import BOTH, accessible
+from tests.support.gallery import Served, rule
 
 WHY = {
     "unknown-backlog": ("NATS cannot be reached", "What to do: The operator must reach http://nats:8222"),

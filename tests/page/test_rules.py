@@ -7,7 +7,7 @@ from playwright.async_api import Locator, Page, expect
 
 from natsscaler.web.api import Leader
 from tests.page.conftest import Scheme, Visitor
-from tests.page.gallery import Served, rule
+from tests.support.gallery import Served, rule
 
 BOTH = pytest.mark.parametrize("scheme", ["light", "dark"])
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()

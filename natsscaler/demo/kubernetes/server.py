@@ -2,8 +2,8 @@
 
 It speaks enough of the real API for the operator, kopf, the official Python client and `kubectl`: discovery,
 lists in pages, watches with bookmarks, JSON and merge patches, `/status` and `/scale`, dry runs, tables, and
-CRDs. There are no pods: a Deployment is ready as soon as it is scaled. The tests in `tests/contract` hold it
-to the real API.
+CRDs. There are no pods: a Deployment is ready as soon as it is scaled. The tests in
+`tests/integration` hold it to the real API.
 """
 
 import asyncio

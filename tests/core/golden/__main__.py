@@ -1,6 +1,0 @@
-"""Writes the golden files anew."""
-
-from tests.core.golden.writing import FOLDER, files
-
-for name, text in files().items():
-    (FOLDER / name).write_text(text)

@@ -1,0 +1,406 @@
+"""Why a rule does what it does, step by step: each state that a rule can be in, in the rule's own numbers."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from natsscaler.core.conditions import Facts, compose
+from natsscaler.core.decision.situation import History, Want
+from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.explain.steps import State, Step, explain_invalid, mend
+from natsscaler.core.explain.story import explain
+from natsscaler.core.jetstream.backlog import Via
+from natsscaler.core.jetstream.selection import Match, Unknown
+from natsscaler.core.jetstream.sources import Source
+from natsscaler.core.rule import BacklogMode, RuleKey
+from natsscaler.core.status import RuleStatus
+from tests.support.factories import NOW, SOURCE, UNKNOWN, backlog, facts, proportional, rule
+
+NOT_CONNECTED = Finding(Reason.NOT_CONNECTED, "not connected to NATS at nats:4222: the connection was lost")
+NO_TARGET = Finding(Reason.TARGET_NOT_FOUND, "there is no Deployment default/my-app")
+REFUSED = Finding(Reason.FORBIDDEN, "natsscaler may not patch deployments/scale")
+ASKS = (
+    "default/my-app-scaling asks for 1 to 10 replicas: more above 50 messages, fewer below 10,"
+    " one replica at a time, every 30 s at most"
+)
+WAITING_FOR = [
+    ("paused", facts(51, made=rule(paused=True)), "none while the rule is paused"),
+    ("rehearsal", facts(51, made=rule(dryRun=True)), "none while spec.dryRun is true"),
+    ("zero", facts(51, 0), "none while the Deployment has 0 replicas"),
+    ("unknown", facts(UNKNOWN), "once the backlog is known again"),
+    ("paused-unknown", facts(UNKNOWN, made=rule(paused=True)), "none while the rule is paused"),
+    ("consumer", facts(backlog(51, paused=True)), "once the consumer is resumed"),
+    (
+        "refused",
+        facts(51, unable=REFUSED),
+        "once the Deployment can be scaled; it is tried again and again",
+    ),
+]
+"""Rules that do not scale, and what they wait for."""
+EVERY = ["Rule", "Deployment", "NATS", "Consumer", "Backlog", "Recommendation", "Bounds"]
+
+
+def steps(given: Facts) -> dict[str, Step]:
+    return {step.title: step for step in explain(given)}
+
+
+def test_a_rule_at_rest_is_told_from_its_spec_to_what_happens() -> None:
+    told = explain(facts(backlog(29, unacknowledged=1)))
+    assert [step.title for step in told] == [*EVERY, "Waking", "Next change", "Outcome"]
+    assert [step.text for step in told] == [
+        ASKS,
+        "Deployment default/my-app asks for 3 replicas, and nothing else scales it",
+        "the server answered at http://nats:8222",
+        "ORDERS/workers in account $G: durable, and its filter is the rule's subject orders.processing",
+        "30 messages: 29 not yet delivered and 1 not yet acknowledged",
+        "3 replicas: Backlog 30 is within the thresholds 10 to 50",
+        "3 is within minReplicas 1 to maxReplicas 10",
+        "Messages wake it at once (listening on NATS at nats:4222), and 30 s without any",
+        "21 further messages would ask for more replicas",
+        "default/my-app keeps 3 replicas: Backlog 30 is within the thresholds 10 to 50",
+    ]
+    assert {step.state for step in told} == {State.OK}
+    assert [step.mend for step in told if step.mend] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(
+            facts(51),
+            "default/my-app is scaled from 3 to 4: Backlog 51 is above scaleUpThreshold 50",
+            id="up",
+        ),
+        pytest.param(
+            facts(9),
+            "default/my-app is scaled from 3 to 2: Backlog 9 is below scaleDownThreshold 10",
+            id="down",
+        ),
+        pytest.param(
+            facts(51, made=rule(paused=True)),
+            "default/my-app keeps 3 replicas, as the rule is paused;"
+            " otherwise default/my-app is scaled from 3 to 4",
+            id="paused",
+        ),
+        pytest.param(
+            facts(30, made=rule(dryRun=True)),
+            "default/my-app keeps 3 replicas, as the rule only rehearses (spec.dryRun);"
+            " otherwise it would keep them anyway",
+            id="dry-run",
+        ),
+        pytest.param(
+            facts(51, 0),
+            "default/my-app keeps 0 replicas: The Deployment has 0 replicas, which switches scaling off:"
+            " set 1 or more to resume",
+            id="switched-off",
+        ),
+        pytest.param(
+            facts(UNKNOWN),
+            "default/my-app keeps 3 replicas, as the backlog is not known:"
+            " http://nats:8222 did not answer within 5 s",
+            id="unknown",
+        ),
+        pytest.param(
+            facts(None, unable=NO_TARGET),
+            "Nothing happens: the replicas of default/my-app stay as they are",
+            id="no-deployment",
+        ),
+        pytest.param(
+            facts(51, unable=Finding(Reason.FORBIDDEN, "natsscaler may not patch deployments/scale")),
+            "default/my-app keeps 3 replicas, though 4 would be right",
+            id="forbidden",
+        ),
+    ],
+)
+def test_the_last_step_says_what_happens(given: Facts, expected: str) -> None:
+    last = explain(given)[-1]
+    assert (last.title, last.text) == ("Outcome", expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "title", "text", "state"),
+    [
+        pytest.param(
+            facts(51, history=History(last_up=NOW - 10)),
+            "Pace",
+            "It is held back: the last step up was less than 30 s ago, until 2026-01-01T00:00:20Z",
+            State.WAITING,
+            id="the-last-step-up",
+        ),
+        pytest.param(
+            facts(5, history=History(last_down=NOW - 10)),
+            "Pace",
+            "It is held back: the last step was less than 30 s ago, until 2026-01-01T00:00:20Z",
+            State.WAITING,
+            id="the-last-step",
+        ),
+        pytest.param(
+            facts(5, 7, made=proportional(), history=History(wants=(Want(NOW - 100, 7),))),
+            "Stabilization",
+            "It is held back: up to 7 were wanted in the last 300 s, until 2026-01-01T00:03:20Z",
+            State.WAITING,
+            id="stabilizing",
+        ),
+        pytest.param(
+            facts(45, made=proportional()),
+            "Threshold",
+            "It is held back: it is not above scaleUpThreshold 50",
+            State.WAITING,
+            id="not-above-the-threshold",
+        ),
+        pytest.param(
+            facts(51, 10),
+            "Bounds",
+            "More than maxReplicas 10 are asked for, or were in the stabilization window",
+            State.ATTENTION,
+            id="at-the-maximum",
+        ),
+        pytest.param(facts(0, 1), "Bounds", "Never fewer than minReplicas 1", State.OK, id="at-the-minimum"),
+        pytest.param(
+            facts(UNKNOWN, 1, made=rule(minReplicas=2)),
+            "Out of bounds",
+            "1 replicas are below minReplicas 2: that is mended whatever the backlog is",
+            State.ATTENTION,
+            id="below-the-minimum",
+        ),
+        pytest.param(
+            facts(backlog(40, unacknowledged=7, mode=BacklogMode.PENDING)),
+            "Backlog",
+            "40 messages are not yet delivered; the 7 not yet acknowledged do not count (spec.backlog)",
+            State.OK,
+            id="pending-only",
+        ),
+        pytest.param(
+            facts(backlog(0, paused=True)),
+            "Backlog",
+            "ORDERS/workers is paused in NATS, so that workers get no messages;"
+            " 0 messages: 0 not yet delivered and 0 not yet acknowledged",
+            State.BLOCKED,
+            id="consumer-paused",
+        ),
+        pytest.param(
+            facts(backlog(80, source=replace(SOURCE, match=Match.STREAM, consumers=("ORDERS",)))),
+            "Consumer",
+            "ORDERS in account $G: no consumer, but a work queue on orders.processing alone:"
+            " each message in it waits for a worker",
+            State.OK,
+            id="work-queue",
+        ),
+        pytest.param(
+            facts(replace(backlog(80, source=replace(SOURCE, match=Match.NAMED)), wider=("orders.>",))),
+            "Consumer",
+            "ORDERS/workers in account $G: named by spec.consumer; it takes orders.>, so all that waits for"
+            " it counts, not only orders.processing",
+            State.ATTENTION,
+            id="named-and-wider",
+        ),
+        pytest.param(
+            facts(backlog(80, source=replace(SOURCE, match=Match.WITHIN, consumers=("A/a", "A/b")))),
+            "Consumer",
+            "A/a, A/b in account $G, 2 that share no message: durable, and all that it takes lies within"
+            " the rule's subject orders.processing",
+            State.OK,
+            id="several",
+        ),
+        pytest.param(
+            facts(replace(backlog(80), via=Via.CONSUMER_INFO, leaders=("n2",))),
+            "NATS",
+            "n2 answered over NATS, as http://nats:8222 does not lead there",
+            State.OK,
+            id="asked-over-nats",
+        ),
+        pytest.param(
+            facts(replace(backlog(80), leaders=("n1", "n2"))),
+            "NATS",
+            "n1, n2 answered at http://nats:8222",
+            State.OK,
+            id="leaders",
+        ),
+        pytest.param(
+            facts(UNKNOWN),
+            "NATS",
+            "The backlog is not known: http://nats:8222 did not answer within 5 s",
+            State.BLOCKED,
+            id="no-answer",
+        ),
+        pytest.param(
+            facts(Unknown(Reason.CONSUMER_NOT_FOUND, "no consumer on ORDERS takes messages of orders.x")),
+            "Consumer",
+            "The backlog is not known: no consumer on ORDERS takes messages of orders.x",
+            State.BLOCKED,
+            id="no-consumer",
+        ),
+        pytest.param(
+            facts(30, events=NOT_CONNECTED),
+            "Waking",
+            "No message wakes it, so it is looked at every 30 s: not connected to NATS at nats:4222:"
+            " the connection was lost",
+            State.ATTENTION,
+            id="not-connected",
+        ),
+        pytest.param(
+            facts(30, events=Finding(Reason.SWITCHED_OFF, "the doorbell is off (spec.events, --events)")),
+            "Waking",
+            "It is looked at every 30 s: the doorbell is off (spec.events, --events)",
+            State.OK,
+            id="polled-as-asked",
+        ),
+        pytest.param(
+            facts(30, late=True),
+            "Waking",
+            "Messages wake it at once (listening on NATS at nats:4222), and 30 s without any;"
+            " deadlines are late, as reads of this server are held to --read-budget",
+            State.ATTENTION,
+            id="late",
+        ),
+        pytest.param(
+            facts(backlog(190), 3, made=proportional(50)),
+            "Recommendation",
+            "4 replicas: Backlog 190 at 50 per replica wants 4",
+            State.OK,
+            id="proportional",
+        ),
+        pytest.param(
+            facts(3, 4, made=proportional(50)),
+            "Recommendation",
+            "1 replica: Backlog 3 is below scaleDownThreshold 10",
+            State.OK,
+            id="proportional-below",
+        ),
+        pytest.param(
+            facts(51),
+            "Next change",
+            "possible at 2026-01-01T00:00:30Z, even without a further message",
+            State.OK,
+            id="the-next-step",
+        ),
+        pytest.param(
+            facts(51, 10),
+            "Next change",
+            "only if the backlog falls: no number of messages asks for more replicas",
+            State.OK,
+            id="at-most",
+        ),
+        *(
+            pytest.param(given, "Next change", text, State.OK, id=f"next-{name}")
+            for name, given, text in WAITING_FOR
+        ),
+        pytest.param(
+            facts(None, unable=NO_TARGET),
+            "Deployment",
+            "there is no Deployment default/my-app",
+            State.BLOCKED,
+            id="no-deployment",
+        ),
+        pytest.param(
+            facts(30, 0),
+            "Deployment",
+            "Deployment default/my-app has 0 replicas, which somebody set: that switches scaling off",
+            State.ATTENTION,
+            id="zero-replicas",
+        ),
+    ],
+)
+def test_a_step_says_what_it_rests_on(given: Facts, title: str, text: str, state: State) -> None:
+    step = steps(given)[title]
+    assert (step.text, step.state) == (text, state)
+
+
+def test_what_comes_after_a_break_is_left_out() -> None:
+    broken = explain(facts(Unknown(Reason.STREAM_NOT_FOUND, "there is no stream X")))
+    assert [step.title for step in broken] == [
+        *("Rule", "Deployment", "NATS", "Consumer", "Bounds", "Waking", "Next change", "Outcome")
+    ]
+    assert [step.title for step in explain(facts(None, unable=NO_TARGET))] == [
+        *("Rule", "Deployment", "Waking", "Outcome")
+    ]
+
+
+def test_mends_are_commands_with_the_rules_own_names() -> None:
+    assert steps(facts(30, 0))["Deployment"].mend == "kubectl scale deployment my-app -n default --replicas=1"
+    paused = steps(facts(30, made=rule(paused=True)))["Rule"].mend
+    assert paused == "kubectl annotate scalingrule my-app-scaling -n default scaling.example.com/paused-"
+    rehearsal = steps(facts(30, made=rule(dryRun=True)))["Rule"].mend
+    assert rehearsal
+    assert rehearsal.endswith("""--type=merge -p '{"spec":{"dryRun":false}}'""")
+
+
+def test_a_subject_cannot_smuggle_a_command_into_a_mend() -> None:
+    hostile = rule(subject="a';reboot;'")
+    assert """--filter 'a'"'"';reboot;'"'"''""" in (mend(Reason.CONSUMER_NOT_FOUND, hostile) or "")
+
+
+def test_a_rule_that_cannot_be_used_is_named_with_its_mend() -> None:
+    told = explain_invalid(Finding(Reason.INVALID_RULE, "spec.subject: too long"), RuleKey("shop", "orders"))
+    assert [step.state for step in told] == [State.BLOCKED, State.BLOCKED]
+    assert told[0].text == "shop/orders cannot be used: spec.subject: too long"
+    assert told[0].mend == "kubectl edit scalingrule orders -n shop"
+    assert told[-1].title == "Outcome"
+
+
+WELL = {
+    *(Reason.BACKLOG_ABOVE_THRESHOLD, Reason.BACKLOG_BELOW_THRESHOLD, Reason.FEWER_REPLICAS_SUFFICE),
+    *(Reason.WITHIN_THRESHOLDS, Reason.AT_MAX_REPLICAS, Reason.AT_MIN_REPLICAS),
+    *(Reason.BELOW_MIN_REPLICAS, Reason.ABOVE_MAX_REPLICAS, Reason.TOO_FEW_REPLICAS),
+    *(Reason.WAITING_TO_STEP_UP, Reason.WAITING_TO_STEP_DOWN, Reason.STABILIZING),
+    *(Reason.LISTENING, Reason.SWITCHED_OFF, Reason.READY_FOR_NEW_SCALE, Reason.VALID_METRIC_FOUND),
+    *(Reason.DESIRED_WITHIN_RANGE, Reason.SCALING, Reason.SCALED_UP, Reason.SCALED_DOWN),
+    Reason.BACKLOG_SOURCE_CHANGED,
+}
+"""Reasons that nothing need be done about."""
+
+
+@pytest.mark.parametrize("reason", sorted(set(Reason) - WELL))
+def test_whatever_is_wrong_has_a_mend(reason: Reason) -> None:
+    assert mend(reason, rule())
+
+
+BACKLOGS = st.one_of(
+    st.builds(
+        lambda pending, unacknowledged, mode, paused, match, via: replace(
+            backlog(pending, unacknowledged=unacknowledged, mode=mode, paused=paused),
+            source=Source("subject orders.processing", "$G", match, ("ORDERS/a", "ORDERS/b")),
+            via=via,
+        ),
+        *(st.integers(0, 500), st.integers(0, 500), st.sampled_from(BacklogMode), st.booleans()),
+        *(st.sampled_from([one for one in Match if not one.former]), st.sampled_from(Via)),
+    ),
+    st.builds(Unknown, st.sampled_from(sorted(set(Reason) - WELL)), st.text()),
+    st.none(),
+)
+FINDINGS = st.one_of(st.none(), st.builds(Finding, st.sampled_from(sorted(set(Reason) - WELL)), st.text()))
+RULES = st.builds(
+    lambda paused, dry, per, low: rule(
+        paused=paused,
+        dryRun=dry,
+        minReplicas=low,
+        scaleDownThreshold=low,
+        **({"messagesPerReplica": per} if per else {}),
+    ),
+    *(st.booleans(), st.booleans(), st.integers(0, 100), st.integers(1, 10)),
+)
+PASTS = st.builds(
+    lambda up, down, highest: History(
+        last_up=NOW - up, last_down=NOW - down, wants=(Want(NOW - up, highest),)
+    ),
+    *(st.integers(0, 400), st.integers(0, 400), st.integers(1, 20)),
+)
+FACTS = st.builds(
+    lambda found, replicas, made, history, unable, events, late: facts(
+        found, replicas, made=made, history=history, unable=unable, events=events, late=late
+    ),
+    *(BACKLOGS, st.integers(0, 20), RULES, PASTS, FINDINGS, FINDINGS, st.booleans()),
+)
+
+
+@given(FACTS)
+def test_every_state_ends_with_what_happens_and_is_blocked_where_ready_is_false(given: Facts) -> None:
+    told = explain(given)
+    assert told[-1].title == "Outcome"
+    assert "replica" in told[-1].text or "scaled from" in told[-1].text
+    assert len({step.title for step in told}) == len(told)
+    assert all(step.mend for step in told[:-1] if step.state is State.BLOCKED)
+    ready = compose(given, RuleStatus()).condition("Ready")
+    assert ready
+    assert (ready.status == "False") == (told[-1].state is State.BLOCKED)
