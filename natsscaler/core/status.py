@@ -20,8 +20,14 @@ from natsscaler.core.jetstream.backlog import Via
 from natsscaler.core.jetstream.sources import Source
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
-GOOD = {"Ready": "True", "AbleToScale": "True", "ScalingActive": "True", "EventDriven": "True"}
-"""The status that a condition has when all is well; ScalingLimited is neither good nor bad."""
+USUAL = {
+    "Ready": "True",
+    "AbleToScale": "True",
+    "ScalingActive": "True",
+    "EventDriven": "True",
+    "ScalingLimited": "False",
+}
+"""The status that each condition has while there is nothing to tell."""
 
 RECENT_ACTIONS = 5
 """How many actions of a rule outlive the process that took them."""
@@ -40,6 +46,16 @@ class Condition(Struct, frozen=True, kw_only=True):
     observed_generation: Annotated[
         int, Meta(description="The generation of the rule that this speaks of.")
     ] = field(default=0, name="observedGeneration")
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether there is nothing to tell."""
+        return USUAL.get(self.type, self.status) == self.status
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether something is not as it should be; ScalingLimited is neither good nor bad."""
+        return self.type != "ScalingLimited" and not self.is_usual
 
 
 class LastScaling(Struct, frozen=True, kw_only=True):
@@ -201,7 +217,7 @@ def changed_conditions(old: RuleStatus, new: RuleStatus) -> list[Condition]:
     for condition in new.conditions:
         before = old.condition(condition.type)
         same = before and (before.status, before.reason) == (condition.status, condition.reason)
-        new_and_well = before is None and GOOD.get(condition.type, "False") == condition.status
+        new_and_well = before is None and condition.is_usual
         repeats = condition.type == "Ready" and {"AbleToScale", "ScalingActive", "EventDriven"} & kinds
         said = any((one.reason, one.message) == (condition.reason, condition.message) for one in changed)
         if not (same or new_and_well or repeats or said):

@@ -15,6 +15,7 @@ from natsscaler.core.conditions import Facts, compose
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.rule import Rule, RuleKey
 from natsscaler.core.status import Action, RuleStatus, epoch
+from natsscaler.core.waking import WakeSource
 from natsscaler.observe.timeline import Timeline
 
 ACTIONS_OF_A_RULE = 20
@@ -34,7 +35,7 @@ class Seen:
         """None: it cannot be used, as its status says."""
         self.facts: Facts | None = None
         """Of the last evaluation; None: this process has not evaluated it."""
-        self.woken: Mapping[str, float] = {}
+        self.woken: Mapping[WakeSource, float] = {}
         """When each source last caused an evaluation, in seconds since the epoch; empty: none here so far."""
         self.history = Timeline()
         self.actions: tuple[Action, ...] = ()
@@ -51,7 +52,7 @@ class Seen:
         """Replace what is known by what stands in the Kubernetes API."""
         self.rule, self._status, self.facts = rule, status, None
 
-    def evaluated(self, facts: Facts, written: RuleStatus, woken: Mapping[str, float]) -> bool:
+    def evaluated(self, facts: Facts, written: RuleStatus, woken: Mapping[WakeSource, float]) -> bool:
         """Take in an evaluation; return whether anything but time has passed."""
         old, self.facts = self.facts, facts
         new_status, self._status, self.woken = written is not self._status, written, woken
@@ -97,7 +98,7 @@ class Activity:
         self._touch(seen)
         self._add(seen, reversed(status.recent_actions))
 
-    def evaluated(self, facts: Facts, written: RuleStatus, woken: Mapping[str, float]) -> None:
+    def evaluated(self, facts: Facts, written: RuleStatus, woken: Mapping[WakeSource, float]) -> None:
         """Take in an evaluation, and the status as written last; `woken` as in Seen."""
         seen = self._rules.get(facts.rule.key)
         if seen is None:

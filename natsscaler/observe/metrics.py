@@ -19,11 +19,10 @@ from prometheus_client.exposition import choose_encoder
 
 from natsscaler import __version__
 from natsscaler.core.rule import RuleKey
+from natsscaler.core.waking import WakeSource
 from natsscaler.observe import rule_metrics
 from natsscaler.observe.rule_metrics import PREFIX, RuleSeries
 
-WAKEUPS = ("rule", "deployment", "connection", "advisory", "doorbell", "scaled", "late", "deadline")
-"""What wakes a rule: an edit, its Deployment, NATS come or gone, an event, messages, its own action, time."""
 REACTION_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 READ_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -46,7 +45,7 @@ class Metrics:
         self.leader = self._gauge("leader", "1 if this process acts, 0 if it stands by for another one")
         self._failures = self._counter("failures", "What failed, by reason", ("operation", "reason"))
         self.wakeups = self._counter("wakeups", "What asked for evaluations", ("source",))
-        for source in WAKEUPS:
+        for source in WakeSource:
             self.wakeups.labels(source)
         self.reaction = self._histogram(
             "reaction_seconds", "From the first ring to the patch of the replicas", REACTION_BUCKETS

@@ -10,6 +10,7 @@ from typing import Any
 
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.rule import EventSource, RuleKey
+from natsscaler.core.waking import WakeSource
 from natsscaler.reactor.ports import AdvisoryLike, ConnectionPort
 from natsscaler.reactor.rule_state import RuleState
 
@@ -25,7 +26,7 @@ class Hearing:
     def __init__(
         self,
         states: Mapping[RuleKey, RuleState],
-        ring: Callable[[RuleState, str], None],
+        ring: Callable[[RuleState, WakeSource], None],
         spawn: Callable[[Coroutine[Any, Any, None], str], object],
     ) -> None:
         self._states = states
@@ -37,7 +38,7 @@ class Hearing:
         """Ring the rules that an advisory concerns; None: the connection itself came or went."""
         if advisory is None:
             for state in self._of(connection):
-                self._ring(state, "connection")
+                self._ring(state, WakeSource.CONNECTION)
         elif advisory.action.endswith(".DELETED"):
             self._tell(connection, [advisory])
             await self._close_doorbells(connection, advisory)
@@ -64,7 +65,7 @@ class Hearing:
     def _tell(self, connection: ConnectionPort, advisories: Sequence[AdvisoryLike]) -> None:
         for state, elected in concerned(advisories, self._of(connection)):
             if EventSource.ADVISORIES in state.rule.spec.events:
-                self._ring(state, "advisory")
+                self._ring(state, WakeSource.ADVISORY)
             if elected:
                 state.leaders = ()
 

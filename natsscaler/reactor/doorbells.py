@@ -17,6 +17,7 @@ from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.rule import EventSource
 from natsscaler.core.subjects import subscribable, too_wide
+from natsscaler.core.waking import WakeSource
 from natsscaler.reactor.context import Shared
 from natsscaler.reactor.ports import ConnectionPort
 from natsscaler.reactor.rule_state import BACKOFF_SECONDS, RuleState
@@ -49,7 +50,7 @@ LASTING = (
 class Listening:
     """Keeps each rule's doorbell as its last decision needs it."""
 
-    def __init__(self, shared: Shared, ring: Callable[[RuleState, str], None]) -> None:
+    def __init__(self, shared: Shared, ring: Callable[[RuleState, WakeSource], None]) -> None:
         self._shared = shared
         self._ring = ring
 
@@ -66,7 +67,7 @@ class Listening:
                 continue
             await self.disarm(state)
             limit = max(1, min(DOORBELL_LIMIT, DOORBELL_BYTES // state.message_size))
-            ring = partial(self._ring, state, "doorbell")
+            ring = partial(self._ring, state, WakeSource.DOORBELL)
             state.armed_for, state.armed_at = (state.connection, backlog.feeds), math.inf
             state.doorbell = await state.connection.doorbell(backlog.feeds, limit, ring)
             if state.gone:  # meanwhile

@@ -18,6 +18,7 @@ from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.ownership import missing
 from natsscaler.core.rule import Rule, RuleKey
+from natsscaler.core.waking import WakeSource
 from natsscaler.reactor.context import Shared
 from natsscaler.reactor.doorbells import Listening
 from natsscaler.reactor.executor import Actor
@@ -57,7 +58,7 @@ class Endpoint:
         """Look at rings and timers again."""
         self._woken.set()
 
-    def ring(self, state: RuleState, source: str) -> None:
+    def ring(self, state: RuleState, source: WakeSource) -> None:
         """Ask for an evaluation of one rule."""
         state.ring(source, self._shared.clock())
         self.wake()
@@ -136,7 +137,7 @@ class Endpoint:
                 state.late = self._held > 0 and -math.inf < due < now - excused
                 if state.late:
                     self._shared.metrics.late.observe(now - due)
-                for source in state.rings or {"deadline"}:
+                for source in state.rings or {WakeSource.DEADLINE}:
                     self._shared.metrics.wakeups.labels(source).inc()
                     state.woken[source] = self._shared.wall()
                 batch.append(state)

@@ -14,7 +14,6 @@ from natsscaler.core.errors import Finding, KubernetesError, Reason, ReplicasCha
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.rule import RuleKey
 from natsscaler.core.status import (
-    GOOD,
     RECENT_ACTIONS,
     Action,
     LastScaling,
@@ -24,6 +23,7 @@ from natsscaler.core.status import (
     noticeable,
     rfc3339,
 )
+from natsscaler.core.waking import WakeSource
 from natsscaler.reactor.backoff import Backoff
 from natsscaler.reactor.context import Shared
 from natsscaler.reactor.rule_state import RuleState
@@ -54,10 +54,9 @@ async def publish(shared: Shared, key: RuleKey, uid: str, new: RuleStatus, old: 
     await shared.cluster.write_status(key, uid, new)
     notices = []
     for condition in changed_conditions(old, new):
-        bad = GOOD.get(condition.type, condition.status) != condition.status
-        log.log(
-            logging.WARNING if bad else logging.INFO, "%s: %s: %s", key, condition.reason, condition.message
-        )
+        bad = condition.is_bad
+        level = logging.WARNING if bad else logging.INFO
+        log.log(level, "%s: %s: %s", key, condition.reason, condition.message)
         notices.append(Notice(bad, condition.reason, condition.type, condition.message, shared.wall()))
     return notices
 
@@ -137,7 +136,7 @@ class Actor:
                     return
                 now = state.writing_since = self._shared.clock()
                 if state.acts(now) and now - decided_at > STALE_SECONDS:
-                    state.ring("late", now)
+                    state.ring(WakeSource.LATE, now)
                 else:
                     await self._scale(state, rung_at, notices)
         finally:
@@ -171,7 +170,7 @@ class Actor:
                     return
                 if not (state.acts(self._shared.clock()) and state.seen and state.decision):
                     if attempt:  # others scaled it, which no watch will tell any more
-                        state.ring("deployment", self._shared.clock())
+                        state.ring(WakeSource.DEPLOYMENT, self._shared.clock())
                     return
                 before, after = state.seen.replicas, state.decision.desired
                 state.others = state.others._replace(unanswered=after)
@@ -181,7 +180,9 @@ class Actor:
                     state.others = state.others._replace(unanswered=None)
                     self._decide_again(state, await self._shared.cluster.fresh_replicas(target))
                     if state.decision.desired < state.seen.replicas:
-                        state.ring("deployment", self._shared.clock())  # a step down needs a count of its own
+                        state.ring(
+                            WakeSource.DEPLOYMENT, self._shared.clock()
+                        )  # a step down needs a count of its own
                         return
                 else:
                     self._scaled(state, before, got, rung_at, notices)
@@ -221,7 +222,7 @@ class Actor:
         state.others = state.others.answered(before, decision.desired, after, now, again_at=state.deadline)
         if after == before:
             return
-        state.ring("scaled", now)
+        state.ring(WakeSource.SCALED, now)
         reason = f"{decision.reason}: {decision.message}"
         action = Action(
             timestamp=rfc3339(wall),

@@ -13,6 +13,7 @@ from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.ownership import obstacle, unseen
 from natsscaler.core.rule import Rule, RuleKey, Target
 from natsscaler.core.status import RuleStatus, of_no_deployment
+from natsscaler.core.waking import WakeSource
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
 from natsscaler.reactor.advisories import Advised, Hearing
@@ -132,8 +133,8 @@ class Reactor:
         self._activity.learn(rule.key, rule, status)
         self._by_target.setdefault(rule.target, {})[rule.key] = rule
         self._metrics.rules.set(len(self._states))
-        self._ring(state, "rule")
-        self._ring_target(rule.target, "rule")
+        self._ring(state, WakeSource.RULE)
+        self._ring_target(rule.target, WakeSource.RULE)
 
     def forget(self, key: RuleKey) -> None:
         """Drop a rule that is gone. The replicas stay as they are."""
@@ -166,7 +167,7 @@ class Reactor:
 
     def ring_target(self, target: Target) -> None:
         """Ring the rules of a Deployment that changed."""
-        self._ring_target(target, "deployment")
+        self._ring_target(target, WakeSource.DEPLOYMENT)
 
     @property
     def _acts(self) -> bool:
@@ -232,12 +233,12 @@ class Reactor:
         del rules[rule.key]
         if not rules:
             del self._by_target[rule.target]
-        self._ring_target(rule.target, "rule")
+        self._ring_target(rule.target, WakeSource.RULE)
 
-    def _ring(self, state: RuleState, source: str) -> None:
+    def _ring(self, state: RuleState, source: WakeSource) -> None:
         self._endpoint(state.rule).ring(state, source)
 
-    def _ring_target(self, target: Target, source: str) -> None:
+    def _ring_target(self, target: Target, source: WakeSource) -> None:
         for key in self._by_target.get(target, {}):
             self._ring(self._states[key], source)
 

@@ -13,6 +13,7 @@ from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.sources import Source
 from natsscaler.core.rule import Rule
 from natsscaler.core.status import RuleStatus, of_no_deployment, restore
+from natsscaler.core.waking import WakeSource
 from natsscaler.observe.rule_metrics import RuleSeries
 from natsscaler.reactor.backoff import Backoff
 from natsscaler.reactor.ports import ConnectionPort, DoorbellPort
@@ -84,9 +85,9 @@ class RuleState:
         """When the doorbell began to miss nothing; infinite: it does not yet."""
         self.backoff = BACKOFF_SECONDS[0]
         self.message_size = 1
-        self.rings: set[str] = set()
+        self.rings: set[WakeSource] = set()
         self.rung_at = math.inf
-        self.woken: dict[str, float] = {}
+        self.woken: dict[WakeSource, float] = {}
         """When each source last caused an evaluation, in seconds since the epoch."""
         self.gone = False
         """The rule was deleted, or replaced by another of its name."""
@@ -140,7 +141,7 @@ class RuleState:
         self.status, self.source = status, status.backlog_source
         self.source_seen = _last_seen(status)
 
-    def ring(self, source: str, now: float) -> None:
+    def ring(self, source: WakeSource, now: float) -> None:
         """Ask for an evaluation."""
         self.rings.add(source)
         self.rung_at = min(self.rung_at, now)

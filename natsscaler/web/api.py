@@ -3,12 +3,14 @@
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import asdict
 
 from natsscaler.core.errors import Reason
 from natsscaler.core.explain.headline import Headline, bad_conditions, headline, retell
 from natsscaler.core.explain.steps import Step
 from natsscaler.core.explain.story import explain
 from natsscaler.core.status import Action, Condition, LastDecision, RuleStatus, Time, rfc3339
+from natsscaler.core.waking import WakeSource
 from natsscaler.observe.feed import Seen
 from natsscaler.observe.timeline import Point
 
@@ -69,11 +71,14 @@ class RuleSummary(Struct, frozen=True, kw_only=True, rename="camel"):
 class WakeUp(Struct, frozen=True, kw_only=True):
     """When something last caused an evaluation."""
 
-    source: Annotated[
-        str,
-        Meta(description="deadline, doorbell, advisory, connection, deployment, rule, or scaled."),
-    ]
+    source: WakeSource
     time: Time
+
+
+class RuleCondition(Condition, frozen=True, kw_only=True):
+    """A condition."""
+
+    bad: Annotated[bool, Meta(description="Whether it says that something is not as it should be.")]
 
 
 class RuleDetail(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -91,7 +96,7 @@ class RuleDetail(Struct, frozen=True, kw_only=True, rename="camel"):
     poll_interval_seconds: int | None
     evaluated_at: Annotated[Time | None, Meta(description="When it was last evaluated.")]
     last_decision: LastDecision | None
-    conditions: tuple[Condition, ...]
+    conditions: tuple[RuleCondition, ...]
     wake_ups: Annotated[tuple[WakeUp, ...], Meta(description="Newest first; of the process that answers.")]
     actions: Annotated[tuple[Action, ...], Meta(description="The last ones of this rule, newest first.")]
     history: Annotated[
@@ -125,7 +130,7 @@ def detail(seen: Seen, now: float, since: int = 0) -> RuleDetail:
         poll_interval_seconds=rule.spec.poll_interval_seconds if rule else None,
         evaluated_at=rfc3339(facts.now) if facts else last.time if last else None,
         last_decision=last,
-        conditions=status.conditions,
+        conditions=tuple(RuleCondition(**asdict(one), bad=one.is_bad) for one in status.conditions),
         wake_ups=tuple(WakeUp(source=source, time=rfc3339(time)) for source, time in woken),
         actions=seen.actions,
         history=seen.history.points(now, since),

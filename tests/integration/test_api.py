@@ -16,6 +16,7 @@ from openapi_spec_validator import validate
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.rule import RuleKey
 from natsscaler.core.status import Condition, RuleStatus, rfc3339
+from natsscaler.core.waking import WakeSource
 from natsscaler.web.api import Leader
 from natsscaler.web.sse import MOST_READERS
 from tests.integration.test_web import HOST, NOW_TEXT, Running, free_settings, serve
@@ -90,7 +91,7 @@ async def get(running: Running, path: str) -> Any:
 
 def evaluate(running: Running, count: int, replicas: int = 3, time: float = NOW) -> None:
     found = facts(seen(count, replicas), now=time)
-    running.activity.evaluated(found, RuleStatus(), {"rule": NOW - 60, "doorbell": time})
+    running.activity.evaluated(found, RuleStatus(), {WakeSource.RULE: NOW - 60, WakeSource.DOORBELL: time})
 
 
 async def test_a_row_says_how_a_rule_is(running: Running) -> None:
@@ -123,6 +124,7 @@ async def test_a_rule_is_told_with_its_steps_its_past_and_what_woke_it(running: 
     assert [rule["steps"][0]["title"], rule["steps"][-1]["title"]] == ["Rule", "Outcome"]
     assert rule["evaluatedAt"] == rfc3339(NOW)
     assert {one["type"] for one in rule["conditions"]} > {"Ready", "AbleToScale", "ScalingActive"}
+    assert not any(one["bad"] for one in rule["conditions"])
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,7 @@ async def test_a_rule_is_told_with_its_steps_its_past_and_what_woke_it(running: 
 async def test_the_state_names_what_keeps_a_rule_from_scaling(
     running: Running, found: Any, state: str, title: str
 ) -> None:
-    running.activity.evaluated(found, RuleStatus(), {"deadline": NOW})
+    running.activity.evaluated(found, RuleStatus(), {WakeSource.DEADLINE: NOW})
     row = (await get(running, "/api/rules"))["rules"][0]
     assert (row["state"]["state"], row["state"]["title"]) == (state, title)
 
@@ -281,7 +283,7 @@ async def test_a_reader_that_takes_nothing_holds_nobody_up_and_gets_the_latest(r
         for count in range(5):
             for rule in many:
                 found = facts(seen(count, 3), rule=rule)
-                running.activity.evaluated(found, RuleStatus(), {"deadline": NOW})
+                running.activity.evaluated(found, RuleStatus(), {WakeSource.DEADLINE: NOW})
             await quick.update()
         rows: dict[str, int] = {}
         while rows.get("rule-299") != 4:
@@ -340,7 +342,7 @@ async def test_every_answer_is_as_described(running: Running) -> None:
     running.activity.learn(broken.key, None, RuleStatus())
     lost = named("lost")
     running.activity.learn(lost.key, lost, RuleStatus())
-    running.activity.evaluated(facts(seen(UNKNOWN, 3), rule=lost), RuleStatus(), {"deadline": NOW})
+    running.activity.evaluated(facts(seen(UNKNOWN, 3), rule=lost), RuleStatus(), {WakeSource.DEADLINE: NOW})
     assert await get(running, "/api/openapi.json") == DESCRIPTION
     asked = 0
     for leader in (None, Leader(identity="other", is_self=False)):

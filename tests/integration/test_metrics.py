@@ -7,7 +7,8 @@ from nats.aio.client import Client
 
 from natsscaler.core.errors import KubernetesError, Reason
 from natsscaler.core.rule import Target
-from natsscaler.observe.metrics import WAKEUPS, Metrics
+from natsscaler.core.waking import WakeSource
+from natsscaler.observe.metrics import Metrics
 from tests.support.waking import in_virtual_time
 from tests.support.world import TARGET, World, publish, until
 
@@ -42,7 +43,7 @@ async def test_a_burst_is_seen_in_every_metric_of_the_rule(here: World, orders: 
     assert "natsscaler_nats_connected 1.0" in told
     assert here.wakeups("doorbell") == 1
     sources = [line.split('"')[1] for line in told if line.startswith("natsscaler_wakeups_total")]
-    assert sorted(sources) == sorted(WAKEUPS)
+    assert sorted(sources) == sorted(WakeSource)
 
 
 @pytest.mark.usefixtures("orders")

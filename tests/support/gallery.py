@@ -13,6 +13,7 @@ from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.rule import Rule, RuleKey, parse
 from natsscaler.core.status import Action, RuleStatus, rfc3339
+from natsscaler.core.waking import WakeSource
 from natsscaler.demo.ports import free_port
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
@@ -83,7 +84,7 @@ class Gallery:
         found = Facts(
             rule, observation, decision, unable, events, late=False, next_change=next_change, now=now
         )
-        woken = {"rule": now - 4000, "deadline": now - 12, "doorbell": now}
+        woken = {WakeSource.RULE: now - 4000, WakeSource.DEADLINE: now - 12, WakeSource.DOORBELL: now}
         self.activity.evaluated(found, RuleStatus(), woken)
 
     def act(self, rule: Rule, before: int, after: int, waiting: int, *, ago: float) -> None:

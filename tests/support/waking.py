@@ -13,6 +13,7 @@ from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.jetstream.sources import NotTold
 from natsscaler.core.rule import Rule, RuleKey, Target
 from natsscaler.core.status import RuleStatus
+from natsscaler.core.waking import WakeSource
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
 from natsscaler.observe.rule_metrics import of_rule
@@ -161,7 +162,7 @@ class ImaginedWorld:
             bell.spent = True
         self.bells.clear()
         self.state = finding
-        self.endpoint.ring(self.rule, "connection")
+        self.endpoint.ring(self.rule, WakeSource.CONNECTION)
 
     # Monitoring
     async def read(self, access: Access) -> Reading:

@@ -13,6 +13,7 @@ from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.rule import Rule, RuleKey, parse
 from natsscaler.core.status import RECENT_ACTIONS, Action, RuleStatus, rfc3339
+from natsscaler.core.waking import WakeSource
 from natsscaler.observe.feed import ACTIONS_OF_A_RULE, Activity, Seen
 from tests.support.factories import UNKNOWN, body, seen
 
@@ -65,12 +66,12 @@ def only(activity: Activity, key: RuleKey = RULE.key) -> Seen:
 def test_an_evaluation_is_seen_as_it_is_long_before_a_status_is_written() -> None:
     activity = Activity(100)
     activity.learn(RULE.key, RULE, RuleStatus())
-    activity.evaluated(facts(seen(801, 3)), RuleStatus(), {"doorbell": NOW})
+    activity.evaluated(facts(seen(801, 3)), RuleStatus(), {WakeSource.DOORBELL: NOW})
     status = only(activity).status
     assert (status.pending_messages, status.current_replicas) == (801, 3)
     assert status.last_decision
     assert status.last_decision.reason == Reason.BACKLOG_ABOVE_THRESHOLD
-    assert only(activity).woken == {"doorbell": NOW}
+    assert only(activity).woken == {WakeSource.DOORBELL: NOW}
     assert only(activity).history.points(NOW) == [(NOW, 801, 3)]
 
 
@@ -87,7 +88,7 @@ def test_old_counts_of_a_status_do_not_spoil_what_was_seen_since() -> None:
     activity = Activity(100)
     written = compose(facts(seen(801, 3), now=NOW - 3), RuleStatus())
     activity.learn(RULE.key, RULE, RuleStatus())
-    activity.evaluated(facts(seen(7, 3)), written, {"rule": NOW})
+    activity.evaluated(facts(seen(7, 3)), written, {WakeSource.RULE: NOW})
     activity.learn(RULE.key, named("orders", maxReplicas=5), written)  # edited
     assert only(activity).history.points(NOW + 10) == [(NOW, 7, 3)]
 
@@ -95,7 +96,7 @@ def test_old_counts_of_a_status_do_not_spoil_what_was_seen_since() -> None:
 def test_a_backlog_that_is_not_known_leaves_a_gap_and_no_zero() -> None:
     activity = Activity(100)
     activity.learn(RULE.key, RULE, RuleStatus())
-    activity.evaluated(facts(seen(UNKNOWN, 3)), RuleStatus(), {"deadline": NOW})
+    activity.evaluated(facts(seen(UNKNOWN, 3)), RuleStatus(), {WakeSource.DEADLINE: NOW})
     assert only(activity).history.points(NOW) == [(NOW, None, 3)]
 
 
@@ -103,9 +104,9 @@ def test_time_alone_is_no_news() -> None:
     activity = Activity(100)
     status = RuleStatus()
     activity.learn(RULE.key, RULE, status)
-    activity.evaluated(facts(seen(7, 3)), status, {"deadline": NOW})
+    activity.evaluated(facts(seen(7, 3)), status, {WakeSource.DEADLINE: NOW})
     known = activity.version
-    activity.evaluated(facts(seen(7, 3), now=NOW + 30), status, {"deadline": NOW + 30})
+    activity.evaluated(facts(seen(7, 3), now=NOW + 30), status, {WakeSource.DEADLINE: NOW + 30})
     assert activity.version == known
     for news in (
         facts(seen(8, 3)),
@@ -114,7 +115,7 @@ def test_time_alone_is_no_news() -> None:
         facts(seen(8, 4), unable=Finding(Reason.CONFLICT, "somebody else")),
         facts(seen(8, 4))._replace(events=None),
     ):
-        activity.evaluated(news, status, {"deadline": NOW})
+        activity.evaluated(news, status, {WakeSource.DEADLINE: NOW})
         assert activity.changes(known).rules == [only(activity)]
         known = activity.version
 
@@ -186,7 +187,9 @@ def test_whenever_a_page_reads_it_has_everything_and_nothing_twice(steps: list[t
         if step == "learn":
             activity.learn(rule.key, rule, RuleStatus())
         elif step == "evaluate":
-            activity.evaluated(facts(seen(number, which), rule=rule), RuleStatus(), {"deadline": NOW})
+            activity.evaluated(
+                facts(seen(number, which), rule=rule), RuleStatus(), {WakeSource.DEADLINE: NOW}
+            )
         elif step == "act":
             activity.record(rule.key, action(number))
         elif step == "forget":

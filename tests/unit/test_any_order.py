@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.waking import WakeSource
 from tests.support.factories import proportional
 from tests.support.waking import ImaginedWorld, in_virtual_time
 
@@ -18,7 +19,9 @@ GONE, BACK = Finding(Reason.NOT_CONNECTED, "gone"), Finding(Reason.LISTENING, "l
 event = st.one_of(
     st.tuples(st.just("publish"), st.integers(1, 80)),
     st.tuples(st.just("acknowledge"), st.integers(1, 200)),
-    st.tuples(st.just("ring"), st.sampled_from(["advisory", "deployment", "rule"])),
+    st.tuples(
+        st.just("ring"), st.sampled_from([WakeSource.ADVISORY, WakeSource.DEPLOYMENT, WakeSource.RULE])
+    ),
     st.tuples(st.just("reconnect"), st.sampled_from([0.0, 0.01, 0.5])),
     st.tuples(st.just("pass"), st.sampled_from([0.0, 0.001, 0.005, 0.021, 0.03, 0.06, 0.3, 1.0, 2.5])),
 )
@@ -30,7 +33,7 @@ async def happen(world: ImaginedWorld, kind: str, what: float | str) -> None:
             world.publish(count)
         case "acknowledge", int(count):
             world.acknowledge(count)
-        case "ring", str(source):
+        case "ring", WakeSource() as source:
             world.endpoint.ring(world.rule, source)
         case "reconnect", float(seconds):
             world.connected(GONE)

@@ -10,7 +10,7 @@ from natsscaler.core.decision.pipeline import messages_until_change
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.selection import Match, Unknown
 from natsscaler.core.status import (
-    GOOD,
+    USUAL,
     LastScaling,
     RuleStatus,
     changed_conditions,
@@ -151,8 +151,10 @@ def test_ready_is_false_exactly_while_something_is_wrong() -> None:
         assert (ready.status == "False") == (given.unable is not None or backlog_is_wrong)
 
 
-def test_the_vocabulary_of_good_covers_all_conditions_but_the_limit() -> None:
-    assert set(GOOD) | {"ScalingLimited"} == set(KINDS)
+def test_it_is_known_of_every_condition_when_it_is_bad() -> None:
+    assert set(USUAL) == set(KINDS)
+    bad = {one.type for given in MANY for one in composed(given).conditions if one.is_bad}
+    assert bad == set(KINDS) - {"ScalingLimited"}
 
 
 def test_an_unread_backlog_is_never_said_to_be_known() -> None:

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from natsscaler.core.rule import Rule
+from natsscaler.core.waking import WakeSource
 from natsscaler.reactor.read_budget import CAPACITY_SECONDS
 from tests.support.factories import proportional
 from tests.support.waking import ImaginedWorld, in_virtual_time
@@ -33,7 +34,7 @@ def test_rings_that_come_together_are_served_by_one_read() -> None:
         async with ImaginedWorld(patient()) as world:
             await at_rest(world)
             for _ in range(10):
-                world.endpoint.ring(world.rule, "advisory")
+                world.endpoint.ring(world.rule, WakeSource.ADVISORY)
                 await asyncio.sleep(0.0015)
             await asyncio.sleep(10)
             assert len(world.reads) == 1
@@ -47,7 +48,7 @@ def test_a_server_is_read_for_no_more_than_the_budgets_share_of_the_time(seconds
         async with ImaginedWorld(patient(), reading=seconds) as world:
             await at_rest(world)
             for _ in range(6_000):
-                world.endpoint.ring(world.rule, "advisory")
+                world.endpoint.ring(world.rule, WakeSource.ADVISORY)
                 await asyncio.sleep(0.1)
             busy = len(world.reads) * seconds
             assert busy <= CAPACITY_SECONDS + SHARE * 600 + 2 * seconds
@@ -61,7 +62,7 @@ def test_after_a_quiet_spell_a_ring_is_served_at_once() -> None:
         async with ImaginedWorld(patient(), reading=0.3) as world:
             await at_rest(world)
             rung = world.clock()
-            world.endpoint.ring(world.rule, "advisory")
+            world.endpoint.ring(world.rule, WakeSource.ADVISORY)
             await asyncio.sleep(1)
             assert world.reads[0] - rung == pytest.approx(0.02, abs=0.001)
 
@@ -74,14 +75,14 @@ def test_a_failed_read_is_tried_again_after_a_second_doubling_to_ten_and_costs_n
             await at_rest(world)
             world.fails(True)
             for _ in range(600):
-                world.endpoint.ring(world.rule, "advisory")
+                world.endpoint.ring(world.rule, WakeSource.ADVISORY)
                 await asyncio.sleep(0.1)
             gaps = [later - earlier - 0.32 for earlier, later in pairwise(world.reads)]
             assert gaps[:5] == pytest.approx([1, 2, 4, 8, 10], abs=0.01)
             world.fails(False)
             await asyncio.sleep(11)
             world.reads.clear()
-            world.endpoint.ring(world.rule, "advisory")
+            world.endpoint.ring(world.rule, WakeSource.ADVISORY)
             await asyncio.sleep(0.1)
             assert len(world.reads) == 1, "the budget is untouched by failures"
 

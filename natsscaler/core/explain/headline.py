@@ -9,7 +9,7 @@ from natsscaler.core.decision.situation import StepKind
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.explain.steps import State, Step, explain_invalid, mend, next_change
 from natsscaler.core.rule import Rule, RuleKey
-from natsscaler.core.status import GOOD, Condition, RuleStatus
+from natsscaler.core.status import Condition, RuleStatus
 
 
 class Headline(Struct, frozen=True, kw_only=True):
@@ -138,7 +138,7 @@ def retell(key: RuleKey, rule: Rule | None, status: RuleStatus) -> tuple[Step, .
 
 def bad_conditions(status: RuleStatus) -> list[Condition]:
     """List the conditions that are not as they should be, one for each reason; Ready only sums up others."""
-    bad = [one for one in status.conditions if GOOD.get(one.type, one.status) != one.status]
+    bad = [one for one in status.conditions if one.is_bad]
     bad.sort(key=lambda one: one.type == "Ready")
     return [one for index, one in enumerate(bad) if one.reason not in {other.reason for other in bad[:index]}]
 

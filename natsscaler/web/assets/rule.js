@@ -104,8 +104,7 @@ function action(one) {
   );
 }
 
-function condition({ type, status, reason, message, lastTransitionTime }) {
-  const bad = status !== "True" && type !== "ScalingLimited";
+function condition({ type, status, reason, message, lastTransitionTime, bad }) {
   return el(
     "tr",
     { class: bad ? "bad" : null },
