@@ -23,9 +23,9 @@ from natsscaler.core.rule import GROUP, PLURAL, VERSION
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_ports
 from tests.conftest import KubeApi
-from tests.integration.test_secured_monitoring import proxy
 from tests.support.certificates import Certificates
 from tests.support.nats_jwt import Key, OperatorMode
+from tests.support.proxying import proxy
 from tests.support.stage import Stage
 
 Servers = Callable[..., Awaitable[NatsServer]]

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of waking: the reactor on a real nats-server, and somebody who uses it."""
+"""The reactor on a real nats-server with somebody who uses it, and the operator's ports."""
 
 from collections.abc import AsyncIterator
 
@@ -11,6 +11,7 @@ from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
 from tests.support.names import resolve_by
 from tests.support.nats_cluster import NatsCluster
+from tests.support.serving import Running, free_settings, serve
 from tests.support.world import NAME, World, create_consumer, create_stream, user, world
 
 
@@ -51,3 +52,9 @@ async def nats_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
     await made.start()
     yield made
     await made.kill()
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[Running]:
+    async with serve(free_settings()) as served:
+        yield served

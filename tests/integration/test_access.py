@@ -12,9 +12,8 @@ from natsscaler.core.errors import SettingsError
 from natsscaler.core.status import RuleStatus
 from natsscaler.settings import parse
 from natsscaler.web.server import HEADERS
-from tests.integration.test_api import Reader
-from tests.integration.test_web import HOST, Running, free_settings, serve
-from tests.unit.test_activity import RULE
+from tests.support.activity import RULE
+from tests.support.serving import HOST, Reader, Running, free_settings, serve
 
 TOKEN = "öpen sesame"
 ASKED = ("/", "/rules/default/orders", "/assets/page.css", "/scaling-activity", "/none")

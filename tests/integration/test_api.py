@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiohttp
 import pytest
@@ -19,51 +19,11 @@ from natsscaler.core.status import Condition, RuleStatus, rfc3339
 from natsscaler.core.waking import WakeSource
 from natsscaler.web.api import Leader
 from natsscaler.web.sse import MOST_READERS
-from tests.integration.test_web import HOST, NOW_TEXT, Running, free_settings, serve
+from tests.support.activity import NOW, RULE, action, facts, named
 from tests.support.factories import UNKNOWN, seen
-from tests.unit.test_activity import NOW, RULE, action, facts, named
+from tests.support.serving import HOST, NOW_TEXT, Reader, Running, free_settings, serve
 
 DESCRIPTION: dict[str, Any] = json.loads(files("natsscaler.web").joinpath("openapi.json").read_text())
-
-
-class Event(NamedTuple):
-    id: str
-    name: str
-    data: Any
-
-
-class Reader:
-    """Reads server-sent events as a browser does (HTML standard, section 9.2.6)."""
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-        self.last = ""
-
-    async def next(self) -> Event:
-        fields: dict[str, str] = {}
-        async with asyncio.timeout(20):
-            async for raw in self._response.content:
-                line = raw.decode().rstrip("\n")
-                if line:
-                    name, _, value = line.partition(": ")
-                    fields[name] = value
-                elif "data" in fields:
-                    self.last = fields.get("id", self.last)
-                    return Event(self.last, fields["event"], json.loads(fields["data"]))
-                else:
-                    fields.clear()
-        raise EOFError
-
-    async def end(self) -> None:
-        """Read until there is no more; raises what says so."""
-        while True:
-            await self.next()
-
-    async def update(self) -> Any:
-        """Return the next event that tells something."""
-        while (event := await self.next()).name != "update":
-            continue
-        return event.data
 
 
 @asynccontextmanager

@@ -11,8 +11,7 @@ import uvloop
 from natsscaler.observe.feed import Changes
 from natsscaler.web.door import MOST_CONNECTIONS
 from natsscaler.web.sse import MOST_READERS
-from tests.integration.test_api import Reader
-from tests.integration.test_web import HOST, Running, free_settings, is_open, serve
+from tests.support.serving import HOST, Reader, Running, free_settings, is_open, serve
 from tests.support.world import until
 
 NEIGHBOUR = "127.0.0.2"

@@ -7,10 +7,10 @@ from natsscaler.core.explain.steps import State, mend
 from natsscaler.core.rule import parse
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.settings import Settings
-from tests.integration.test_reading_faults import FAULTS
 from tests.support.asking import ask
 from tests.support.factories import body
 from tests.support.faulty_monitoring import Answer, front
+from tests.support.reading_faults import FAULTS
 from tests.support.world import create_consumer, create_stream, publish, user
 
 pytestmark = pytest.mark.timeout(60)

@@ -18,9 +18,9 @@ from natsscaler.kube.cluster import Kube
 from natsscaler.kube.connection import KubeClient, connect
 from natsscaler.reactor.reactor import Reactor
 from tests.conftest import KubeApi
-from tests.integration.test_kube import eventually
-from tests.integration.test_kubernetes_api import rule
+from tests.support.eventually import eventually
 from tests.support.faulty_proxy import FaultyProxy, open_proxy
+from tests.support.manifests import rule
 
 
 class Rules:

@@ -22,7 +22,7 @@ from natsscaler.reactor.ports import ClusterPort, MonitoringPort
 from natsscaler.reactor.reactor import Reactor
 from natsscaler.settings import Settings
 from tests.conftest import in_background
-from tests.integration.test_kube import eventually
+from tests.support.eventually import eventually
 from tests.support.factories import SAMPLE_SPEC
 
 METADATA = {"name": "a", "namespace": "default", "uid": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}

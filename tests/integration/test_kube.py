@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,7 +16,8 @@ from natsscaler.kube.cluster import Kube
 from natsscaler.kube.connection import connect
 from natsscaler.kube.secrets import read_secret
 from tests.conftest import KubeApi, in_background
-from tests.integration.test_kubernetes_api import deployment, rule
+from tests.support.eventually import eventually
+from tests.support.manifests import deployment, rule
 
 NOW = "2026-01-01T00:00:00Z"
 
@@ -68,12 +69,6 @@ class Cluster:
         found: Any = await self.custom.get_namespaced_custom_object(*self.rules, "a")
         status: dict[str, Any] = found["status"]
         return status
-
-
-async def eventually(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
-        while not holds():  # noqa: ASYNC110 - the watch has no event for what this test waits for
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from natsscaler.kube.connection import connect
 from natsscaler.kube.objects import Deployment
 from natsscaler.kube.watch import Watch
 from tests.conftest import KubeApi, in_background
-from tests.integration.test_kube import eventually
-from tests.integration.test_kubernetes_api import deployment, rule
+from tests.support.eventually import eventually
 from tests.support.faulty_proxy import FaultyProxy, lists, open_proxy, patches, watches
+from tests.support.manifests import deployment, rule
 
 
 class Table:

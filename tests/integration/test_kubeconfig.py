@@ -16,7 +16,7 @@ from natsscaler.core.errors import SettingsError
 from natsscaler.kube.connection import KubeClient, connect
 from natsscaler.kube.proxies import bypassed, proxy_for
 from tests.support.certificates import Certificates
-from tests.unit.test_fuzz import json_values, places
+from tests.support.documents import json_values, places
 
 USABLE: dict[str, Any] = {
     "current-context": "here",

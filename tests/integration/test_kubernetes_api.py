@@ -13,8 +13,8 @@ from kubernetes.aio import client
 
 from tests.conftest import KubeApi, Kubectl
 from tests.support.factories import SAMPLE_SPEC
+from tests.support.manifests import Object, deployment, rule
 
-Object = dict[str, Any]
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
@@ -74,23 +74,6 @@ def refusal(response: httpx.Response) -> tuple[int, int, str, str]:
     """What clients decide by: the HTTP status, and the code, kind and reason in the body."""
     status = response.json()
     return response.status_code, status["code"], status["kind"], status["reason"]
-
-
-def rule(name: str, **spec: Any) -> Object:
-    return {
-        "apiVersion": "scaling.example.com/v1",
-        "kind": "ScalingRule",
-        "metadata": {"name": name},
-        "spec": {**SAMPLE_SPEC, **spec},
-    }
-
-
-def deployment(name: str, replicas: int) -> Object:
-    labels = {"app": name}
-    containers = [{"name": "main", "image": "example.com/app"}]
-    template = {"metadata": {"labels": labels}, "spec": {"containers": containers}}
-    spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
 
 
 def version(obj: Object) -> str:

@@ -9,7 +9,7 @@ import pytest
 from natsscaler.core.jetstream.documents import ConsumerInfo
 from natsscaler.core.jetstream.sources import NotTold
 from natsscaler.demo.nats_server import NatsServer
-from tests.integration.test_secrets import Servers, login
+from tests.support.secrets import Servers, login
 from tests.support.world import TARGET, World, create_consumer, create_stream, publish, until, user, world
 
 pytestmark = pytest.mark.timeout(60)

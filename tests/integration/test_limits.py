@@ -8,8 +8,8 @@ from natsscaler.core.rule import RuleKey, Target
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.nats import connection
 from natsscaler.reactor import doorbells
-from tests.integration.test_unheard import USERS, Servers
 from tests.support.nats_jwt import OperatorMode
+from tests.support.unheard import USERS, Servers
 from tests.support.world import (
     TARGET,
     World,

@@ -7,9 +7,9 @@ import pytest
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_ports
 from natsscaler.net.allowlist import AllowList
-from tests.integration.test_secrets import PASSWORD, Servers, prepare
-from tests.integration.test_secured_monitoring import proxy
 from tests.support.certificates import Certificates
+from tests.support.proxying import proxy
+from tests.support.secrets import PASSWORD, Servers, prepare
 from tests.support.world import publish, until, user, world
 
 pytestmark = pytest.mark.timeout(60)

@@ -18,9 +18,9 @@ from natsscaler.demo.ports import free_ports
 from natsscaler.nats import nodes
 from natsscaler.nats.connection import Connection
 from natsscaler.reactor import endpoint_loop
-from tests.integration.test_secrets import Servers
 from tests.support.faulty_monitoring import Revalidating, changed, front
 from tests.support.partition import wired
+from tests.support.secrets import Servers
 from tests.support.world import (
     NAME,
     TARGET,

@@ -8,10 +8,10 @@ import pytest
 from nats.aio.client import Client
 
 from natsscaler.demo.nats_server import NatsServer
-from tests.integration.test_secrets import PASSWORD, Recorder, Servers, login
-from tests.integration.test_secured_monitoring import proxy
 from tests.support.certificates import Certificates
 from tests.support.nats_cluster import NatsCluster
+from tests.support.proxying import proxy
+from tests.support.secrets import PASSWORD, Recorder, Servers, login
 from tests.support.world import create_consumer, create_stream, until, user, world
 
 pytestmark = pytest.mark.timeout(60)

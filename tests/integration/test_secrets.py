@@ -1,10 +1,7 @@
 """Rules with Secrets on real servers that ask for credentials: accepted, refused, changed, withdrawn."""
 
-import asyncio
-import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import httpx
 import nkeys  # type: ignore[import-untyped]
@@ -16,25 +13,13 @@ from natsscaler.demo.nats_server import NatsServer
 from natsscaler.nats import connection, credential_store
 from tests.support.certificates import Certificates
 from tests.support.nats_jwt import Key, OperatorMode
-from tests.support.world import TARGET, World, create_consumer, create_stream, publish, until, user, world
+from tests.support.secrets import PASSWORD, Recorder, Servers, login, prepare
+from tests.support.world import TARGET, World, publish, until, user, world
 
 pytestmark = pytest.mark.timeout(60)
-Servers = Callable[..., Awaitable[NatsServer]]
 
 REF = {"secretRef": {"name": "nats"}}
-PASSWORD = 'authorization {{ users: [{{user: app, password: "{}"}}] }}\n'
 MARK = "hunter2"
-
-
-def login(user: str, password: str) -> dict[str, str]:
-    return {"username": user, "password": password}
-
-
-async def prepare(url: str, **options: Any) -> None:
-    """Create the stream and the consumer as somebody who may."""
-    async with user(url, **options) as client:
-        await create_stream(client)
-        await create_consumer(client)
 
 
 async def listens(here: World) -> None:
@@ -148,34 +133,6 @@ async def test_a_server_of_an_unknown_authority(nats_servers: Servers, certifica
         await here.becomes("EventDriven", "False", "NotConnected")
         assert "certificate is not accepted: unable to get local issuer" in here.message("EventDriven")
         assert here.message("EventDriven").endswith("as ca.crt into the Secret of spec.nats.secretRef")
-
-
-INFO = b'INFO {"server_id":"S","version":"2.12.0","auth_required":true,"nonce":"n","max_payload":1048576}\r\n'
-
-
-class Recorder:
-    """Speaks NATS without TLS, lets everybody in, and keeps what it receives."""
-
-    def __init__(self) -> None:
-        self.received = b""
-        self.connections = 0
-        self.port = 0
-
-    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        writer.write(INFO)
-        with contextlib.suppress(OSError):
-            while line := await reader.readline():
-                self.received += line
-                writer.write(b"PONG\r\n" if line.startswith(b"PING") else b"")
-        writer.close()
-
-    @contextlib.asynccontextmanager
-    async def serve(self) -> AsyncIterator["Recorder"]:
-        server = await asyncio.start_server(self.take, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        async with server:
-            yield self
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Why messages cannot wake a rule: each reason on a real nats-server, and that polling goes on."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -8,6 +7,7 @@ from nats.js.api import StreamSource
 
 from natsscaler.core.rule import EventSource
 from natsscaler.demo.nats_server import NatsServer
+from tests.support.unheard import USERS, Servers
 from tests.support.world import (
     TARGET,
     World,
@@ -20,7 +20,6 @@ from tests.support.world import (
 )
 
 pytestmark = pytest.mark.timeout(90)
-Servers = Callable[..., Awaitable[NatsServer]]
 
 ACCOUNTS = """
 accounts {
@@ -28,15 +27,6 @@ accounts {
   EVENTS: { jetstream: enabled, users: [{user: events, password: events}] }
 }
 no_auth_user: events
-"""
-USERS = """
-authorization {
-  users = [
-    {user: admin, password: admin}
-    {user: limited, password: limited, permissions: %s}
-  ]
-}
-no_auth_user: limited
 """
 
 

@@ -15,9 +15,8 @@ from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port
 from tests.conftest import KubeApi
 from tests.page.conftest import Visitor
-from tests.page.test_rule import points
-from tests.page.test_rules import accessible, row
 from tests.support.gallery import Gallery, Served, rule, serve
+from tests.support.looking import accessible, points, row
 from tests.support.relay import relay
 from tests.support.stage import LONG, Stage, last_scaling, listening
 

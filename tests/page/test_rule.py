@@ -3,13 +3,13 @@
 import re
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from natsscaler.core.decision.situation import History
 from natsscaler.web.api import Leader
 from tests.page.conftest import Scheme, Visitor
-from tests.page.test_rules import BOTH, accessible
 from tests.support.gallery import Served, rule
+from tests.support.looking import BOTH, accessible, points
 
 WHY = {
     "unknown-backlog": ("NATS cannot be reached", "What to do: The operator must reach http://nats:8222"),
@@ -114,12 +114,6 @@ async def test_the_chart_can_be_read_by_pointing_by_range_and_as_a_table(
     await expect(page.locator("#points tbody tr")).to_have_count(2)
     assert await points(page) == [("42", "1"), ("41", "1")]
     await accessible(page)
-
-
-async def points(page: Page) -> list[tuple[str, str]]:
-    """Give backlog and replicas of the table of points, newest first."""
-    cells = await page.locator("#points tbody td:not(:first-child)").all_inner_texts()
-    return list(zip(cells[::2], cells[1::2], strict=True))
 
 
 async def test_a_rule_that_does_not_exist_is_said_to_and_appears_once_it_does(

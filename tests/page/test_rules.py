@@ -1,31 +1,11 @@
 """The table of all rules, in a real browser."""
 
-from importlib.resources import files
-
-import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Page, expect
 
 from natsscaler.web.api import Leader
 from tests.page.conftest import Scheme, Visitor
 from tests.support.gallery import Served, rule
-
-BOTH = pytest.mark.parametrize("scheme", ["light", "dark"])
-AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
-SHOWN = "#rules tbody tr"
-
-
-async def accessible(page: Page, *rules: str) -> None:
-    """Assert that axe finds nothing wrong; `rules`: look at these alone."""
-    await page.evaluate(AXE)
-    found = (await page.evaluate("only => axe.run(only)", {"runOnly": list(rules)} if rules else {}))[
-        "violations"
-    ]
-    assert [(one["help"], [node["html"] for node in one["nodes"]]) for one in found] == []
-
-
-def row(page: Page, name: str) -> Locator:
-    """Find the row of a rule."""
-    return page.locator(SHOWN).filter(has=page.get_by_role("link", name=name, exact=True))
+from tests.support.looking import BOTH, SHOWN, accessible, row
 
 
 async def names(page: Page) -> list[str]:

@@ -1,60 +1,19 @@
 """What the page knows: complete for whoever asks for the first time, and for whoever comes back."""
 
 import asyncio
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natsscaler.core.conditions import Facts, compose
-from natsscaler.core.decision.pipeline import decide
-from natsscaler.core.decision.situation import History, Observation
+from natsscaler.core.conditions import compose
 from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.selection import Unknown
-from natsscaler.core.rule import Rule, RuleKey, parse
-from natsscaler.core.status import RECENT_ACTIONS, Action, RuleStatus, rfc3339
+from natsscaler.core.rule import RuleKey
+from natsscaler.core.status import RECENT_ACTIONS, Action, RuleStatus
 from natsscaler.core.waking import WakeSource
 from natsscaler.observe.feed import ACTIONS_OF_A_RULE, Activity, Seen
-from tests.support.factories import UNKNOWN, body, seen
-
-NOW = 1_767_225_600.0
-LISTENING = Finding(Reason.LISTENING, "messages are listened to")
-
-
-def named(name: str, **spec: Any) -> Rule:
-    made = body(**spec)
-    made["metadata"]["name"] = name
-    return parse(made)
-
-
-RULE = named("orders")
-
-
-def facts(
-    observation: Observation, *, rule: Rule = RULE, now: float = NOW, unable: Finding | None = None
-) -> Facts:
-    return Facts(
-        rule=rule,
-        seen=observation,
-        decision=decide(rule, observation, History(), now),
-        unable=unable,
-        events=LISTENING,
-        late=False,
-        next_change=None,
-        now=now,
-    )
-
-
-def action(number: int, deployment: str = "my-app") -> Action:
-    return Action(
-        timestamp=rfc3339(NOW + number),
-        deployment=deployment,
-        namespace="default",
-        from_replicas=number,
-        to_replicas=number + 1,
-        reason="BacklogAboveThreshold: Backlog 51 is above scaleUpThreshold 50",
-        pending_messages=51,
-    )
+from tests.support.activity import NOW, RULE, action, facts, named
+from tests.support.factories import UNKNOWN, seen
 
 
 def only(activity: Activity, key: RuleKey = RULE.key) -> Seen:

@@ -16,28 +16,14 @@ from natsscaler.core.jetstream.sources import Source
 from natsscaler.core.rule import BacklogMode, RuleKey
 from natsscaler.core.status import RuleStatus
 from tests.support.factories import NOW, SOURCE, UNKNOWN, backlog, facts, proportional, rule
+from tests.support.waiting import WAITING_FOR
 
 NOT_CONNECTED = Finding(Reason.NOT_CONNECTED, "not connected to NATS at nats:4222: the connection was lost")
 NO_TARGET = Finding(Reason.TARGET_NOT_FOUND, "there is no Deployment default/my-app")
-REFUSED = Finding(Reason.FORBIDDEN, "natsscaler may not patch deployments/scale")
 ASKS = (
     "default/my-app-scaling asks for 1 to 10 replicas: more above 50 messages, fewer below 10,"
     " one replica at a time, every 30 s at most"
 )
-WAITING_FOR = [
-    ("paused", facts(51, made=rule(paused=True)), "none while the rule is paused"),
-    ("rehearsal", facts(51, made=rule(dryRun=True)), "none while spec.dryRun is true"),
-    ("zero", facts(51, 0), "none while the Deployment has 0 replicas"),
-    ("unknown", facts(UNKNOWN), "once the backlog is known again"),
-    ("paused-unknown", facts(UNKNOWN, made=rule(paused=True)), "none while the rule is paused"),
-    ("consumer", facts(backlog(51, paused=True)), "once the consumer is resumed"),
-    (
-        "refused",
-        facts(51, unable=REFUSED),
-        "once the Deployment can be scaled; it is tried again and again",
-    ),
-]
-"""Rules that do not scale, and what they wait for."""
 EVERY = ["Rule", "Deployment", "NATS", "Consumer", "Backlog", "Recommendation", "Bounds"]
 
 

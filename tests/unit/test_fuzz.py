@@ -29,20 +29,8 @@ from natsscaler.kube.client import NoCredentials
 from natsscaler.kube.kubeconfig import of_kubeconfig
 from natsscaler.kube.login import Login
 from natsscaler.kube.objects import Managed, scale_in
+from tests.support.documents import json_values, places
 from tests.support.factories import SAMPLE_SPEC, body, node, rule
-
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**70), 2**70)
-    | st.floats(allow_nan=False)
-    | st.text(max_size=12)
-    | st.sampled_from(
-        ["n1", "n2", "orders.processing", "orders.>", "ORDERS", "workers", "a\nb", 0, 5, [], {}]
-    ),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
 
 
 def worker(name: str, pending: int, *filters: str, leader: str = "n1") -> dict[str, Any]:
@@ -82,12 +70,6 @@ TRUTH: dict[str, Any] = {
         }
     ],
 }
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """List the paths to everything within a document."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [found for key, child in inner for found in ((*path, key), *places(child, (*path, key)))]
 
 
 @st.composite

@@ -10,10 +10,10 @@ from natsscaler.core.explain.steps import State
 from natsscaler.core.explain.story import explain
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.status import RuleStatus
+from tests.support.activity import NOW, RULE, facts, named
 from tests.support.factories import facts as make
 from tests.support.factories import seen
-from tests.unit.test_activity import NOW, RULE, facts, named
-from tests.unit.test_explanation import WAITING_FOR
+from tests.support.waiting import WAITING_FOR
 
 PREFIXES = ("MONITORING_", "ACCOUNT_", "AMBIGUOUS_", "SECRET_", "CREDENTIALS_")
 UNKNOWN = [

@@ -1,0 +1,22 @@
+"""What a rule that cannot be used waits for."""
+
+from natsscaler.core.errors import Finding, Reason
+from tests.support.factories import UNKNOWN, backlog, facts, rule
+
+REFUSED = Finding(Reason.FORBIDDEN, "natsscaler may not patch deployments/scale")
+
+
+WAITING_FOR = [
+    ("paused", facts(51, made=rule(paused=True)), "none while the rule is paused"),
+    ("rehearsal", facts(51, made=rule(dryRun=True)), "none while spec.dryRun is true"),
+    ("zero", facts(51, 0), "none while the Deployment has 0 replicas"),
+    ("unknown", facts(UNKNOWN), "once the backlog is known again"),
+    ("paused-unknown", facts(UNKNOWN, made=rule(paused=True)), "none while the rule is paused"),
+    ("consumer", facts(backlog(51, paused=True)), "once the consumer is resumed"),
+    (
+        "refused",
+        facts(51, unable=REFUSED),
+        "once the Deployment can be scaled; it is tried again and again",
+    ),
+]
+"""Rules that do not scale, and what they wait for."""
