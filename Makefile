@@ -74,7 +74,7 @@ check: $(VENV)/complete ## lint, formatting, types, import layers, generated fil
 	$(BIN)/hadolint Dockerfile tests/Dockerfile
 	$(BIN)/python hack/generate.py --check
 
-format: $(VENV)/complete ## format and mend what can be mended by itself
+format: $(VENV)/complete ## format and fix what can be fixed by itself
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 

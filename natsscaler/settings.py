@@ -224,10 +224,10 @@ def _check_names(settings: Settings) -> None:
         for pattern in patterns:
             takes_urls = flag == "--monitoring-credentials-hosts"
             if not (_is_host_pattern(pattern) or (takes_urls and _is_endpoint(pattern))):
-                mend = "nor a URL, such as https://nats:8222" if takes_urls else "leave out scheme and port"
+                fix = "nor a URL, such as https://nats:8222" if takes_urls else "leave out scheme and port"
                 raise SettingsError(
                     f"{flag} [{variable(flag)}]: {pattern!r} is neither a host pattern, such as *.nats.svc,"
-                    f" nor an address, nor a CIDR, such as 10.0.0.0/8; {mend}"
+                    f" nor an address, nor a CIDR, such as 10.0.0.0/8; {fix}"
                 )
 
 

@@ -11,7 +11,7 @@ from natsscaler.core.crd import differences
 from natsscaler.core.decision.situation import StepKind
 from natsscaler.core.errors import KubernetesError, Reason
 from natsscaler.core.explain.operator_report import from_outside, led
-from natsscaler.core.explain.steps import State, Step, mend
+from natsscaler.core.explain.steps import State, Step, fix
 from natsscaler.core.jetstream.selection import Unknown, listed
 from natsscaler.core.permissions import ACTING, LEADING, READING_SECRETS
 from natsscaler.core.rule import Rule, Target
@@ -123,7 +123,7 @@ async def _servers(options: Options, explainer: Explainer, rules: Iterable[Rule]
             names = ", ".join(sorted(server_shown(name, url) for name in found.view.nodes))
             steps.append(Step(url, f"{names} answered, for {number}"))
             continue
-        step = Step(url, f"{found.message}, for {number}", State.BLOCKED, mend(found.reason, of_it[0]))
+        step = Step(url, f"{found.message}, for {number}", State.BLOCKED, fix(found.reason, of_it[0]))
         outside = found.reason in UNREACHED and not options.settings.in_cluster
         steps.append(from_outside(step, url, options.installed.operator, "check") if outside else step)
     return steps
@@ -134,14 +134,14 @@ def _summary(body: Body, steps: Sequence[Step]) -> Step:
     outcome = steps[-1]
     asleep = next((step for step in steps if step.title == StepKind.WAKING), None)
     if asleep and asleep.state is State.ATTENTION and outcome.state is State.OK:
-        return Step(str(key_of(body)), f"{outcome.text}. {asleep.text}", asleep.state, asleep.mend)
+        return Step(str(key_of(body)), f"{outcome.text}. {asleep.text}", asleep.state, asleep.fix)
     cause = next(
         (step for step in steps if step.state is outcome.state and step.state is not State.OK), outcome
     )
     told = (
         outcome.text if cause is outcome or outcome.state is State.WAITING else f"{cause.title}: {cause.text}"
     )
-    return Step(str(key_of(body)), told, outcome.state, cause.mend)
+    return Step(str(key_of(body)), told, outcome.state, cause.fix)
 
 
 def _total(rules: Sequence[Step]) -> Step:

@@ -125,11 +125,11 @@ class NatsscalerError(Exception):
 
 
 class SettingsError(Exception):
-    """A flag or an environment variable cannot be used; the message names it and the mend."""
+    """A flag or an environment variable cannot be used; the message names it and the fix."""
 
 
 class InvalidRule(NatsscalerError):
-    """A ScalingRule cannot be used; the message names the field and the mend."""
+    """A ScalingRule cannot be used; the message names the field and the fix."""
 
     def __init__(self, message: str) -> None:
         super().__init__(Reason.INVALID_RULE, message)
@@ -143,7 +143,7 @@ class NotAllowed(NatsscalerError):
 
 
 class CredentialsError(NatsscalerError):
-    """Credentials cannot be had, or cannot be used; the message names the Secret, the key and the mend."""
+    """Credentials cannot be had, or cannot be used; the message names the Secret, the key and the fix."""
 
 
 class MonitoringError(NatsscalerError):

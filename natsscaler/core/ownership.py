@@ -64,5 +64,5 @@ def missing(rule: Rule) -> Finding:
     """Say that the rule's Deployment does not exist."""
     return Finding(
         Reason.TARGET_NOT_FOUND,
-        f"there is no Deployment {rule.target}: create it or mend spec.deploymentName",
+        f"there is no Deployment {rule.target}: create it or fix spec.deploymentName",
     )

@@ -231,7 +231,7 @@ class Rule(Struct, frozen=True, kw_only=True):
 def parse(body: Mapping[str, Any]) -> Rule:
     """Turn a ScalingRule object, as the Kubernetes API gives it, into a Rule.
 
-    Raises InvalidRule naming the field and the mend. Unknown fields are refused: the API server prunes
+    Raises InvalidRule naming the field and the fix. Unknown fields are refused: the API server prunes
     them, so one that is still there comes from a newer CRD and would silently be ignored.
     """
     metadata = body["metadata"]

@@ -39,7 +39,7 @@ class Condition(Struct, frozen=True, kw_only=True):
     type: Annotated[str, Meta(max_length=316, description="What is asked.")]
     status: Annotated[str, Meta(description="True, False or Unknown.")]
     reason: Annotated[str, Meta(max_length=1024, description="Why, in one word.")]
-    message: Annotated[str, Meta(max_length=32768, description="Why, in a sentence, with the mend.")]
+    message: Annotated[str, Meta(max_length=32768, description="Why, in a sentence, with the fix.")]
     last_transition_time: Annotated[Time, Meta(description="When the status last changed.")] = field(
         name="lastTransitionTime"
     )

@@ -2,4 +2,4 @@
 
 
 class DemoFailed(Exception):
-    """The demo cannot go on, or did not show what it is to show; the message is a sentence with the mend."""
+    """The demo cannot go on, or did not show what it is to show; the message is a sentence with the fix."""

@@ -276,8 +276,8 @@ class Connection:
             self._lose(Finding(Reason.NOT_CONNECTED, f"not connected to NATS at {_shown(self.url)}: {why}"))
             return
         given = self._credentials.origin
-        mend = f"mend {given}" if given else "it wants credentials, which spec.nats.secretRef can name"
-        self._lose(Finding(Reason.CREDENTIALS_REFUSED, f"NATS at {_shown(self.url)} says {why}: {mend}"))
+        fix = f"fix {given}" if given else "it wants credentials, which spec.nats.secretRef can name"
+        self._lose(Finding(Reason.CREDENTIALS_REFUSED, f"NATS at {_shown(self.url)} says {why}: {fix}"))
 
     def _lose(self, state: Finding) -> None:
         if state != self._state:

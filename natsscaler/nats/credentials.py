@@ -178,13 +178,13 @@ def _tls(origin: str, texts: Mapping[str, str]) -> Tls:
     try:
         found.context()
     except ssl.SSLError:
-        mend = "must be the private key of tls.crt, as PEM and without a passphrase"
-        raise _unusable(origin, "tls.key", mend) from None
+        fix = "must be the private key of tls.crt, as PEM and without a passphrase"
+        raise _unusable(origin, "tls.key", fix) from None
     return found
 
 
-def _unusable(origin: str, key: str, mend: str) -> CredentialsError:
-    return CredentialsError(Reason.SECRET_UNUSABLE, f"key {key} of {origin} {mend}")
+def _unusable(origin: str, key: str, fix: str) -> CredentialsError:
+    return CredentialsError(Reason.SECRET_UNUSABLE, f"key {key} of {origin} {fix}")
 
 
 def _is_of(url: str, host: str | None, pattern: str) -> bool:

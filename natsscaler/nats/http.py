@@ -187,7 +187,7 @@ class Fetcher:
     def _refusal(self, who: str, status: int, body: bytearray) -> MonitoringError:
         message, given = f"{who} answered HTTP status {status}", self.credentials.origin
         if given and status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            return MonitoringError(Reason.CREDENTIALS_REFUSED, f"{message}: mend {given}")
+            return MonitoringError(Reason.CREDENTIALS_REFUSED, f"{message}: fix {given}")
         if given:  # who was given credentials may send them back
             return MonitoringError(Reason.MONITORING_HTTP_STATUS, message)
         text = excerpt(body[:500].decode(errors="replace"))

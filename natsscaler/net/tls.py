@@ -57,9 +57,9 @@ def failure(error: Exception, secret: str) -> str:
     """
     refused = certificate_error(error)
     if refused:
-        mend = f": put its authority's certificate as ca.crt into the Secret of {secret}"
+        fix = f": put its authority's certificate as ca.crt into the Secret of {secret}"
         why = refused.verify_message.rstrip(".")
-        return f"{NOT_ACCEPTED}: {why}{mend if refused.verify_code in UNKNOWN_AUTHORITY else ''}"
+        return f"{NOT_ACCEPTED}: {why}{fix if refused.verify_code in UNKNOWN_AUTHORITY else ''}"
     cause: BaseException | None = error
     while cause and not str(cause):
         cause = cause.__cause__ or cause.__context__

@@ -64,7 +64,7 @@ class HealthPort(Protocol):
     """How the process is; each list has a sentence for everything that is wrong."""
 
     def live(self) -> list[str]:
-        """Tell what only a restart would mend."""
+        """Tell what only a restart would fix."""
 
     def ready(self) -> list[str]:
         """Tell what keeps the process from its work for now."""
@@ -229,8 +229,8 @@ async def _listen(door: Door, host: str, port: int, flag: str) -> asyncio.Server
         said = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         place = f"{flag} {port} [{variable(flag)}]: cannot listen on {host or 'any address'}:{port}"
         remedy = {errno.EADDRINUSE: "choose another port", errno.EACCES: "choose a port above 1023"}
-        mend = remedy.get(error.errno or 0, "see --host [NATSSCALER_HOST]")
-        raise SettingsError(f"{place}: {said}; {mend}, or 0 to switch it off") from error
+        fix = remedy.get(error.errno or 0, "see --host [NATSSCALER_HOST]")
+        raise SettingsError(f"{place}: {said}; {fix}, or 0 to switch it off") from error
 
 
 def _url(host: str, port: int) -> str:

@@ -108,7 +108,7 @@ def refused(matches: Matches, status: int | None, *, forwarded: bool = False, **
         made = {name.replace("_", "-"): value for name, value in headers.items()}
         fleet.proxy.fault(matches, status, headers=made, forwarded=forwarded, times=None)
         yield
-        fleet.proxy.mend()
+        fleet.proxy.fix()
 
     return fault
 

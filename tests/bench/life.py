@@ -55,7 +55,7 @@ class Life:
         await self._create_consumer()
 
     async def live(self, end: float) -> None:
-        """Let things happen until `end` (monotonic seconds); what NATS does not answer to is mended."""
+        """Let things happen until `end` (monotonic seconds); what NATS does not answer to is fixed."""
         chances = self._chances()
         while time.monotonic() < end:
             await asyncio.sleep(self._random.uniform(*REST_SECONDS))
@@ -65,7 +65,7 @@ class Life:
                 await happening()
             except FAILURES as error:
                 self._note(f"given up: {error!r}")
-                await self.mend()
+                await self.fix()
 
     def _chances(self) -> dict[Callable[[], Awaitable[None]], int]:
         return {
@@ -78,7 +78,7 @@ class Life:
             self._raise_advisories: 2,
         }
 
-    async def mend(self) -> None:
+    async def fix(self) -> None:
         """Bring stream and consumer back, as soon as NATS answers, and learn the backlog anew."""
         while True:
             with contextlib.suppress(*FAILURES):
@@ -87,7 +87,7 @@ class Life:
                 await self.begin()
                 await self._stream.resume_consumer(self._name, CONSUMER)
                 stored = await self._stored()
-                self._note(f"mended: {stored} stored")
+                self._note(f"fixed: {stored} stored")
                 self._at_least(stored)
                 return
             await asyncio.sleep(0.5)
@@ -206,10 +206,10 @@ class WatchedLife(Life):
         looks = (self._look_in_order, self._look_once, self._audit)
         return {**super()._chances(), **dict.fromkeys(looks, 4)}
 
-    async def mend(self) -> None:
+    async def fix(self) -> None:
         with contextlib.suppress(*FAILURES):
             await self._stream.delete_consumer(self._name, AUDIT)
-        await super().mend()
+        await super().fix()
 
     async def check(self) -> None:
         self.truth.becomes(max(self.truth.now, await self._stored()), time.monotonic())

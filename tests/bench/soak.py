@@ -188,7 +188,7 @@ async def soak(directory: Path, minutes: float, seed: int, read_budget: float) -
         found.before = await _sample(fleet)
         await _suffer(fleet, lives, judge, found, random)
         for life in lives:
-            await life.mend()
+            await life.fix()
         with contextlib.suppress(TimeoutError):
             found.calm_seconds = await until(calm, CALM_SECONDS)
         found.restless = [judge.told(number) for number in range(RULES) if not judge.right(number)]

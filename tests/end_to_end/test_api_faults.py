@@ -107,7 +107,7 @@ async def test_lists_and_watches_that_are_answered_by_errors_are_tried_again(
     await stage.publish(100)
     await stage.becomes(3, lambda: seen_replicas(stage))  # what was seen before is not written over it
     assert await stage.replicas() == 3
-    proxy.mend()
+    proxy.fix()
     await stage.becomes(6, stage.replicas)
     await listening(stage)
 
@@ -180,7 +180,7 @@ async def test_a_forbidden_patch_names_the_missing_verb(stage: Stage, proxy: Fau
     conditions = (await stage.status())["conditions"]
     (able,) = [condition for condition in conditions if condition["type"] == "AbleToScale"]
     assert "grant it the verb patch on deployments/scale" in able["message"]
-    proxy.mend()
+    proxy.fix()
     await stage.becomes(2, stage.replicas)
 
 

@@ -37,11 +37,11 @@ class Person:
         return await inquire(made, Terminal(colour=False, width=None))
 
     async def reads(self, rule: str = RULE, **options: Any) -> dict[str, tuple[str, str, str]]:
-        """Give state, text and mend of each step, by its title."""
+        """Give state, text and fix of each step, by its title."""
         answer = await self.asks(rule, output="json", **options)
         document = json.loads(answer.told)
         steps = {
-            step["title"]: (step["state"], step["text"], step["mend"] or "")
+            step["title"]: (step["state"], step["text"], step["fix"] or "")
             for section in document["sections"].values()
             for step in section
         }
@@ -122,10 +122,10 @@ async def test_kubectl_finds_the_plugin(stage: Stage, kube_api: KubeApi) -> None
 
 async def test_a_missing_deployment(stage: Stage, person: Person) -> None:
     await stage.apply_sample()
-    state, text, mend = (await person.reads())["Deployment"]
+    state, text, fix = (await person.reads())["Deployment"]
     assert state == "blocked"
-    assert text == f"there is no Deployment {stage.namespace}/my-app: create it or mend spec.deploymentName"
-    assert mend.startswith(f"See which there are: kubectl get deployments -n {stage.namespace}")
+    assert text == f"there is no Deployment {stage.namespace}/my-app: create it or fix spec.deploymentName"
+    assert fix.startswith(f"See which there are: kubectl get deployments -n {stage.namespace}")
 
 
 async def test_a_deployment_that_others_scale(stage: Stage, person: Person) -> None:
@@ -134,12 +134,12 @@ async def test_a_deployment_that_others_scale(stage: Stage, person: Person) -> N
     await stage.apply_sample("z-younger")
     assert (await person.reads())["Deployment"][1].startswith("HorizontalPodAutoscaler hpa scales")
     await stage.delete_autoscaler()
-    state, text, mend = (await person.reads("z-younger"))["Deployment"]
+    state, text, fix = (await person.reads("z-younger"))["Deployment"]
     assert (state, text.split(" scales ")[0]) == (
         "blocked",
         f"the older ScalingRule {stage.namespace}/{RULE}",
     )
-    assert f"kubectl delete scalingrule z-younger -n {stage.namespace}" in mend
+    assert f"kubectl delete scalingrule z-younger -n {stage.namespace}" in fix
     assert (await person.reads())["Deployment"][0] == "ok"
 
 
@@ -156,18 +156,18 @@ async def test_what_a_person_switched_off(stage: Stage, person: Person) -> None:
 async def test_a_rule_that_cannot_be_used(stage: Stage, person: Person) -> None:
     await prepare(stage)
     await stage.edit({"metadata": {"annotations": {"scaling.example.com/paused": "maybe"}}})
-    state, text, mend = (await person.reads())["Rule"]
+    state, text, fix = (await person.reads())["Rule"]
     assert state == "blocked"
     assert 'paused"] must be "true" or "false"' in text
-    assert mend == f"kubectl edit scalingrule {RULE} -n {stage.namespace}"
+    assert fix == f"kubectl edit scalingrule {RULE} -n {stage.namespace}"
 
 
 async def test_no_consumer_names_those_that_exist(stage: Stage, person: Person) -> None:
     await prepare(stage, consumer="wroker", stream="ORDERS")
-    state, text, mend = (await person.reads())["Consumer"]
+    state, text, fix = (await person.reads())["Consumer"]
     assert state == "blocked"
     assert "there is no consumer wroker on ORDERS; these exist: worker" in text
-    assert "nats consumer add STREAM NAME --pull --filter orders.processing --defaults" in mend
+    assert "nats consumer add STREAM NAME --pull --filter orders.processing --defaults" in fix
 
 
 async def test_nats_that_is_reached_from_here_alone_or_from_there_alone(
@@ -177,13 +177,13 @@ async def test_nats_that_is_reached_from_here_alone_or_from_there_alone(
     await stage.start()
     await stage.becomes(("False", "MonitoringUnreachable"), partial(stage.condition, "Ready"))
     steps = await person.reads()
-    state, text, mend = steps["NATS"]
+    state, text, fix = steps["NATS"]
     assert state == "blocked"
     assert "nats.no-such-namespace cannot be resolved" in text
     assert "inside of it alone" in text
     inside = "kubectl exec -n scaling-operator-system deployment/scaling-operator-controller-manager"
-    assert f"{inside} -- natsscaler explain {stage.namespace}/{RULE}" in mend
-    assert "kubectl port-forward -n no-such-namespace service/nats 8222" in mend
+    assert f"{inside} -- natsscaler explain {stage.namespace}/{RULE}" in fix
+    assert "kubectl port-forward -n no-such-namespace service/nats 8222" in fix
     assert f"{stage.namespace}/my-app keeps 1 replica, as the backlog is not known" in steps["Outcome"][1]
     led_here = await person.reads(monitoring_url=nats_server.monitoring_url)
     assert led_here["NATS"][0] == "ok"
@@ -242,8 +242,8 @@ async def test_check_does_not_tick_a_rule_that_asks_for_a_secret_and_does_not_ge
     await prepare(stage, nats={"secretRef": {"name": "nats"}})
     await stage.start()
     await stage.becomes(("True", "SecretNotLabelled"), partial(stage.condition, "Ready"))
-    state, text, mend = (await person.reads(""))[f"{stage.namespace}/{RULE}"]
+    state, text, fix = (await person.reads(""))[f"{stage.namespace}/{RULE}"]
     assert state == "attention"
     assert "keeps 1 replica" in text
     assert "No message wakes it" in text
-    assert f"kubectl -n {stage.namespace} label secret nats" in text + mend
+    assert f"kubectl -n {stage.namespace} label secret nats" in text + fix

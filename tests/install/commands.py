@@ -85,7 +85,7 @@ NOT_HERE = {
 """Why a command is not tried, by pattern."""
 
 ELSEWHERE = {
-    "helm upgrade {self.release} *": "test_a_release_of_another_name_and_namespace_is_found_and_mended",
+    "helm upgrade {self.release} *": "test_a_release_of_another_name_and_namespace_is_found_and_fixed",
     "kubectl apply --server-side -k {overlay} -l *": (
         "test_the_line_for_missing_permissions_grants_them_and_leaves_nothing_else"
     ),

@@ -62,7 +62,7 @@ async def test_the_line_for_missing_permissions_grants_them_and_leaves_nothing_e
     await_everything(empty_cluster, before)
 
 
-async def test_a_release_of_another_name_and_namespace_is_found_and_mended(
+async def test_a_release_of_another_name_and_namespace_is_found_and_fixed(
     empty_cluster: RealCluster, helm: Helm, type_: Type
 ) -> None:
     before = everything(empty_cluster)

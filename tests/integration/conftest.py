@@ -47,7 +47,7 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def nats_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NatsCluster]:
-    """Three nodes for all tests of a file; each test has them mended first."""
+    """Three nodes for all tests of a file; each test has them fixed first."""
     made = NatsCluster(tmp_path_factory.mktemp("cluster"))
     await made.start()
     yield made

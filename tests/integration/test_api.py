@@ -67,7 +67,7 @@ async def test_a_row_says_how_a_rule_is(running: Running) -> None:
         "state": "ok",
         "title": "Scaling up",
         "text": "Backlog 801 is above scaleUpThreshold 50",
-        "mend": None,
+        "fix": None,
     }
     assert row["events"]["listening"]
     assert row["problems"] == []
@@ -134,10 +134,10 @@ async def test_a_follower_retells_what_the_leader_has_written(running: Running) 
     steps = {step["title"]: step for step in answer["rule"]["steps"]}
     assert list(steps) == ["EventDriven", "Next change", "Outcome"]
     assert steps["Outcome"]["text"] == "Backlog 801 is above scaleUpThreshold 50"
-    assert "4222" in steps["EventDriven"]["mend"]
+    assert "4222" in steps["EventDriven"]["fix"]
 
 
-async def test_a_rule_that_cannot_be_used_says_why_and_how_to_mend_it(running: Running) -> None:
+async def test_a_rule_that_cannot_be_used_says_why_and_how_to_fix_it(running: Running) -> None:
     ready = Condition(
         type="Ready",
         status="False",
@@ -149,7 +149,7 @@ async def test_a_rule_that_cannot_be_used_says_why_and_how_to_mend_it(running: R
     rule = (await get(running, "/api/rules/default/orders"))["rule"]
     assert rule["summary"]["state"]["title"] == "Not scaling: the rule is invalid"
     assert "spec.subject: empty" in rule["steps"][0]["text"]
-    assert rule["steps"][0]["mend"] == "kubectl edit scalingrule orders -n default"
+    assert rule["steps"][0]["fix"] == "kubectl edit scalingrule orders -n default"
     assert rule["summary"]["deployment"] is None
 
 

@@ -37,7 +37,7 @@ FAULT_SECONDS = 60.0
 @pytest_asyncio.fixture(loop_scope="module")
 async def cluster(nats_cluster: NatsCluster, monkeypatch: pytest.MonkeyPatch) -> NatsCluster:
     """Three healthy nodes without streams, behind one name."""
-    await nats_cluster.mend()
+    await nats_cluster.fix()
     hosts = [node.host for node in nats_cluster.nodes]
     resolve_by(monkeypatch, lambda host: hosts if host == NAME else None)
     return nats_cluster

@@ -25,7 +25,7 @@ NAMES: dict[str, Any] = {"stream": "ORDERS", "consumer": "worker"}
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def cluster(nats_cluster: NatsCluster) -> NatsCluster:
-    await nats_cluster.mend()
+    await nats_cluster.fix()
     async with nats_cluster.connect() as js:
         await js.add_stream(name="ORDERS", subjects=["orders.>"], num_replicas=3)
         await js.add_consumer("ORDERS", durable_name="worker", filter_subject="orders.processing")
@@ -143,7 +143,7 @@ async def test_without_nats_a_follower_alone_leaves_the_backlog_unknown(cluster:
         assert here.cluster.table[TARGET] == 3
         step = (await ask(natsMonitoringURL=url, **NAMES))["NATS"]
         assert (step.state, f"its leader is {leader}" in step.text) == (State.BLOCKED, True)
-        assert "the monitoring port of every node" in (step.mend or "")
+        assert "the monitoring port of every node" in (step.fix or "")
 
 
 async def test_a_leader_killed_in_a_burst_is_followed_by_its_successor(cluster: NatsCluster) -> None:

@@ -26,7 +26,7 @@ STREAMS = {"ORDERS": ("file", 3), "BILLS": ("file", 1), "VISITS": ("memory", 3),
 @pytest_asyncio.fixture(loop_scope="module")
 async def cluster(nats_cluster: NatsCluster) -> NatsCluster:
     """Three healthy nodes with a stream of each kind, and 7 messages for its worker."""
-    await nats_cluster.mend()
+    await nats_cluster.fix()
     await fill(nats_cluster)
     return nats_cluster
 

@@ -30,7 +30,7 @@ DEPLOYMENT = {
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 
 
-async def test_what_kubectl_create_deployment_sends_is_refused_with_the_mend() -> None:
+async def test_what_kubectl_create_deployment_sends_is_refused_with_the_fix() -> None:
     async with EmbeddedKubernetes() as server, httpx.AsyncClient(base_url=server.url) as client:
         protobuf = {"Content-Type": "application/vnd.kubernetes.protobuf"}
         refused = await client.post(DEPLOYMENTS, content=b"k8s\0", headers=protobuf)

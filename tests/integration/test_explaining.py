@@ -3,7 +3,7 @@
 import pytest
 
 from natsscaler.core.errors import Reason
-from natsscaler.core.explain.steps import State, mend
+from natsscaler.core.explain.steps import State, fix
 from natsscaler.core.rule import parse
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.settings import Settings
@@ -18,11 +18,11 @@ ELSEWHERE = {
     *(Reason.MONITORING_STALE, Reason.MONITORING_TOO_LARGE, Reason.MONITORING_TIMEOUT),
     Reason.MONITORING_UNREACHABLE,
 }
-"""Reasons that take two reads, or the operator's own limits, to be seen; and one with its own mend."""
+"""Reasons that take two reads, or the operator's own limits, to be seen; and one with its own fix."""
 
 
 @pytest.mark.parametrize(("fault", "reason"), [one for one in FAULTS if one.values[1] not in ELSEWHERE])
-async def test_a_fault_is_told_with_its_mend(nats_server: NatsServer, fault: Answer, reason: Reason) -> None:
+async def test_a_fault_is_told_with_its_fix(nats_server: NatsServer, fault: Answer, reason: Reason) -> None:
     async with front(nats_server) as behind, user(nats_server.url) as client:
         await create_stream(client)
         await create_consumer(client)
@@ -32,7 +32,7 @@ async def test_a_fault_is_told_with_its_mend(nats_server: NatsServer, fault: Ans
         behind.fault = fault
         steps = await ask(natsMonitoringURL=behind.url)
         assert steps["NATS"].state is State.BLOCKED
-        assert steps["NATS"].mend == mend(reason, parse(body(natsMonitoringURL=behind.url)))
+        assert steps["NATS"].fix == fix(reason, parse(body(natsMonitoringURL=behind.url)))
         assert steps["Outcome"].text.startswith(
             "default/my-app keeps 4 replicas, as the backlog is not known"
         )

@@ -222,7 +222,7 @@ class Model:
             self.becomes(self.waiting)
             self.note("created it again")
 
-    async def mend(self) -> None:
+    async def fix(self) -> None:
         """Bring everything back, and learn what waits."""
         if self.there:
             self.there.heal()
@@ -242,7 +242,7 @@ class Model:
                         info = await js.consumer_info("ORDERS", "worker")
                         self.waiting = (info.num_pending or 0) + (info.num_ack_pending or 0)
                         self.becomes(self.waiting)
-                        self.note(f"mended: {self.waiting} wait")
+                        self.note(f"fixed: {self.waiting} wait")
                         return
                 await asyncio.sleep(0.2)
 
@@ -286,13 +286,13 @@ async def run(model: Model, here: World, rule: Callable[..., object]) -> None:
             await happening()
         except FAILURES as error:
             model.note(f"given up: {error!r}")
-            await model.mend()
+            await model.fix()
         if model.random.random() < 0.2:
             rule(stream="ORDERS" if model.random.random() < 0.5 else None)
             model.note("the rule is edited")  # it may then choose anew, so nobody looks in until it has
             await until(lambda: all(state.source for state in here.reactor._states.values()), 90)
         await asyncio.sleep(model.random.uniform(0, 2))
-    await model.mend()
+    await model.fix()
     rule(stream="ORDERS")
     await until(lambda: _right(model, here), 90)
     log.info("%d steps down; %s", model.downs, "; ".join(model.past))

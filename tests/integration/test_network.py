@@ -187,7 +187,7 @@ async def test_a_name_that_does_not_exist() -> None:
     await allow.close()
 
 
-async def test_the_refusal_names_host_port_and_mend() -> None:
+async def test_the_refusal_names_host_port_and_fix() -> None:
     with pytest.raises(NotAllowed, match=r"10\.0\.0\.1:8222.*--allow-hosts"):
         await AllowList(["*.svc"], in_cluster=True).resolve("10.0.0.1", 8222)
 

@@ -58,7 +58,7 @@ async def test_by_a_directory_that_is_read_again(secured: NatsServer, keep: Keep
     async with world(secured, nats_url=secured.url, nats_credentials=wrong) as here:
         here.apply()
         await here.becomes("EventDriven", "False", "CredentialsRefused")
-        assert "mend --nats-credentials" in here.message("EventDriven")
+        assert "fix --nats-credentials" in here.message("EventDriven")
         keep("nats", login("app", f"{MARK}\n"))
         await here.becomes("EventDriven", "True", "Listening")
 

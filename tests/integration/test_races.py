@@ -280,7 +280,7 @@ async def test_what_is_wrong_with_a_rule_is_said_as_soon_as_it_can_be_written(
         await write(key, uid, status)
 
     here.cluster.write_status = write_status  # type: ignore[method-assign]
-    wrong = Finding(Reason.INVALID_RULE, "spec.subject: mend it")
+    wrong = Finding(Reason.INVALID_RULE, "spec.subject: fix it")
     here.reactor.reject(RuleKey("default", "rule"), "uid of rule", 1, wrong, RuleStatus())
     await here.becomes("Ready", "False", "InvalidRule")
     assert here.reactor._rejected == {}

@@ -50,7 +50,7 @@ async def test_credentials_of_every_kind(nats_servers: Servers, config: str, dat
         here.keep_secret(OTHER[next(iter(data))])
         await restart(server)
         await here.becomes("EventDriven", "False", "CredentialsRefused")
-        assert "mend Secret default/nats" in here.message("EventDriven")
+        assert "fix Secret default/nats" in here.message("EventDriven")
 
 
 OTHER = {
@@ -83,13 +83,13 @@ async def test_credentials_that_expire_while_connected(nats_servers: Servers) ->
         here.apply(nats=REF)
         await here.becomes("EventDriven", "True", "Listening")
         await here.becomes("EventDriven", "False", "CredentialsRefused")
-        assert re.search("mend Secret default/nats", here.message("EventDriven"))
+        assert re.search("fix Secret default/nats", here.message("EventDriven"))
         here.keep_secret({"creds": mode.creds()})
         await here.becomes("EventDriven", "True", "Listening")
 
 
 async def test_credentials_that_are_revoked_while_connected(nats_servers: Servers) -> None:
-    """The rule goes on by its deadlines, and listens again once the Secret is mended."""
+    """The rule goes on by its deadlines, and listens again once the Secret is fixed."""
     server = await nats_servers(config=PASSWORD.format("first"))
     url = f"nats://app:first@127.0.0.1:{server.port}"
     await prepare(url)
@@ -179,8 +179,8 @@ async def test_a_secret_must_be_labelled(nats_servers: Servers) -> None:
         await here.becomes("EventDriven", "False", "SecretNotFound")
         here.keep_secret(login("app", MARK), use="other")
         await here.becomes("EventDriven", "False", "SecretNotLabelled")
-        mend = "kubectl -n default label secret nats scaling.example.com/use=nats"
-        assert mend in here.message("EventDriven")
+        fix = "kubectl -n default label secret nats scaling.example.com/use=nats"
+        assert fix in here.message("EventDriven")
         assert ("rule", "EventDriven", "SecretNotLabelled") in here.cluster.events
         here.keep_secret({"username": "app"})
         await here.becomes("EventDriven", "False", "SecretUnusable")

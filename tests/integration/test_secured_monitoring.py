@@ -38,7 +38,7 @@ async def test_credentials_of_every_kind(
     data: dict[str, str],
     header: tuple[str, str],
 ) -> None:
-    """Refused, the replicas stay and the rule says why; a mended Secret is used at once."""
+    """Refused, the replicas stay and the rule says why; a fixed Secret is used at once."""
     ca = {"ca.crt": certificates.read("ca.crt")}
     wrong = dict.fromkeys(data, "wrong")
     async with (
@@ -50,7 +50,7 @@ async def test_credentials_of_every_kind(
         here.apply(natsMonitoringURL=front.url, monitoring=REF)
         await here.becomes("ScalingActive", "False", "CredentialsRefused")
         told = here.message("ScalingActive")
-        assert told.endswith(f"{front.url} answered HTTP status 401: mend Secret default/nats")
+        assert told.endswith(f"{front.url} answered HTTP status 401: fix Secret default/nats")
         assert ("rule", "ScalingActive", "CredentialsRefused") in here.cluster.events
         assert here.cluster.table[TARGET] == 1
         here.keep_secret({**ca, **data})
@@ -71,8 +71,8 @@ async def test_without_credentials_the_rule_says_where_to_name_them(
         here.apply(natsMonitoringURL=front.url)
         await here.becomes("ScalingActive", "False", "MonitoringCertificate")
         assert "its certificate is not accepted" in here.message("ScalingActive")
-        mend = "put its authority's certificate as ca.crt into the Secret of spec.monitoring.secretRef"
-        assert here.message("ScalingActive").endswith(mend)
+        fix = "put its authority's certificate as ca.crt into the Secret of spec.monitoring.secretRef"
+        assert here.message("ScalingActive").endswith(fix)
         assert "_ssl.c" not in here.message("ScalingActive")
 
 

@@ -137,7 +137,7 @@ async def test_after_a_cut_connection_nothing_is_missing_and_nothing_twice(
             gallery.gallery.act(made, number, number + 1, 60, ago=300 - 30 * number)
         for each in (page, table):
             await expect(each.get_by_role("alert")).to_have_text(STALE)
-        await network.mend()
+        await network.fix()
         for each in (page, table):
             await expect(each.get_by_role("alert")).to_be_hidden()
         await expect(page.locator("#actions > li")).to_have_count(7)

@@ -33,7 +33,7 @@ SMALL = {"width": 1024, "height": 600}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_why_a_rule_is_not_scaling_stands_at_the_top_with_the_mend(
+async def test_why_a_rule_is_not_scaling_stands_at_the_top_with_the_fix(
     visitor: Visitor, gallery: Served, scheme: Scheme
 ) -> None:
     gallery.gallery.every_state()

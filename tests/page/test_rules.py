@@ -62,7 +62,7 @@ async def test_a_thousand_rules_are_found_sorted_and_kept_up_to_date(
     await page.get_by_label("Search").fill("MonitoringUnreachable")
     await expect(page.locator("#shown")).to_have_text("10 of 1000 rules")
     await page.get_by_label("Search").fill("")
-    await page.get_by_role("radio", name="To be mended").check()
+    await page.get_by_role("radio", name="Broken").check()
     await expect(page.locator("#shown")).to_have_text("10 of 1000 rules")
     await page.get_by_role("radio", name="All").check()
     await page.get_by_role("button", name="Rule", exact=True).click()

@@ -106,7 +106,7 @@ class FaultyProxy:
         self._faults.append(made)
         return made
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         """Forward all requests again; streams that were spoilt stay so."""
         self._faults.clear()
 

@@ -30,7 +30,7 @@ NOWHERE = Unknown(
 )
 ABSENT = Finding(
     Reason.TARGET_NOT_FOUND,
-    "there is no Deployment shop/missing-app: create it or mend spec.deploymentName",
+    "there is no Deployment shop/missing-app: create it or fix spec.deploymentName",
 )
 RIVAL = Finding(
     Reason.TARGET_OWNED_BY_ANOTHER, "HorizontalPodAutoscaler web scales shop/web: delete one of the two"

@@ -64,7 +64,7 @@ class NatsCluster:
     async def kill(self) -> None:
         await asyncio.gather(*(node.kill() for node in self.nodes))
 
-    async def mend(self) -> None:
+    async def fix(self) -> None:
         """Have all nodes run, without streams, and return once they take some again."""
         await asyncio.gather(*(node.start() for node in self.nodes if not node.running))
         for node in self.nodes:

@@ -16,7 +16,7 @@ class Relay:
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
-    async def mend(self) -> None:
+    async def fix(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
 
     async def cut(self) -> None:
@@ -47,6 +47,6 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 @contextlib.asynccontextmanager
 async def relay(target: int) -> AsyncIterator[Relay]:
     made = Relay(target)
-    await made.mend()
+    await made.fix()
     yield made
     await made.cut()

@@ -240,7 +240,7 @@ def test_every_pattern_is_explained_in_words_that_name_the_field(path: str, sche
         assert schema["maxLength"], "without a length, the API server refuses the cost of a rule"
 
 
-def test_the_rules_between_fields_name_the_field_to_mend() -> None:
+def test_the_rules_between_fields_name_the_field_to_fix() -> None:
     rules = {rule["rule"]: rule for rule in SPEC["x-kubernetes-validations"]}
     assert rules["self.minReplicas <= self.maxReplicas"]["fieldPath"] == ".minReplicas"
     assert rules["self.scaleDownThreshold <= self.scaleUpThreshold"]["fieldPath"] == ".scaleDownThreshold"

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from natsscaler.core.conditions import Facts, compose
 from natsscaler.core.decision.situation import History, Want
 from natsscaler.core.errors import Finding, Reason
-from natsscaler.core.explain.steps import State, Step, explain_invalid, mend
+from natsscaler.core.explain.steps import State, Step, explain_invalid, fix
 from natsscaler.core.explain.story import explain
 from natsscaler.core.jetstream.backlog import Via
 from natsscaler.core.jetstream.selection import Match, Unknown
@@ -47,7 +47,7 @@ def test_a_rule_at_rest_is_told_from_its_spec_to_what_happens() -> None:
         "default/my-app keeps 3 replicas: Backlog 30 is within the thresholds 10 to 50",
     ]
     assert {step.state for step in told} == {State.OK}
-    assert [step.mend for step in told if step.mend] == []
+    assert [step.fix for step in told if step.fix] == []
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_the_last_step_says_what_happens(given: Facts, expected: str) -> None:
         pytest.param(
             facts(UNKNOWN, 1, made=rule(minReplicas=2)),
             "Out of bounds",
-            "1 replicas are below minReplicas 2: that is mended whatever the backlog is",
+            "1 replicas are below minReplicas 2: that is corrected whatever the backlog is",
             State.ATTENTION,
             id="below-the-minimum",
         ),
@@ -303,25 +303,25 @@ def test_what_comes_after_a_break_is_left_out() -> None:
     ]
 
 
-def test_mends_are_commands_with_the_rules_own_names() -> None:
-    assert steps(facts(30, 0))["Deployment"].mend == "kubectl scale deployment my-app -n default --replicas=1"
-    paused = steps(facts(30, made=rule(paused=True)))["Rule"].mend
+def test_fixes_are_commands_with_the_rules_own_names() -> None:
+    assert steps(facts(30, 0))["Deployment"].fix == "kubectl scale deployment my-app -n default --replicas=1"
+    paused = steps(facts(30, made=rule(paused=True)))["Rule"].fix
     assert paused == "kubectl annotate scalingrule my-app-scaling -n default scaling.example.com/paused-"
-    rehearsal = steps(facts(30, made=rule(dryRun=True)))["Rule"].mend
+    rehearsal = steps(facts(30, made=rule(dryRun=True)))["Rule"].fix
     assert rehearsal
     assert rehearsal.endswith("""--type=merge -p '{"spec":{"dryRun":false}}'""")
 
 
-def test_a_subject_cannot_smuggle_a_command_into_a_mend() -> None:
+def test_a_subject_cannot_smuggle_a_command_into_a_fix() -> None:
     hostile = rule(subject="a';reboot;'")
-    assert """--filter 'a'"'"';reboot;'"'"''""" in (mend(Reason.CONSUMER_NOT_FOUND, hostile) or "")
+    assert """--filter 'a'"'"';reboot;'"'"''""" in (fix(Reason.CONSUMER_NOT_FOUND, hostile) or "")
 
 
-def test_a_rule_that_cannot_be_used_is_named_with_its_mend() -> None:
+def test_a_rule_that_cannot_be_used_is_named_with_its_fix() -> None:
     told = explain_invalid(Finding(Reason.INVALID_RULE, "spec.subject: too long"), RuleKey("shop", "orders"))
     assert [step.state for step in told] == [State.BLOCKED, State.BLOCKED]
     assert told[0].text == "shop/orders cannot be used: spec.subject: too long"
-    assert told[0].mend == "kubectl edit scalingrule orders -n shop"
+    assert told[0].fix == "kubectl edit scalingrule orders -n shop"
     assert told[-1].title == "Outcome"
 
 
@@ -338,8 +338,8 @@ WELL = {
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - WELL))
-def test_whatever_is_wrong_has_a_mend(reason: Reason) -> None:
-    assert mend(reason, rule())
+def test_whatever_is_wrong_has_a_fix(reason: Reason) -> None:
+    assert fix(reason, rule())
 
 
 BACKLOGS = st.one_of(
@@ -386,7 +386,7 @@ def test_every_state_ends_with_what_happens_and_is_blocked_where_ready_is_false(
     assert told[-1].title == "Outcome"
     assert "replica" in told[-1].text or "scaled from" in told[-1].text
     assert len({step.title for step in told}) == len(told)
-    assert all(step.mend for step in told[:-1] if step.state is State.BLOCKED)
+    assert all(step.fix for step in told[:-1] if step.state is State.BLOCKED)
     ready = compose(given, RuleStatus()).condition("Ready")
     assert ready
     assert (ready.status == "False") == (told[-1].state is State.BLOCKED)

@@ -15,7 +15,7 @@ STEPS = {
 }
 
 
-def test_plain_text_has_one_line_for_each_step_and_each_mend() -> None:
+def test_plain_text_has_one_line_for_each_step_and_each_fix() -> None:
     assert text(STEPS, colour=False, width=None) == (
         "ScalingRule shop/orders\n"
         " ✓ Rule  shop/orders asks for 1 to 10 replicas\n"
@@ -35,7 +35,7 @@ def test_colours_are_for_the_marks_alone() -> None:
 
 
 def test_a_name_cannot_command_the_terminal() -> None:
-    hostile = {"ScalingRule": (Step("Consumer", "ORDERS/\x1b]0;owned\x07", mend="\x1b[2J"),)}
+    hostile = {"ScalingRule": (Step("Consumer", "ORDERS/\x1b]0;owned\x07", fix="\x1b[2J"),)}
     assert "\x1b" not in text(hostile, colour=False, width=None)
 
 
@@ -43,12 +43,12 @@ def test_json_has_the_worst_state_and_every_step() -> None:
     made = json.loads(document(STEPS))
     assert made["state"] == "blocked"
     assert made["sections"]["ScalingRule shop/orders"] == [
-        {"title": "Rule", "text": "shop/orders asks for 1 to 10 replicas", "state": "ok", "mend": None},
+        {"title": "Rule", "text": "shop/orders asks for 1 to 10 replicas", "state": "ok", "fix": None},
         {
             "title": "NATS",
             "text": "it cannot be reached",
             "state": "blocked",
-            "mend": "kubectl exec -n somewhere pod -- a long command",
+            "fix": "kubectl exec -n somewhere pod -- a long command",
         },
     ]
 

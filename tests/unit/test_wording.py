@@ -1,4 +1,4 @@
-"""Whatever keeps a rule from scaling, the page says so first, with the reason and the mend."""
+"""Whatever keeps a rule from scaling, the page says so first, with the reason and the fix."""
 
 import pytest
 from msgspec.structs import replace
@@ -30,23 +30,23 @@ WHY = "this and that"
 
 
 @pytest.mark.parametrize("reason", UNKNOWN)
-def test_a_backlog_that_is_not_known_is_to_be_mended(reason: Reason) -> None:
+def test_a_backlog_that_is_not_known_is_to_be_fixed(reason: Reason) -> None:
     said = headline(RULE.key, RULE, compose(facts(seen(Unknown(reason, WHY), 3)), RuleStatus()))
     assert said.state is State.BLOCKED
     assert said.title.startswith("Not scaling: ")
     assert "backlog is not known" not in said.title, "the reason is in it"
     assert WHY in said.text
-    assert said.mend
+    assert said.fix
 
 
 @pytest.mark.parametrize("reason", UNABLE)
-def test_a_deployment_that_cannot_be_scaled_is_to_be_mended(reason: Reason) -> None:
+def test_a_deployment_that_cannot_be_scaled_is_to_be_fixed(reason: Reason) -> None:
     found = facts(seen(801, 3), unable=Finding(reason, WHY))
     said = headline(RULE.key, RULE, compose(found, RuleStatus()))
     assert said.state is State.BLOCKED
     assert said.title.startswith("Not scaling: ")
     assert "backlog" not in said.title
-    assert (said.text, bool(said.mend)) == (WHY, True)
+    assert (said.text, bool(said.fix)) == (WHY, True)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_status_of_a_later_version_is_shown_as_it_is() -> None:
     ready, able, active, *_ = status.conditions
     later = RuleStatus(conditions=(ready, able, replace(active, reason="NewReason", message=WHY)))
     said = headline(RULE.key, RULE, later)
-    assert (said.state, said.text, said.mend) == (State.BLOCKED, WHY, None)
+    assert (said.state, said.text, said.fix) == (State.BLOCKED, WHY, None)
 
 
 def test_a_rule_that_is_invalid_or_new_is_told_as_such() -> None:

@@ -1,6 +1,6 @@
 """What a person can do about each thing that is wrong, with the command to type.
 
-A finding's message names the fault and what would be right; the mend says how to get there from a terminal.
+A finding's message names the fault and what would be right; the fix says how to get there from a terminal.
 """
 
 from natsscaler.core.errors import Reason
@@ -14,10 +14,10 @@ REACH = (
     " NetworkPolicy forbids it"
 )
 PORT = "{url}/jsz must lead to the monitoring port of nats-server, 8222 by default"
-NO_MEND_NEEDED = "It ends by itself; if it lasts, see the operator's log"
+NO_FIX_NEEDED = "It ends by itself; if it lasts, see the operator's log"
 POLLED = "Such a rule is polled: set a shorter spec.pollIntervalSeconds if that is too slow"
 
-MENDS: dict[Reason, str] = {
+FIXES: dict[Reason, str] = {
     Reason.INVALID_RULE: EDIT,
     # The Deployment.
     Reason.TARGET_NOT_FOUND: (
@@ -38,7 +38,7 @@ MENDS: dict[Reason, str] = {
     ),
     Reason.FORBIDDEN: "natsscaler check names all that the operator lacks, and the command that grants it",
     Reason.DENIED: "Ask whoever maintains that policy, or keep the rule within what it allows",
-    Reason.KUBERNETES_UNAVAILABLE: NO_MEND_NEEDED,
+    Reason.KUBERNETES_UNAVAILABLE: NO_FIX_NEEDED,
     Reason.LEADERSHIP_LOST: "Another replica of the operator goes on",
     Reason.SCALING_DISABLED: (
         "kubectl scale deployment {deployment} -n {target_namespace} --replicas={minimum}"

@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from natsscaler.core.decision.situation import StepKind
 from natsscaler.core.errors import Finding, Reason
-from natsscaler.core.explain.steps import State, Step, explain_invalid, mend, next_change
+from natsscaler.core.explain.steps import State, Step, explain_invalid, fix, next_change
 from natsscaler.core.rule import Rule, RuleKey
 from natsscaler.core.status import Condition, RuleStatus
 
@@ -19,12 +19,12 @@ class Headline(Struct, frozen=True, kw_only=True):
         State,
         Meta(
             description="ok; waiting: held by time, passes by itself; attention: a person's switch or a"
-            " bound; blocked: to be mended."
+            " bound; blocked: something must be fixed."
         ),
     ]
     title: Annotated[str, Meta(description="In a few words.")]
     text: Annotated[str, Meta(description="Why, in a sentence.")]
-    mend: Annotated[str | None, Meta(description="What to do about it.")] = None
+    fix: Annotated[str | None, Meta(description="What to do about it.")] = None
 
 
 SWITCHES: Mapping[str, str] = {
@@ -89,9 +89,7 @@ def headline(key: RuleKey, rule: Rule | None, status: RuleStatus) -> Headline:
     """Say how a rule is, the gravest first; None: it is invalid."""
     if rule is None:
         why = _invalid(key, status)[0]
-        return Headline(
-            state=why.state, title="Not scaling: the rule is invalid", text=why.text, mend=why.mend
-        )
+        return Headline(state=why.state, title="Not scaling: the rule is invalid", text=why.text, fix=why.fix)
     for kind, otherwise in (("AbleToScale", UNABLE), ("ScalingActive", UNKNOWN)):
         found = status.condition(kind)
         if found and found.status == "False":
@@ -100,14 +98,14 @@ def headline(key: RuleKey, rule: Rule | None, status: RuleStatus) -> Headline:
                 state=State.ATTENTION if switch else State.BLOCKED,
                 title=switch or OBSTACLES.get(found.reason, otherwise),
                 text=found.message,
-                mend=_mend(found.reason, rule),
+                fix=_fix(found.reason, rule),
             )
     last = status.last_decision
     if last is None:
         return Headline(state=State.WAITING, title="Not looked at yet", text=NOT_YET)
     state, title = DECISIONS.get(last.reason, (State.BLOCKED, UNKNOWN))
-    more = mend(Reason.TOO_MANY_REPLICAS, rule) if last.reason == Reason.AT_MAX_REPLICAS else None
-    return Headline(state=state, title=title, text=last.message, mend=more)
+    more = fix(Reason.TOO_MANY_REPLICAS, rule) if last.reason == Reason.AT_MAX_REPLICAS else None
+    return Headline(state=state, title=title, text=last.message, fix=more)
 
 
 def retell(key: RuleKey, rule: Rule | None, status: RuleStatus) -> tuple[Step, ...]:
@@ -119,7 +117,7 @@ def retell(key: RuleKey, rule: Rule | None, status: RuleStatus) -> tuple[Step, .
             one.type,
             one.message,
             State.ATTENTION if one.type == "EventDriven" or one.reason in SWITCHES else State.BLOCKED,
-            _mend(one.reason, rule),
+            _fix(one.reason, rule),
         )
         for one in bad_conditions(status)
     ]
@@ -148,6 +146,6 @@ def _invalid(key: RuleKey, status: RuleStatus) -> tuple[Step, ...]:
     return explain_invalid(Finding(Reason.INVALID_RULE, ready.message if ready else NOT_YET), key)
 
 
-def _mend(reason: str, rule: Rule) -> str | None:
+def _fix(reason: str, rule: Rule) -> str | None:
     known = reason in set(Reason)  # another version may have written it
-    return mend(Reason(reason), rule) if known else None
+    return fix(Reason(reason), rule) if known else None

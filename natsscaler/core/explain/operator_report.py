@@ -64,8 +64,8 @@ def at_work(
     elif known < rule.generation:
         problem = f"It knows generation {known} of this rule, and not yet generation {rule.generation}"
     if problem or ready is None:
-        mend = f"See that it runs, and watches {rule.key.namespace}: kubectl get pods -n {operator.namespace}"
-        return Step(StepKind.OPERATOR, problem, State.BLOCKED, mend)
+        fix = f"See that it runs, and watches {rule.key.namespace}: kubectl get pods -n {operator.namespace}"
+        return Step(StepKind.OPERATOR, problem, State.BLOCKED, fix)
     if ready.status == "False":
         said = f"{ready.reason}: {ready.message}"
         if here and here == ready.reason:
@@ -106,5 +106,5 @@ def from_outside(step: Step, url: str, operator: Target, command: str) -> Step:
     return replace(
         step,
         text=f"{step.text}. A cluster's own names and addresses are known inside of it alone",
-        mend=f"Ask from inside: {inside}. Or: {forward}, and: {here}",
+        fix=f"Ask from inside: {inside}. Or: {forward}, and: {here}",
     )

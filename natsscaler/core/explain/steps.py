@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from natsscaler.core.decision.situation import StepKind
 from natsscaler.core.errors import Finding, Reason
-from natsscaler.core.explain.fixes import MENDS
+from natsscaler.core.explain.fixes import FIXES
 from natsscaler.core.rule import Rule, RuleKey
 
 NEXT: dict[str, str] = {
@@ -32,7 +32,7 @@ class State(StrEnum):
     ATTENTION = "attention"
     """A person's switch, a bound, or something that makes scaling slower."""
     BLOCKED = "blocked"
-    """Something is wrong: the rule cannot do its work until it is mended."""
+    """Something is wrong: the rule cannot do its work until it is fixed."""
 
 
 class Step(Struct, frozen=True):
@@ -42,14 +42,14 @@ class Step(Struct, frozen=True):
     """A StepKind, or what else it is about: a condition, a server, a rule."""
     text: str
     state: State = State.OK
-    mend: str | None = None
+    fix: str | None = None
     """What to do about it."""
 
 
 def explain_invalid(finding: Finding, key: RuleKey) -> tuple[Step, ...]:
     """Tell what becomes of a rule that cannot be used."""
-    edit = MENDS[Reason.INVALID_RULE].format(name=key.name, namespace=key.namespace)
-    nothing = "Nothing happens: the replicas stay as they are until the rule is mended"
+    edit = FIXES[Reason.INVALID_RULE].format(name=key.name, namespace=key.namespace)
+    nothing = "Nothing happens: the replicas stay as they are until the rule is fixed"
     return (
         Step(StepKind.RULE, f"{key} cannot be used: {finding.message}", State.BLOCKED, edit),
         Step(StepKind.OUTCOME, nothing, State.BLOCKED),
@@ -73,9 +73,9 @@ def next_change(*, unable: bool, inactive: str | None, further: int | None, at: 
     return Step(StepKind.NEXT_CHANGE, text)
 
 
-def mend(reason: Reason, rule: Rule) -> str | None:
+def fix(reason: Reason, rule: Rule) -> str | None:
     """Say what to do about a finding of this rule, if there is something."""
-    found = MENDS.get(reason)
+    found = FIXES.get(reason)
     return found and found.format(
         name=rule.key.name,
         namespace=rule.key.namespace,
@@ -88,5 +88,5 @@ def mend(reason: Reason, rule: Rule) -> str | None:
 
 
 def blocked(title: StepKind, finding: Finding, rule: Rule) -> Step:
-    """Tell of what is wrong, with its mend."""
-    return Step(title, finding.message, State.BLOCKED, mend(finding.reason, rule))
+    """Tell of what is wrong, with its fix."""
+    return Step(title, finding.message, State.BLOCKED, fix(finding.reason, rule))

@@ -11,7 +11,7 @@ from natsscaler.core.conditions import Facts, inactivity, switched_off
 from natsscaler.core.decision.pipeline import Decision, messages_until_change
 from natsscaler.core.decision.situation import Observation, StepKind
 from natsscaler.core.errors import Finding, Reason
-from natsscaler.core.explain.steps import State, Step, blocked, mend, next_change
+from natsscaler.core.explain.steps import State, Step, blocked, fix, next_change
 from natsscaler.core.jetstream.backlog import Backlog, Via
 from natsscaler.core.jetstream.selection import Match, Unknown
 from natsscaler.core.rule import BacklogMode, Rule
@@ -66,10 +66,10 @@ def _rule(facts: Facts) -> Step:
         f" {spec.scale_up_threshold} messages, fewer below {spec.scale_down_threshold}, {size}"
     )
     if rule.paused:
-        return Step(StepKind.RULE, f"{asks}; it is paused", State.ATTENTION, mend(Reason.PAUSED, rule))
+        return Step(StepKind.RULE, f"{asks}; it is paused", State.ATTENTION, fix(Reason.PAUSED, rule))
     if spec.dry_run:
         return Step(
-            StepKind.RULE, f"{asks}; it only rehearses (dryRun)", State.ATTENTION, mend(Reason.DRY_RUN, rule)
+            StepKind.RULE, f"{asks}; it only rehearses (dryRun)", State.ATTENTION, fix(Reason.DRY_RUN, rule)
         )
     return Step(StepKind.RULE, asks)
 
@@ -82,7 +82,7 @@ def _deployment(facts: Facts) -> Step:
         return Step(StepKind.DEPLOYMENT, f"{target} has not been looked at yet")
     if facts.seen.replicas == 0:
         text = f"{target} has 0 replicas, which somebody set: that switches scaling off"
-        return Step(StepKind.DEPLOYMENT, text, State.ATTENTION, mend(Reason.SCALING_DISABLED, rule))
+        return Step(StepKind.DEPLOYMENT, text, State.ATTENTION, fix(Reason.SCALING_DISABLED, rule))
     text = f"{target} asks for {_replicas(facts.seen.replicas)}, and nothing else scales it"
     return Step(StepKind.DEPLOYMENT, text)
 
@@ -119,7 +119,7 @@ def _backlog(rule: Rule, seen: Observation) -> list[Step]:
             if backlog.paused
             else counted,
             State.BLOCKED if backlog.paused else State.OK,
-            mend(Reason.CONSUMER_PAUSED, rule) if backlog.paused else None,
+            fix(Reason.CONSUMER_PAUSED, rule) if backlog.paused else None,
         ),
     ]
 
@@ -153,10 +153,10 @@ def _bounds(rule: Rule, decision: Decision) -> Step:
     if decision.reason is Reason.SCALING_DISABLED:
         return Step(StepKind.BOUNDS, f"{within} do not apply at 0 replicas")
     if last.step is StepKind.OUT_OF_BOUNDS:
-        return Step(last.step, f"{last.text}: that is mended whatever the backlog is", State.ATTENTION)
+        return Step(last.step, f"{last.text}: that is corrected whatever the backlog is", State.ATTENTION)
     if decision.limited_by is Reason.TOO_MANY_REPLICAS:
         text = f"More than maxReplicas {spec.max_replicas} are asked for, or were in the stabilization window"
-        return Step(StepKind.BOUNDS, text, State.ATTENTION, mend(Reason.TOO_MANY_REPLICAS, rule))
+        return Step(StepKind.BOUNDS, text, State.ATTENTION, fix(Reason.TOO_MANY_REPLICAS, rule))
     if decision.recommendation < spec.min_replicas:
         return Step(StepKind.BOUNDS, f"Never fewer than minReplicas {spec.min_replicas}")
     return Step(StepKind.BOUNDS, f"{decision.desired} is within {within}")
@@ -172,7 +172,7 @@ def _waking(facts: Facts) -> Step:
         return Step(StepKind.WAKING, f"It is looked at every {interval} s: {events.message}{late}")
     if events.reason is not Reason.LISTENING:
         text = f"No message wakes it, so it is looked at every {interval} s: {events.message}{late}"
-        return Step(StepKind.WAKING, text, State.ATTENTION, mend(events.reason, facts.rule))
+        return Step(StepKind.WAKING, text, State.ATTENTION, fix(events.reason, facts.rule))
     text = f"Messages wake it at once ({events.message}), and {interval} s without any{late}"
     return Step(StepKind.WAKING, text, State.ATTENTION if late else State.OK)
 

@@ -40,7 +40,7 @@ def document(sections: Sections) -> str:
 
 
 def _step(step: Step, margin: int, colour: bool, width: int | None) -> list[str]:
-    """Write one step. A mend has a line of its own, however long, so that commands can be copied."""
+    """Write one step. A fix has a line of its own, however long, so that commands can be copied."""
     hang = " " * (margin + SECTION + 4)
     said = _printable(step.text)
     if width:
@@ -49,8 +49,8 @@ def _step(step: Step, margin: int, colour: bool, width: int | None) -> list[str]
     if colour:
         mark = f"\x1b[{COLOURS[step.state]}m{mark}\x1b[0m"
     lines = [f"{' ' * SECTION}{mark} {step.title:<{margin}}  {said}"]
-    if step.mend:
-        lines.append(f"{hang}→ {_printable(step.mend)}")
+    if step.fix:
+        lines.append(f"{hang}→ {_printable(step.fix)}")
     return lines
 
 

@@ -28,7 +28,7 @@ export function say(element, text) {
 }
 
 export const STATES = {
-  blocked: { sign: "✕", word: "To be mended" },
+  blocked: { sign: "✕", word: "Broken" },
   attention: { sign: "!", word: "Attention" },
   waiting: { sign: "…", word: "Waiting" },
   ok: { sign: "✓", word: "Fine" },

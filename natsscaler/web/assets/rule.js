@@ -36,7 +36,7 @@ let range = RANGES[0][0];
 
 // The verdict is what a person who has never seen this page needs first.
 function verdict({ summary, steps, conditions, pollIntervalSeconds }) {
-  const { state, title, text, mend } = summary.state;
+  const { state, title, text, fix } = summary.state;
   const next = steps.find((one) => one.title === "Next change");
   const failing = conditions.find((one) => one.type === "Ready" && one.status === "False");
   const slower = summary.events.listening === false ? `no event triggers a check, one is made every ${pollIntervalSeconds} s: ${summary.events.message}` : null;
@@ -45,7 +45,7 @@ function verdict({ summary, steps, conditions, pollIntervalSeconds }) {
     { class: `verdict ${state}` },
     el("p", { class: "title" }, sign(state), " ", title, failing ? el("small", {}, "not ready since ", time(failing.lastTransitionTime)) : null),
     el("p", {}, local(text)),
-    mend ? el("p", { class: "mend" }, el("strong", {}, "What to do: "), mend) : null,
+    fix ? el("p", { class: "fix" }, el("strong", {}, "What to do: "), fix) : null,
     next ? el("p", {}, el("strong", {}, "Next change: "), local(next.text)) : null,
     slower ? el("p", {}, el("strong", {}, "Reacts slower: "), slower) : null,
   );
@@ -80,7 +80,7 @@ function facts(detail) {
   ].flatMap(([term, value]) => [el("div", {}, el("dt", {}, term), el("dd", {}, value))]);
 }
 
-function step({ title, text, state = "ok", mend }) {
+function step({ title, text, state = "ok", fix }) {
   return el(
     "li",
     { class: state },
@@ -88,7 +88,7 @@ function step({ title, text, state = "ok", mend }) {
     " ",
     el("strong", {}, `${title}: `),
     local(text),
-    mend ? el("p", { class: "mend" }, el("strong", {}, "What to do: "), mend) : null,
+    fix ? el("p", { class: "fix" }, el("strong", {}, "What to do: "), fix) : null,
   );
 }
 
