@@ -72,6 +72,8 @@ check: $(VENV)/complete ## lint, formatting, types, import layers, generated fil
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/hadolint Dockerfile tests/Dockerfile
+	$(BIN)/shellcheck $$(grep -rlE '^#!.*sh$$' hack .ci tests)
+	$(BIN)/oxlint --deny-warnings natsscaler/web/assets
 	$(BIN)/python hack/generate.py --check
 
 format: $(VENV)/complete ## format and fix what can be fixed by itself

@@ -83,9 +83,9 @@ function draw(rule) {
     );
     row.element.className = rule.state.state;
     for (const [index, cell] of cells.entries()) {
-      if (row.element.children[index] !== cell) {
-        row.element.children[index] ? row.element.children[index].replaceWith(cell) : row.element.append(cell);
-      }
+      const shown = row.element.children[index];
+      if (shown === undefined) row.element.append(cell);
+      else if (shown !== cell) shown.replaceWith(cell);
     }
     row.rule = rule;
   }
