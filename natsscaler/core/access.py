@@ -96,7 +96,7 @@ class Nats(Struct, frozen=True, forbid_unknown_fields=True):
     ] = field(default=None, name="secretRef")
 
 
-class Monitoring(Struct, frozen=True, forbid_unknown_fields=True):
+class MonitoringAccess(Struct, frozen=True, forbid_unknown_fields=True):
     """How natsscaler identifies itself to the monitoring endpoint."""
 
     secret_ref: Annotated[

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct, field
 
-from natsscaler.core.access import DNS_SUBDOMAIN, Access, Monitoring, Nats, SecretKey, servers
+from natsscaler.core.access import DNS_SUBDOMAIN, Access, MonitoringAccess, Nats, SecretKey, servers
 from natsscaler.core.errors import InvalidRule, excerpt
 from natsscaler.core.subjects import SUBJECT_PATTERN
 
@@ -166,7 +166,7 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     )
     nats: Annotated[Nats | None, Meta(description="How to reach NATS itself, for events.")] = None
     monitoring: Annotated[
-        Monitoring | None, Meta(description="How to identify oneself to the monitoring endpoint.")
+        MonitoringAccess | None, Meta(description="How to identify oneself to the monitoring endpoint.")
     ] = None
 
 
@@ -217,7 +217,7 @@ class Rule(Struct, frozen=True, kw_only=True):
         own = self.spec.nats and self.spec.nats.url
         return Access(",".join(servers(own)) if own else otherwise, self._secret(self.spec.nats))
 
-    def _secret(self, part: Nats | Monitoring | None) -> SecretKey | None:
+    def _secret(self, part: Nats | MonitoringAccess | None) -> SecretKey | None:
         return SecretKey(self.key.namespace, part.secret_ref.name) if part and part.secret_ref else None
 
     @property

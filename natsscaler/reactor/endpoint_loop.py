@@ -36,7 +36,7 @@ LATE_SECONDS, LATE_SHARE = 1.0, 0.5
 """A deadline that the read budget has made late by more than a second and this share of it is reported."""
 
 
-class Endpoint:
+class EndpointLoop:
     """The rules that name one monitoring URL and the same credentials, and the loop that serves them."""
 
     def __init__(self, access: Access, shared: Shared) -> None:

@@ -18,7 +18,7 @@ from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
 from natsscaler.reactor.advisories import Advised, Hearing
 from natsscaler.reactor.context import Shared
-from natsscaler.reactor.endpoint_loop import Endpoint
+from natsscaler.reactor.endpoint_loop import EndpointLoop
 from natsscaler.reactor.executor import RETRY_SECONDS, announce, publish
 from natsscaler.reactor.ports import ClusterPort, ConnectionPort, MonitoringPort
 from natsscaler.reactor.rule_state import RuleState
@@ -47,7 +47,7 @@ class Reactor:
         self._metrics = metrics
         self._activity = activity
         self._connect = connect
-        self._endpoints: dict[Access, Endpoint] = {}
+        self._endpoints: dict[Access, EndpointLoop] = {}
         self._connections: dict[Access, tuple[ConnectionPort, asyncio.Task[None]]] = {}
         self._by_target: dict[Target, dict[RuleKey, Rule]] = {}
         self._states: dict[RuleKey, RuleState] = {}
@@ -173,17 +173,17 @@ class Reactor:
     def _acts(self) -> bool:
         return self._shared is not None and self._shared.opened.is_set()
 
-    def _endpoint(self, rule: Rule) -> Endpoint:
+    def _endpoint(self, rule: Rule) -> EndpointLoop:
         access = rule.monitoring
         if access not in self._endpoints:
             if self._shared is None:
                 raise RuntimeError("the reactor takes rules only while it runs")
-            endpoint = Endpoint(access, self._shared)
+            endpoint = EndpointLoop(access, self._shared)
             self._endpoints[access] = endpoint
             self._spawn(self._serve(endpoint), f"endpoint {access.url}")
         return self._endpoints[access]
 
-    async def _serve(self, endpoint: Endpoint) -> None:
+    async def _serve(self, endpoint: EndpointLoop) -> None:
         """Have an endpoint serve its rules, also those that come while it reads for the last one."""
         await endpoint.run()
         del self._endpoints[endpoint.access]

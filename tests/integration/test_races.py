@@ -16,7 +16,7 @@ from natsscaler.core.rule import RuleKey, Target
 from natsscaler.core.status import RuleStatus
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.reactor import reactor
-from natsscaler.reactor.endpoint_loop import Endpoint
+from natsscaler.reactor.endpoint_loop import EndpointLoop
 from natsscaler.reactor.executor import STALE_SECONDS
 from natsscaler.reactor.write_turns import FOR_STEPS, TURNS, Kind
 from tests.support.world import (
@@ -127,7 +127,7 @@ async def test_what_served_rules_that_are_gone_ends(
         await until(lambda: here.cluster.table[TARGET] == 2)
 
 
-def waits(endpoint: Endpoint) -> bool:
+def waits(endpoint: EndpointLoop) -> bool:
     """Tell whether a loop waits for something that wakes it."""
     return bool(endpoint._woken._waiters)
 

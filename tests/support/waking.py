@@ -18,7 +18,7 @@ from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
 from natsscaler.observe.rule_metrics import of_rule
 from natsscaler.reactor.context import Shared
-from natsscaler.reactor.endpoint_loop import Endpoint
+from natsscaler.reactor.endpoint_loop import EndpointLoop
 from natsscaler.reactor.rule_state import RuleState
 from natsscaler.settings import Settings
 from tests.support import factories
@@ -119,7 +119,7 @@ class ImaginedWorld:
         )
         shared.opened.set()
         self.rule = RuleState(rule, RuleStatus(), of_rule(rule.key))
-        self.endpoint = Endpoint(Access("http://nats:8222"), shared)
+        self.endpoint = EndpointLoop(Access("http://nats:8222"), shared)
         self.endpoint.rules[rule.key] = self.rule
 
     async def __aenter__(self) -> Self:
