@@ -70,10 +70,10 @@ async def test_a_name_that_moves_to_another_cluster_of_the_same_names(
             return await backlog(reader, port) == messages
 
         addresses[:] = [node.host for node in old.nodes]
-        await eventually(lambda: counts(80), 20)
+        await eventually(lambda: counts(80), 60)
         addresses[:] = [node.host for node in new.nodes]
         assert 80 not in {await backlog(reader, port) for _ in range(10)}
-        await eventually(lambda: counts(3), 20)
+        await eventually(lambda: counts(3), 60)
     finally:
         await old.kill()
         await new.kill()
@@ -94,7 +94,7 @@ async def test_nodes_that_were_found_answer_for_the_one_that_the_url_names(
         async def counts() -> bool:
             return await backlog(reader, port) == 80
 
-        await eventually(counts, 20)
+        await eventually(counts, 60)
         await named.kill()
         for _ in range(3):
             assert await backlog(reader, port) == 80

@@ -17,6 +17,7 @@ from natsscaler.net.allowlist import AllowList
 from natsscaler.reactor.rule_state import LED_SECONDS
 from tests.support.factories import rule
 from tests.support.nats_cluster import NatsCluster, eventually
+from tests.support.world import publish
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 NAMED = rule(subject="orders.a", stream="ORDERS", consumer="worker")
@@ -39,8 +40,7 @@ async def fill(cluster: NatsCluster) -> None:
                 name=stream, subjects=[f"{subject}.>"], num_replicas=replicas, storage=cast("Any", storage)
             )
             await js.add_consumer(stream, durable_name="worker", filter_subject=f"{subject}.a")
-            for _ in range(7):
-                await js.publish(f"{subject}.a", b"")
+            await publish(js._nc, 7, f"{subject}.a")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -106,7 +106,7 @@ async def every_node_leads_to_the_truth(cluster: NatsCluster, reader: Monitoring
             async def right(url: str = node.monitoring_url, of: Rule = of) -> bool:
                 return is_right(await known(reader, url, of))
 
-            await eventually(right, 10)
+            await eventually(right, 40)
             assert (await known(reader, node.monitoring_url, of)).leaders == (leader,)
 
 
@@ -122,7 +122,7 @@ async def test_a_stepped_down_leader_is_not_believed_any_more(
             found = await look(reader, url, rule(subject="orders.a"))
             return isinstance(found, Backlog) and is_right(found) and found.leaders != former
 
-        await eventually(moved, 30)
+        await eventually(moved, 60)
 
 
 async def test_a_killed_leader_is_unknown_until_another_one_is_elected(
