@@ -18,6 +18,7 @@ import yaml
 
 from natsscaler import __version__
 from natsscaler.core.crd import crd
+from natsscaler.core.reasons import Reason, State, Topic
 from natsscaler.core.rule import INT32_MAX
 from natsscaler.web.openapi import openapi
 
@@ -34,10 +35,25 @@ REFERENCE_HEAD = """<!-- Made by `make generate` from the CRD. -->
 # Fields of a ScalingRule
 
 `kubectl explain scalingrule.spec` says the same. Fields in bold are required. A first rule, step by step:
-[first-rule.md](first-rule.md). What a condition's reason means: [troubleshooting.md](troubleshooting.md).
+[first-rule.md](first-rule.md). What a condition's reason means: [reasons.md](reasons.md).
 
 The annotation `scaling.example.com/paused: "true"` pauses a rule, as it goes on deciding.
 """
+
+
+REASONS = ROOT / "docs/reasons.md"
+REASONS_HEAD = """<!-- Made by `make generate` from natsscaler/core/reasons.py. -->
+
+# Reasons
+
+Every outcome has a reason: the same word stands in conditions, Events, metrics and logs, and on the page.
+Each has a section here: #monitoringtimeout is that of `MonitoringTimeout`. `natsscaler explain` gives the
+same advice with the names of your rule; here they are in upper case, and URL is `spec.natsMonitoringURL`.
+Where to look first: [troubleshooting.md](troubleshooting.md).
+"""
+PLACES = {"name": "RULE", "target_namespace": "NAMESPACE"}
+PLACES |= {name: name.upper() for name in ("namespace", "deployment", "minimum", "url", "subject")}
+"""What stands for the names of a rule."""
 
 
 class NoAliases(yaml.SafeDumper):
@@ -78,6 +94,29 @@ def _rows(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str, st
             yield from _rows(inner, f"{place}[]." if field["type"] == "array" else f"{place}.")
 
 
+def reasons() -> str:
+    """Return the page of all reasons."""
+    parts = [REASONS_HEAD]
+    for topic in Topic:
+        parts.append(f"\n## {topic}\n")
+        parts += [_reason(reason) for reason in Reason if reason.about.topic is topic]
+    return "".join(parts)
+
+
+def _reason(reason: Reason) -> str:
+    about = reason.about
+    means = f"{about.headline[0].upper()}{about.headline[1:]}."
+    passes = (
+        f"It {'passes' if about.state is State.WAITING else 'may pass'} by itself." if about.passes else ""
+    )
+    told = [f"### {reason}", " ".join(filter(None, [means, about.more, passes]))]
+    if about.fix:
+        fix = about.fix.filled(**PLACES)
+        told.append(f"What to do: {fix.text}{':' if fix.commands else '.'}")
+        told.append("\n".join(f"    {command}" for command in fix.commands))
+    return "\n" + "\n\n".join(filter(None, told)) + "\n"
+
+
 def generated() -> dict[Path, str]:
     """Return what each file must be."""
     header = "# Made by `make generate` from natsscaler/core/rule.py and natsscaler/core/status.py.\n"
@@ -96,6 +135,7 @@ def generated() -> dict[Path, str]:
         about: versions,
         MANAGER: manager,
         REFERENCE: reference(definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]),
+        REASONS: reasons(),
         OPENAPI: json.dumps(openapi(), indent=1, ensure_ascii=False) + "\n",
     }
 

@@ -18,7 +18,8 @@ import aiohttp
 import kopf
 from kubernetes.aio import client
 
-from natsscaler.core.errors import Finding, InvalidRule, KubernetesError
+from natsscaler.core.errors import InvalidRule, KubernetesError
+from natsscaler.core.reasons import Finding
 from natsscaler.core.rule import GROUP, PLURAL, VERSION, RuleKey, parse
 from natsscaler.core.status import read_back
 from natsscaler.kube.client import UNAUTHORIZED, refusal, request

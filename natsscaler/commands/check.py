@@ -4,19 +4,21 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 
-from natsscaler.commands.explain import UNREACHED, Body, Explainer, World, key_of
+from natsscaler.commands.explain import Body, Explainer, World, key_of
 from natsscaler.commands.options import Options
 from natsscaler.core.access import Access, server_shown
 from natsscaler.core.crd import differences
 from natsscaler.core.decision.situation import StepKind
-from natsscaler.core.errors import KubernetesError, Reason
+from natsscaler.core.errors import KubernetesError
 from natsscaler.core.explain.operator_report import from_outside, led
-from natsscaler.core.explain.steps import State, Step, fix
+from natsscaler.core.explain.steps import Step, fix
 from natsscaler.core.jetstream.selection import Unknown, listed
 from natsscaler.core.permissions import ACTING, LEADING, READING_SECRETS
+from natsscaler.core.reasons import Fix, Reason, State
 from natsscaler.core.rule import Rule, Target
 from natsscaler.kube.reader import Looking
 
+CRD = "kubectl apply --server-side -k config/crd"
 ELSEWHERE = (
     "If it runs as another ServiceAccount, add --operator NAMESPACE/SERVICEACCOUNT;"
     " if it watches one namespace only, add --namespace"
@@ -47,16 +49,15 @@ async def check(options: Options, looking: Looking, explainer: Explainer) -> dic
 
 
 async def _crd(looking: Looking) -> Step:
-    install = "kubectl apply --server-side -k config/crd, or helm upgrade, of this version"
+    install = Fix("Install that of this version, with the chart or with this", (CRD,))
     try:
         found = await looking.crd()
     except KubernetesError as error:
         if error.reason is not Reason.FORBIDDEN:
             raise
         text = "Whether it is of this version cannot be seen: you may not get customresourcedefinitions"
-        return Step(
-            "CRD", text, State.ATTENTION, "Ask an administrator of the cluster to run natsscaler check"
-        )
+        ask = Fix("Ask an administrator of the cluster to run this", ("natsscaler check",))
+        return Step("CRD", text, State.ATTENTION, ask)
     if found is None:
         return Step("CRD", "It is not installed, so there can be no rules", State.BLOCKED, install)
     other = differences(found)
@@ -83,31 +84,27 @@ async def _permissions(options: Options, looking: Looking, rules: Iterable[Rule]
         granted = await asyncio.gather(*(looking.may(one, namespace, account) for one, namespace in wanted))
     except KubernetesError as error:
         text = f"What {who} is permitted cannot be asked: {error.message}"
-        inside = f"kubectl exec -n {installed.operator.namespace} deployment/{installed.operator.name}"
-        return Step("Permissions", text, State.ATTENTION, f"{inside} -- natsscaler check")
+        pod = f"-n {installed.operator.namespace} deployment/{installed.operator.name}"
+        ask = Fix("Ask as the operator itself", (f"kubectl exec {pod} -- natsscaler check",))
+        return Step("Permissions", text, State.ATTENTION, ask)
     lacking = dict.fromkeys(str(one) for (one, _), may in zip(wanted, granted, strict=True) if not may)
     if not lacking:
         return Step("Permissions", f"{who} has all that it needs {where}")
     lacks = f"{who} lacks {where}: {', '.join(lacking)}"
     sure = account is None or installed.found
-    return Step(
-        "Permissions", lacks, State.BLOCKED, installed.grant if sure else f"{installed.grant}. {ELSEWHERE}"
-    )
+    text = "Grant it" if sure else f"Grant it. {ELSEWHERE}"
+    return Step("Permissions", lacks, State.BLOCKED, Fix(text, (installed.grant,)))
 
 
 def _operator(options: Options, world: World) -> Step:
     problem, namespace = led(world.lease, time.time()), options.installed.operator.namespace
-    see = f"kubectl get pods -n {namespace}"
+    pods = (f"kubectl get pods -n {namespace}",)
     if problem:
-        return Step(StepKind.OPERATOR, problem, State.BLOCKED, see)
+        return Step(StepKind.OPERATOR, problem, State.BLOCKED, Fix("See why", pods))
     if world.lease is None:
         text = f"Who leads cannot be seen: no Lease in namespace {namespace}, or you may not get leases there"
-        return Step(
-            StepKind.OPERATOR,
-            text,
-            State.ATTENTION,
-            f"If it runs in another namespace, add --operator; {see}",
-        )
+        elsewhere = Fix("See that it runs; if it does in another namespace, add --operator", pods)
+        return Step(StepKind.OPERATOR, text, State.ATTENTION, elsewhere)
     return Step(StepKind.OPERATOR, f"{world.lease.holder} leads")
 
 
@@ -124,7 +121,7 @@ async def _servers(options: Options, explainer: Explainer, rules: Iterable[Rule]
             steps.append(Step(url, f"{names} answered, for {number}"))
             continue
         step = Step(url, f"{found.message}, for {number}", State.BLOCKED, fix(found.reason, of_it[0]))
-        outside = found.reason in UNREACHED and not options.settings.in_cluster
+        outside = found.reason.about.unanswered and not options.settings.in_cluster
         steps.append(from_outside(step, url, options.installed.operator, "check") if outside else step)
     return steps
 

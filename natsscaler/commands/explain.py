@@ -20,14 +20,15 @@ from natsscaler.core.access import Access
 from natsscaler.core.conditions import LATE, Facts
 from natsscaler.core.decision.pipeline import Decision, decide
 from natsscaler.core.decision.situation import Observation, StepKind
-from natsscaler.core.errors import Finding, InvalidRule, KubernetesError, MonitoringError, Reason
+from natsscaler.core.errors import InvalidRule, KubernetesError, MonitoringError
 from natsscaler.core.explain.operator_report import Lease, at_work, from_outside, last_word, remembered
-from natsscaler.core.explain.steps import State, Step, explain_invalid
+from natsscaler.core.explain.steps import Step, explain_invalid
 from natsscaler.core.explain.story import explain
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.ownership import missing, obstacle
+from natsscaler.core.reasons import Finding, Reason, State
 from natsscaler.core.rule import Rule, RuleKey, Target, parse
 from natsscaler.core.status import RuleStatus, read_back
 from natsscaler.kube.lease import NAME as LEASE
@@ -47,7 +48,6 @@ Body = Mapping[str, Any]
 
 CONNECT_SECONDS = 5.0
 """How long a connection to NATS is waited for, where one is needed."""
-UNREACHED = (Reason.MONITORING_UNREACHABLE, Reason.MONITORING_TIMEOUT)
 
 
 class NoSuchRule(Exception):
@@ -174,7 +174,7 @@ class Explainer:
         unknown = facts.seen.backlog if facts.seen else None
         if (
             isinstance(unknown, Unknown)
-            and unknown.reason in UNREACHED
+            and unknown.reason.about.unanswered
             and not self._options.settings.in_cluster
         ):
             url, command = rule.spec.nats_monitoring_url, f"explain {rule.key}"

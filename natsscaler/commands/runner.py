@@ -9,10 +9,11 @@ from natsscaler import __version__
 from natsscaler.commands.check import check
 from natsscaler.commands.explain import Explainer, NoSuchRule, find
 from natsscaler.commands.options import Options, split
-from natsscaler.core.errors import KubernetesError, Reason
-from natsscaler.core.explain.steps import State, Step
+from natsscaler.core.errors import KubernetesError
+from natsscaler.core.explain.steps import Step
 from natsscaler.core.explain.text import Sections, document, text, worst
 from natsscaler.core.installation import Installation, choose
+from natsscaler.core.reasons import Reason, State
 from natsscaler.core.rule import RuleKey
 from natsscaler.kube.connection import connect, namespace_of
 from natsscaler.kube.reader import Looking

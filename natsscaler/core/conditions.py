@@ -13,19 +13,13 @@ from natsscaler.core.access import server_shown
 from natsscaler.core.contention import Admitted
 from natsscaler.core.decision.pipeline import Decision, messages_until_change
 from natsscaler.core.decision.situation import Observation
-from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.sources import exactly
+from natsscaler.core.reasons import Finding, Reason, Topic
 from natsscaler.core.rule import Rule
 from natsscaler.core.status import Condition, LastDecision, RuleStatus, rfc3339
 
-SECRETS = (
-    Reason.SECRET_NOT_FOUND,
-    Reason.SECRET_NOT_LABELLED,
-    Reason.SECRET_UNUSABLE,
-    Reason.CREDENTIALS_REFUSED,
-)
 IN_TIME = "The rule is evaluated and acted upon"
 LATE = f"{IN_TIME}; deadlines are late, as reads of this NATS server are held to --read-budget"
 
@@ -165,7 +159,8 @@ def _deprived(facts: Facts) -> Finding | None:
     """Say what a rule that scales asks for and does not get: the credentials of spec.nats.secretRef."""
     nats = facts.rule.spec.nats
     asked = nats and nats.secret_ref
-    return facts.events if asked and facts.events and facts.events.reason in SECRETS else None
+    refused = facts.events and facts.events.reason.about.topic is Topic.CREDENTIALS
+    return facts.events if asked and refused else None
 
 
 def switched_off(facts: Facts) -> Finding | None:

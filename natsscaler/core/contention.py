@@ -6,7 +6,7 @@ Pure: times are seconds on the clock of `now`.
 import math
 from typing import NamedTuple
 
-from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import Target
 
 SET_BACKS = 3

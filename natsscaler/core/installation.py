@@ -39,7 +39,10 @@ class Installation(NamedTuple):
 
     @property
     def grant(self) -> str:
-        """The command that gives the operator its permissions (again), and changes nothing else."""
+        """The command that gives the operator its permissions (again), and changes nothing else.
+
+        DIRECTORY in it is that of an overlay that is not known here.
+        """
         if self.release:
             upgrade = f"helm upgrade {self.release} helm/scaling-operator -n {self.operator.namespace}"
             return f"{upgrade} --reuse-values"
@@ -47,7 +50,7 @@ class Installation(NamedTuple):
             ("config/overlays/namespaced", NAMESPACED) if self.namespaces else ("config/default", OPERATOR)
         )
         if self.found and self.operator != made_for:
-            return f"kubectl apply --server-side -k DIRECTORY -l {RBAC}, with the directory of your overlay"
+            return f"kubectl apply --server-side -k DIRECTORY -l {RBAC}"
         return f"kubectl apply --server-side -k {overlay} -l {RBAC}"
 
 

@@ -5,7 +5,7 @@ A rehearsing rule scales nothing, so it may rehearse beside them.
 
 from collections.abc import Collection, Iterable
 
-from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import Rule
 
 

@@ -13,7 +13,8 @@ import aiohttp
 import msgspec
 from kubernetes.aio.client.exceptions import ApiException
 
-from natsscaler.core.errors import KubernetesError, Reason, excerpt
+from natsscaler.core.errors import KubernetesError, excerpt
+from natsscaler.core.reasons import Reason
 from natsscaler.kube.objects import Status
 
 REQUEST_SECONDS = 5.0

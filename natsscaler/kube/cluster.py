@@ -14,7 +14,8 @@ import msgspec
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
-from natsscaler.core.errors import KubernetesError, Reason, ReplicasChanged, TargetNotFound, excerpt
+from natsscaler.core.errors import KubernetesError, ReplicasChanged, TargetNotFound, excerpt
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import GROUP, PLURAL, VERSION, RuleKey, Target
 from natsscaler.core.status import RuleStatus
 from natsscaler.kube.client import (

@@ -24,7 +24,8 @@ from types import SimpleNamespace
 import aiohttp
 from kubernetes.aio import client
 
-from natsscaler.core.errors import KubernetesError, LeadershipLost, Reason
+from natsscaler.core.errors import KubernetesError, LeadershipLost
+from natsscaler.core.reasons import Reason
 from natsscaler.kube.client import CONFLICT, NOT_FOUND, OnFailure, request
 from natsscaler.settings import LONGEST_LEASE
 

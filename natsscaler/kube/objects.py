@@ -9,7 +9,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Struct, field
 
-from natsscaler.core.errors import KubernetesError, Reason, excerpt
+from natsscaler.core.errors import KubernetesError, excerpt
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Target
 
 MAX_REPLICAS = 2**31 - 1

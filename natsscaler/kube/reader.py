@@ -12,10 +12,11 @@ from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
 from natsscaler.core.access import SecretKey
-from natsscaler.core.errors import KubernetesError, Reason, excerpt
+from natsscaler.core.errors import KubernetesError, excerpt
 from natsscaler.core.explain.operator_report import Lease
 from natsscaler.core.installation import LABEL, Installation, OperatorDeployment
 from natsscaler.core.permissions import Permission
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import GROUP, PLURAL, VERSION, Target
 from natsscaler.kube.client import FORBIDDEN, HTTP_OK, LIST_SECONDS, NOT_FOUND, refusal, request
 from natsscaler.kube.objects import Autoscaler, Deployment, Page, Position, Status

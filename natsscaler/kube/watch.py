@@ -13,7 +13,8 @@ from typing import Generic, TypeVar
 import aiohttp
 import msgspec
 
-from natsscaler.core.errors import KubernetesError, Reason, excerpt
+from natsscaler.core.errors import KubernetesError, excerpt
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Target
 from natsscaler.kube.client import (
     GONE,

@@ -19,10 +19,11 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from natsscaler.core.access import servers
-from natsscaler.core.errors import EXCERPT_LENGTH, CredentialsError, Finding, NotAllowed, Reason, excerpt
+from natsscaler.core.errors import EXCERPT_LENGTH, CredentialsError, NotAllowed, excerpt
 from natsscaler.core.jetstream.advisories import SUBJECTS, Advisory, advisory_of
 from natsscaler.core.jetstream.documents import ConsumerAnswer, ConsumerInfo
 from natsscaler.core.jetstream.sources import NotTold
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.nats.bounded_parser import TooLarge
 from natsscaler.nats.credential_store import MAX_AGE_SECONDS
 from natsscaler.nats.credentials import NatsCredentials

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from natsscaler.core.access import USE, USE_LABEL, Access, SecretKey, servers
-from natsscaler.core.errors import CredentialsError, KubernetesError, Reason
+from natsscaler.core.errors import CredentialsError, KubernetesError
+from natsscaler.core.reasons import Reason
 from natsscaler.nats.credentials import (
     MonitoringCredentials,
     NatsCredentials,

@@ -16,7 +16,8 @@ from urllib.parse import unquote, urlsplit
 import nkeys  # type: ignore[import-untyped]
 
 from natsscaler.core.access import bare_host
-from natsscaler.core.errors import CredentialsError, Reason
+from natsscaler.core.errors import CredentialsError
+from natsscaler.core.reasons import Reason
 from natsscaler.net.tls import NO_TLS, Tls
 
 TLS_KEYS = ("ca.crt", "tls.crt", "tls.key")

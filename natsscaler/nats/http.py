@@ -16,7 +16,8 @@ import httpx
 import msgspec
 
 from natsscaler.core.access import bare_host
-from natsscaler.core.errors import MonitoringError, Reason, excerpt
+from natsscaler.core.errors import MonitoringError, excerpt
+from natsscaler.core.reasons import Reason
 from natsscaler.nats.credentials import MonitoringCredentials
 from natsscaler.net.probe import Speaks, wants_tls, who_listens
 from natsscaler.net.tls import certificate_error, client_context, failure

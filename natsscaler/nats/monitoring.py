@@ -22,9 +22,10 @@ from typing import NamedTuple
 import httpx
 
 from natsscaler.core.access import Access
-from natsscaler.core.errors import CredentialsError, MonitoringError, NotAllowed, Reason, excerpt
+from natsscaler.core.errors import CredentialsError, MonitoringError, NotAllowed, excerpt
 from natsscaler.core.jetstream.documents import Varz
 from natsscaler.core.jetstream.snapshot import Node, Reading, View
+from natsscaler.core.reasons import Reason
 from natsscaler.nats.credential_store import MAX_AGE_SECONDS
 from natsscaler.nats.credentials import MonitoringCredentials
 from natsscaler.nats.http import DEFAULTS, NOBODY, Fetcher, Fetching
@@ -41,8 +42,6 @@ SAMPLE_SECONDS = 60.0
 """Between attempts to find more nodes behind one address, as behind a load balancer."""
 FIND_SECONDS = 60.0
 """Between searches for nodes at other addresses than those of the URL's host, though they are known."""
-SILENT = (Reason.MONITORING_UNREACHABLE, Reason.MONITORING_TIMEOUT)
-"""What an address that did not answer says; another one of the same host may have said more."""
 
 
 class Place(NamedTuple):
@@ -255,7 +254,7 @@ class Endpoint:
 
     def _take(self, answer: Node | MonitoringError, address: str, answers: Answers) -> None:
         if isinstance(answer, MonitoringError):
-            if answers.failure is None or answers.failure.reason in SILENT:
+            if answers.failure is None or answers.failure.reason.about.unanswered:
                 answers.failure = answer
             self._skipped[address] = time.monotonic() + SKIP_SECONDS
             return

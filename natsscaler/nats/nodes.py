@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from natsscaler.core.errors import MonitoringError, Reason
+from natsscaler.core.errors import MonitoringError
 from natsscaler.core.jetstream.documents import Healthz, Jsz, Varz
 from natsscaler.core.jetstream.freshness import Clock
 from natsscaler.core.jetstream.snapshot import Node, peers
+from natsscaler.core.reasons import Reason
 from natsscaler.nats.http import Fetcher
 
 JSZ = "/jsz?accounts=true&consumers=true&config=true"

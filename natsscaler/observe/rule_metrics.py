@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from natsscaler.core.decision.pipeline import Decision
 from natsscaler.core.decision.situation import Observation
-from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import Rule, RuleKey
 
 PREFIX = "natsscaler_"

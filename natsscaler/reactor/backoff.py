@@ -3,7 +3,7 @@
 import math
 import random
 
-from natsscaler.core.errors import Finding
+from natsscaler.core.reasons import Finding
 
 WAIT_SECONDS = (1.0, 60.0)
 """The first wait, and the one that doubling ends at."""

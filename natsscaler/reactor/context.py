@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
 
-from natsscaler.core.errors import Finding
 from natsscaler.core.jetstream.snapshot import Reading
+from natsscaler.core.reasons import Finding
 from natsscaler.core.rule import Rule
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics

@@ -11,10 +11,11 @@ from functools import partial
 from itertools import filterfalse
 
 from natsscaler.core.decision.pipeline import messages_until_change
-from natsscaler.core.errors import Finding, Reason, excerpt
+from natsscaler.core.errors import excerpt
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.snapshot import Reading
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import EventSource
 from natsscaler.core.subjects import subscribable, too_wide
 from natsscaler.core.waking import WakeSource
@@ -36,15 +37,6 @@ QUIET_SECONDS = BACKOFF_SECONDS[1] + CONFIRM_SECONDS
 
 LIMITED_SECONDS = 30.0
 """After how long a doorbell that found no room among NATS's subscriptions is tried again."""
-LASTING = (
-    Reason.OTHER_SERVER,
-    Reason.OTHER_ACCOUNT,
-    Reason.SOURCED_STREAM,
-    Reason.SUBJECT_TOO_WIDE,
-    Reason.SUBJECT_UNUSABLE,
-    Reason.PERMISSION_DENIED,
-)
-"""What is true of a rule's events until a read shows something else."""
 
 
 class Listening:
@@ -158,7 +150,7 @@ class Listening:
 
 def _lasting(events: Finding | None) -> Finding | None:
     """Return a finding that a backlog which is unknown for a moment does not refute."""
-    return events if events and events.reason in LASTING else None
+    return events if events and events.reason.about.lasts else None
 
 
 def _crowded_out(state: RuleState, connection: ConnectionPort) -> Finding | None:

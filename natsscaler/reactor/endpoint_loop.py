@@ -12,11 +12,12 @@ from typing import NamedTuple
 from natsscaler.core.access import Access
 from natsscaler.core.decision.pipeline import decide
 from natsscaler.core.decision.situation import Observation
-from natsscaler.core.errors import MonitoringError, Reason
+from natsscaler.core.errors import MonitoringError
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.ownership import missing
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Rule, RuleKey
 from natsscaler.core.waking import WakeSource
 from natsscaler.reactor.context import Shared

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from natsscaler.core.conditions import Facts, compose
 from natsscaler.core.decision.pipeline import decide
 from natsscaler.core.decision.situation import Observation
-from natsscaler.core.errors import Finding, KubernetesError, Reason, ReplicasChanged
+from natsscaler.core.errors import KubernetesError, ReplicasChanged
 from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import RuleKey
 from natsscaler.core.status import (
     RECENT_ACTIONS,

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from natsscaler.core.decision.pipeline import decide
 from natsscaler.core.decision.situation import History, Observation
-from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.backlog import Backlog, count, former, in_doubt
 from natsscaler.core.jetstream.documents import ConsumerInfo
 from natsscaler.core.jetstream.selection import Selection, Unknown, select
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.jetstream.sources import Former, NotTold, Told, missing
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import RuleKey, Target
 from natsscaler.reactor.ports import ConnectionPort
 from natsscaler.reactor.rule_state import RuleState

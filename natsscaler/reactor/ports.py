@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from natsscaler.core.access import Access
-from natsscaler.core.errors import Finding
 from natsscaler.core.jetstream.documents import ConsumerInfo
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.jetstream.sources import NotTold
+from natsscaler.core.reasons import Finding
 from natsscaler.core.rule import RuleKey, Target
 from natsscaler.core.status import RuleStatus
 

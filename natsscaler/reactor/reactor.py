@@ -8,9 +8,10 @@ from typing import Any
 
 from natsscaler.core.access import Access
 from natsscaler.core.conditions import invalid
-from natsscaler.core.errors import Finding, KubernetesError
+from natsscaler.core.errors import KubernetesError
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.ownership import obstacle, unseen
+from natsscaler.core.reasons import Finding
 from natsscaler.core.rule import Rule, RuleKey, Target
 from natsscaler.core.status import RuleStatus, of_no_deployment
 from natsscaler.core.waking import WakeSource

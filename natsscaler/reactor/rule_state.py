@@ -7,10 +7,10 @@ from datetime import datetime
 from natsscaler.core.contention import Others, SetBacks
 from natsscaler.core.decision.pipeline import Decision
 from natsscaler.core.decision.situation import History, Observation
-from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.sources import Source
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import Rule
 from natsscaler.core.status import RuleStatus, of_no_deployment, restore
 from natsscaler.core.waking import WakeSource
@@ -31,12 +31,6 @@ LED_SECONDS = 1.0
 nats-server 2.15.1 gave 0 for up to 30 ms."""
 QUIET_SECONDS = 3.0
 """For how long evaluations are put off for the sake of new leaders before that is said."""
-PASSING = (
-    Reason.LEADER_UNCLEAR,
-    Reason.MONITORING_INCOMPLETE,
-    Reason.IMPLAUSIBLE_COUNT,
-    Reason.CONSUMER_GONE,
-)
 
 
 @dataclass(slots=True)
@@ -214,7 +208,7 @@ class RuleState:
     def doubted(self, now: float) -> float:
         """Say when to look again at a backlog that may become known by itself; infinite: no need to."""
         backlog = self.seen.backlog if self.seen else None
-        if not isinstance(backlog, Unknown) or backlog.reason not in PASSING:
+        if not isinstance(backlog, Unknown) or not backlog.reason.about.passes:
             self.doubts = 0
             return math.inf
         first, last = DOUBT_SECONDS

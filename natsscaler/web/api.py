@@ -5,10 +5,10 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 from msgspec.structs import asdict
 
-from natsscaler.core.errors import Reason
 from natsscaler.core.explain.headline import Headline, bad_conditions, headline, retell
 from natsscaler.core.explain.steps import Step
 from natsscaler.core.explain.story import explain
+from natsscaler.core.reasons import Reason
 from natsscaler.core.status import Action, Condition, LastDecision, RuleStatus, Time, rfc3339
 from natsscaler.core.waking import WakeSource
 from natsscaler.observe.feed import Seen

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from natsscaler.core.rule import PAUSED_ANNOTATION
 from natsscaler.demo.nats_server import NatsServer
 from tests.conftest import find_nats_cli
 from tests.install.commands import ELSEWHERE, NOT_HERE, ROOT, told, untried
@@ -33,7 +32,6 @@ FILLED = {
     "{deployment}": "my-app",
     "{minimum}": "1",
     "{subject}": "orders.processing",
-    "{PAUSED_ANNOTATION}": PAUSED_ANNOTATION,
     "{place.namespace}": "shop",
     "{place.name}": "nats",
     "{USE_LABEL}={USE}": "scaling.example.com/use=nats",

@@ -13,7 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import RuleKey
 from natsscaler.core.status import Condition, RuleStatus, rfc3339
 from natsscaler.core.waking import WakeSource
@@ -134,7 +134,7 @@ async def test_a_follower_retells_what_the_leader_has_written(running: Running) 
     steps = {step["title"]: step for step in answer["rule"]["steps"]}
     assert list(steps) == ["EventDriven", "Next change", "Outcome"]
     assert steps["Outcome"]["text"] == "Backlog 801 is above scaleUpThreshold 50"
-    assert "4222" in steps["EventDriven"]["fix"]
+    assert "4222" in steps["EventDriven"]["fix"]["text"]
 
 
 async def test_a_rule_that_cannot_be_used_says_why_and_how_to_fix_it(running: Running) -> None:
@@ -149,7 +149,7 @@ async def test_a_rule_that_cannot_be_used_says_why_and_how_to_fix_it(running: Ru
     rule = (await get(running, "/api/rules/default/orders"))["rule"]
     assert rule["summary"]["state"]["title"] == "Not scaling: the rule is invalid"
     assert "spec.subject: empty" in rule["steps"][0]["text"]
-    assert rule["steps"][0]["fix"] == "kubectl edit scalingrule orders -n default"
+    assert rule["steps"][0]["fix"]["commands"] == ["kubectl edit scalingrule orders -n default"]
     assert rule["summary"]["deployment"] is None
 
 

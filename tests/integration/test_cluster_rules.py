@@ -9,8 +9,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from natsscaler.core.explain.steps import State
 from natsscaler.core.jetstream.backlog import Via
+from natsscaler.core.reasons import State
 from natsscaler.core.rule import RuleKey
 from natsscaler.core.status import LastDecision
 from natsscaler.demo.nats_server import NatsServer
@@ -143,7 +143,8 @@ async def test_without_nats_a_follower_alone_leaves_the_backlog_unknown(cluster:
         assert here.cluster.table[TARGET] == 3
         step = (await ask(natsMonitoringURL=url, **NAMES))["NATS"]
         assert (step.state, f"its leader is {leader}" in step.text) == (State.BLOCKED, True)
-        assert "the monitoring port of every node" in (step.fix or "")
+        assert step.fix
+        assert "the monitoring port of every node" in step.fix.text
 
 
 async def test_a_leader_killed_in_a_burst_is_followed_by_its_successor(cluster: NatsCluster) -> None:

@@ -8,9 +8,9 @@ import pytest
 import pytest_asyncio
 
 from natsscaler.core.access import Access
-from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.backlog import Backlog, measure
 from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Rule
 from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList

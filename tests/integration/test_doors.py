@@ -14,7 +14,7 @@ import httpx
 import pytest
 from aiohttp import web
 
-from natsscaler.core.errors import Reason
+from natsscaler.core.reasons import Reason
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port, free_ports
 from tests.support.names import resolve_by

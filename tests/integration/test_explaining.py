@@ -2,8 +2,8 @@
 
 import pytest
 
-from natsscaler.core.errors import Reason
-from natsscaler.core.explain.steps import State, fix
+from natsscaler.core.explain.steps import fix
+from natsscaler.core.reasons import Reason, State
 from natsscaler.core.rule import parse
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.settings import Settings

@@ -11,7 +11,7 @@ import pytest
 from kubernetes.aio import client
 
 from natsscaler.app.rule_events import Handlers
-from natsscaler.core.errors import Finding
+from natsscaler.core.reasons import Finding
 from natsscaler.core.rule import Rule, RuleKey
 from natsscaler.core.status import RuleStatus
 from natsscaler.kube.cluster import Kube

@@ -10,7 +10,8 @@ import pytest
 
 from natsscaler.app.health import WATCH_SILENT_SECONDS, Health
 from natsscaler.app.rule_events import SILENT_SECONDS, Handlers
-from natsscaler.core.errors import MonitoringError, Reason
+from natsscaler.core.errors import MonitoringError
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import parse
 from natsscaler.core.status import RuleStatus
 from natsscaler.kube.cluster import Kube

@@ -9,7 +9,8 @@ import pytest
 from kubernetes.aio import client
 
 from natsscaler.core.access import SecretKey
-from natsscaler.core.errors import Reason, ReplicasChanged, SecretNotFound, TargetNotFound
+from natsscaler.core.errors import ReplicasChanged, SecretNotFound, TargetNotFound
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import RuleKey, Target
 from natsscaler.core.status import LastDecision, LastScaling, RuleStatus
 from natsscaler.kube.cluster import Kube

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from kubernetes.aio import client
 
-from natsscaler.core.errors import KubernetesError, Reason, ReplicasChanged
+from natsscaler.core.errors import KubernetesError, ReplicasChanged
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import RuleKey, Target
 from natsscaler.core.status import RuleStatus
 from natsscaler.kube.cluster import Kube

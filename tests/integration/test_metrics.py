@@ -5,7 +5,8 @@ import asyncio
 import pytest
 from nats.aio.client import Client
 
-from natsscaler.core.errors import KubernetesError, Reason
+from natsscaler.core.errors import KubernetesError
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Target
 from natsscaler.core.waking import WakeSource
 from natsscaler.observe.metrics import Metrics

@@ -16,8 +16,9 @@ import pytest
 from aiohttp import web
 
 from natsscaler.core.access import Access
-from natsscaler.core.errors import MonitoringError, Reason
+from natsscaler.core.errors import MonitoringError
 from natsscaler.core.jetstream.snapshot import Reading
+from natsscaler.core.reasons import Reason
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port
 from natsscaler.nats import monitoring

@@ -10,7 +10,8 @@ from typing import cast
 import pytest
 from aiodns import DNSResolver
 
-from natsscaler.core.errors import NotAllowed, Reason, SettingsError
+from natsscaler.core.errors import NotAllowed, SettingsError
+from natsscaler.core.reasons import Reason
 from natsscaler.net import allowlist
 from natsscaler.net.allowlist import AllowList
 

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from nats.aio.client import Client
 
 from natsscaler.core.access import Access
-from natsscaler.core.errors import Finding, KubernetesError, Reason
+from natsscaler.core.errors import KubernetesError
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import RuleKey, Target
 from natsscaler.core.status import RuleStatus
 from natsscaler.demo.nats_server import NatsServer

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from nats.aio.client import Client
 
-from natsscaler.core.errors import Reason
+from natsscaler.core.reasons import Reason
 from natsscaler.demo.nats_server import NatsServer
 from tests.support.faulty_monitoring import Answer, changed, front, slow
 from tests.support.reading_faults import FAULTS

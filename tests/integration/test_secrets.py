@@ -8,7 +8,8 @@ import nkeys  # type: ignore[import-untyped]
 import pytest
 
 from natsscaler.core.access import SecretKey
-from natsscaler.core.errors import KubernetesError, Reason
+from natsscaler.core.errors import KubernetesError
+from natsscaler.core.reasons import Reason
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.nats import connection, credential_store
 from tests.support.certificates import Certificates

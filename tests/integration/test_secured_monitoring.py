@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import pytest
 from nats.aio.client import Client
 
-from natsscaler.core.errors import KubernetesError, Reason
+from natsscaler.core.errors import KubernetesError
+from natsscaler.core.reasons import Reason
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.nats import monitoring
 from tests.support.certificates import Certificates

@@ -10,8 +10,8 @@ from nats.aio.client import Client
 from nats.errors import NoRespondersError
 from nats.js.api import ConsumerConfig
 
-from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.advisories import Advisory
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.nats.connection import Connection
 from natsscaler.nats.credentials import NatsCredentials

@@ -10,7 +10,7 @@ from aiohttp import web
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig
 
-from natsscaler.core.errors import Reason
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Target
 from natsscaler.demo.nats_server import NatsServer
 from tests.support import faulty_monitoring as faults

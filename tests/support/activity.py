@@ -5,7 +5,7 @@ from typing import Any
 from natsscaler.core.conditions import Facts
 from natsscaler.core.decision.pipeline import decide
 from natsscaler.core.decision.situation import History, Observation
-from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import Rule, parse
 from natsscaler.core.status import Action, rfc3339
 from tests.support.factories import body

@@ -7,7 +7,6 @@ from typing import Any
 from natsscaler.core.conditions import Facts
 from natsscaler.core.decision.pipeline import decide
 from natsscaler.core.decision.situation import History, Observation
-from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.documents import (
     AccountInfo,
@@ -26,6 +25,7 @@ from natsscaler.core.jetstream.documents import (
 from natsscaler.core.jetstream.selection import Match, Unknown
 from natsscaler.core.jetstream.snapshot import Node, View
 from natsscaler.core.jetstream.sources import Source
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import PAUSED_ANNOTATION, BacklogMode, Rule, parse
 
 SAMPLE_SPEC: dict[str, Any] = {

@@ -9,8 +9,8 @@ from typing import Any
 from natsscaler.core.conditions import Facts, invalid
 from natsscaler.core.decision.pipeline import decide
 from natsscaler.core.decision.situation import History
-from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import Rule, RuleKey, parse
 from natsscaler.core.status import Action, RuleStatus, rfc3339
 from natsscaler.core.waking import WakeSource

@@ -2,7 +2,7 @@
 
 import pytest
 
-from natsscaler.core.errors import Reason
+from natsscaler.core.reasons import Reason
 from tests.support.faulty_monitoring import changed, cut_off, never, status, with_fields
 
 FAULTS = [

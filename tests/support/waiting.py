@@ -1,6 +1,6 @@
 """What a rule that cannot be used waits for."""
 
-from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.reasons import Finding, Reason
 from tests.support.factories import UNKNOWN, backlog, facts, rule
 
 REFUSED = Finding(Reason.FORBIDDEN, "natsscaler may not patch deployments/scale")
@@ -12,7 +12,7 @@ WAITING_FOR = [
     ("zero", facts(51, 0), "none while the Deployment has 0 replicas"),
     ("unknown", facts(UNKNOWN), "once the backlog is known again"),
     ("paused-unknown", facts(UNKNOWN, made=rule(paused=True)), "none while the rule is paused"),
-    ("consumer", facts(backlog(51, paused=True)), "once the consumer is resumed"),
+    ("consumer", facts(backlog(51, paused=True)), "none while the consumer is paused"),
     (
         "refused",
         facts(51, unable=REFUSED),

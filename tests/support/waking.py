@@ -7,10 +7,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from natsscaler.core.access import Access
-from natsscaler.core.errors import Finding, MonitoringError, Reason
+from natsscaler.core.errors import MonitoringError
 from natsscaler.core.jetstream.documents import ConsumerInfo, Varz
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.jetstream.sources import NotTold
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import Rule, RuleKey, Target
 from natsscaler.core.status import RuleStatus
 from natsscaler.core.waking import WakeSource

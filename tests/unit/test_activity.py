@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from natsscaler.core.conditions import compose
-from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import RuleKey
 from natsscaler.core.status import RECENT_ACTIONS, Action, RuleStatus
 from natsscaler.core.waking import WakeSource

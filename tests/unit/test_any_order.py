@@ -6,7 +6,7 @@ import math
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.waking import WakeSource
 from tests.support.factories import proportional
 from tests.support.waking import ImaginedWorld, in_virtual_time

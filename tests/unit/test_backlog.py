@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.backlog import Backlog, measure
 from natsscaler.core.jetstream.documents import AccountInfo, ConsumerInfo, Jsz, StreamInfo, known_subjects
 from natsscaler.core.jetstream.selection import LISTED_CANDIDATES, Match, Unknown
 from natsscaler.core.jetstream.snapshot import View
 from natsscaler.core.jetstream.sources import NotTold, Source
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Rule
 from natsscaler.core.subjects import overlaps
 from tests.support.factories import (

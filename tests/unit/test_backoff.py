@@ -1,6 +1,6 @@
 """Waits between attempts at a write that fails."""
 
-from natsscaler.core.errors import Finding, Reason
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.reactor.backoff import WAIT_SECONDS, Backoff
 
 WHY = Finding(Reason.KUBERNETES_UNAVAILABLE, "503")

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from natsscaler.core.conditions import Facts, compose, invalid, merge
 from natsscaler.core.decision.pipeline import messages_until_change
-from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.selection import Match, Unknown
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.status import (
     USUAL,
     LastScaling,

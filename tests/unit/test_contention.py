@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from natsscaler.core.contention import MEMORY_SECONDS, SET_BACKS, WAIT_SECONDS, Others, SetBacks
-from natsscaler.core.errors import Reason
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Target
 
 TARGET = Target("shop", "orders")

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from natsscaler.core.errors import CredentialsError, Reason
+from natsscaler.core.errors import CredentialsError
+from natsscaler.core.reasons import Reason
 from natsscaler.nats.credentials import (
     NATS_KEYS,
     MonitoringCredentials,

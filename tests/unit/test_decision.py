@@ -17,9 +17,9 @@ from natsscaler.core.decision.pipeline import (
     messages_until_change,
 )
 from natsscaler.core.decision.situation import History, Observation, StepKind, Want
-from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import BacklogMode, Rule
 from tests.support.factories import UNKNOWN, backlog, proportional, rule, seen
 

@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from natsscaler.core.contention import WAIT_SECONDS, Others
-from natsscaler.core.errors import InvalidRule, KubernetesError, Reason, SettingsError
+from natsscaler.core.errors import InvalidRule, KubernetesError, SettingsError
 from natsscaler.core.jetstream.advisories import advisory_of
 from natsscaler.core.jetstream.backlog import Backlog, measure
 from natsscaler.core.jetstream.documents import ConsumerInfo, Jsz, Varz
 from natsscaler.core.jetstream.selection import Match, Unknown
 from natsscaler.core.jetstream.snapshot import View
 from natsscaler.core.jetstream.sources import Source
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Rule, Target, parse
 from natsscaler.core.status import RuleStatus, read_back
 from natsscaler.core.subjects import SUBJECT_PATTERN, overlaps, within

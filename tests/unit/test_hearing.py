@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.advisories import Advisory
 from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.reasons import Reason
 from natsscaler.reactor.advisories import concerned
 from natsscaler.reactor.rule_state import RuleState
 from tests.support.factories import SOURCE, backlog, seen

@@ -6,9 +6,9 @@ from msgspec.structs import replace
 from natsscaler.core.conditions import Facts, compose
 from natsscaler.core.decision.pipeline import Decision, decide
 from natsscaler.core.decision.situation import History
-from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.explain.operator_report import Lease, at_work, from_outside, last_word, led, remembered
-from natsscaler.core.explain.steps import State, Step
+from natsscaler.core.explain.steps import Step
+from natsscaler.core.reasons import Finding, Fix, Reason, State
 from natsscaler.core.rule import Rule, Target
 from natsscaler.core.status import Condition, RuleStatus, rfc3339
 from tests.support.factories import UNKNOWN, proportional, rule, seen
@@ -50,7 +50,8 @@ def word(status: RuleStatus, *, here: Reason | None = None, lease: Lease | None 
 def test_what_keeps_the_operator_from_acting(status: RuleStatus, text: str) -> None:
     step = word(status)
     assert (step.text, step.state) == (text, State.BLOCKED)
-    assert "scaling-operator-system" in (step.fix or "")
+    assert step.fix
+    assert "scaling-operator-system" in step.fix.commands[0]
 
 
 def test_a_fault_that_is_seen_from_here_too_is_not_told_twice() -> None:
@@ -114,7 +115,7 @@ def test_a_condition_of_another_version_is_not_taken_for_known() -> None:
 
 @pytest.mark.parametrize("url", ["http://localhost:8222", "http://127.0.0.1:8222", "http://[::1]:8222"])
 def test_an_address_of_the_machine_itself_is_nowhere_to_forward_a_port_from(url: str) -> None:
-    step = Step("NATS", "it cannot be reached", fix="name NATS as the operator's pod resolves it")
+    step = Step("NATS", "it cannot be reached", fix=Fix("name NATS as the operator's pod resolves it"))
     assert from_outside(step, url, OPERATOR, "check") == step
 
 
@@ -130,6 +131,10 @@ def test_an_address_of_the_machine_itself_is_nowhere_to_forward_a_port_from(url:
 )
 def test_from_outside_the_way_in_is_told(url: str, service: str) -> None:
     step = from_outside(Step("NATS", "it cannot be reached"), url, OPERATOR, "explain shop/orders")
-    assert f"kubectl port-forward {service} 8222" in (step.fix or "")
-    assert "-- natsscaler explain shop/orders" in (step.fix or "")
-    assert (step.fix or "").endswith("natsscaler explain shop/orders --monitoring-url http://127.0.0.1:8222")
+    assert step.fix
+    inside, *here = step.fix.commands
+    assert inside.endswith("-- natsscaler explain shop/orders")
+    assert here == [
+        f"kubectl port-forward {service} 8222",
+        "natsscaler explain shop/orders --monitoring-url http://127.0.0.1:8222",
+    ]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
-from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.reasons import Reason
 from natsscaler.core.status import RuleStatus
 from natsscaler.observe.rule_metrics import RuleSeries
 from natsscaler.reactor.rule_state import LED_SECONDS, QUIET_SECONDS, RuleState

@@ -2,32 +2,37 @@
 
 import json
 
-from natsscaler.core.explain.steps import State, Step
+from natsscaler.core.explain.steps import Step
 from natsscaler.core.explain.text import document, text, worst
+from natsscaler.core.reasons import Fix, State
 
 STEPS = {
     "ScalingRule shop/orders": (
         Step("Rule", "shop/orders asks for 1 to 10 replicas"),
         Step(
-            "NATS", "it cannot be reached", State.BLOCKED, "kubectl exec -n somewhere pod -- a long command"
+            "NATS",
+            "it cannot be reached",
+            State.BLOCKED,
+            Fix("Ask from inside", ("kubectl exec -n somewhere pod -- a long command",)),
         ),
     )
 }
 
 
-def test_plain_text_has_one_line_for_each_step_and_each_fix() -> None:
+def test_plain_text_has_one_line_for_each_step_fix_and_command() -> None:
     assert text(STEPS, colour=False, width=None) == (
         "ScalingRule shop/orders\n"
         " ✓ Rule  shop/orders asks for 1 to 10 replicas\n"
         " ✗ NATS  it cannot be reached\n"
-        "         → kubectl exec -n somewhere pod -- a long command\n"
+        "         → Ask from inside\n"
+        "           kubectl exec -n somewhere pod -- a long command\n"
     )
 
 
 def test_on_a_terminal_sentences_are_wrapped_and_commands_are_not() -> None:
     lines = text(STEPS, colour=False, width=32).splitlines()
     assert lines[1:3] == [" ✓ Rule  shop/orders asks for 1", "         to 10 replicas"]
-    assert lines[-1] == "         → kubectl exec -n somewhere pod -- a long command"
+    assert lines[-1] == "           kubectl exec -n somewhere pod -- a long command"
 
 
 def test_colours_are_for_the_marks_alone() -> None:
@@ -35,7 +40,9 @@ def test_colours_are_for_the_marks_alone() -> None:
 
 
 def test_a_name_cannot_command_the_terminal() -> None:
-    hostile = {"ScalingRule": (Step("Consumer", "ORDERS/\x1b]0;owned\x07", fix="\x1b[2J"),)}
+    hostile = {
+        "ScalingRule": (Step("Consumer", "ORDERS/\x1b]0;owned\x07", fix=Fix("\x1b[2J", ("\x1b[2J",))),)
+    }
     assert "\x1b" not in text(hostile, colour=False, width=None)
 
 
@@ -48,7 +55,10 @@ def test_json_has_the_worst_state_and_every_step() -> None:
             "title": "NATS",
             "text": "it cannot be reached",
             "state": "blocked",
-            "fix": "kubectl exec -n somewhere pod -- a long command",
+            "fix": {
+                "text": "Ask from inside",
+                "commands": ["kubectl exec -n somewhere pod -- a long command"],
+            },
         },
     ]
 

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from natsscaler.core.access import Nats
-from natsscaler.core.errors import EXCERPT_LENGTH, InvalidRule, Reason
+from natsscaler.core.errors import EXCERPT_LENGTH, InvalidRule
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import (
     PAUSED_ANNOTATION,
     BacklogMode,

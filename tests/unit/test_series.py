@@ -9,9 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from natsscaler.core.decision.pipeline import decide
 from natsscaler.core.decision.situation import History
-from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import RuleKey
 from natsscaler.observe.metrics import Metrics
 from natsscaler.observe.rule_metrics import COUNTERS, GAUGES, STATES, RuleSeries

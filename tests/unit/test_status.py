@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from natsscaler.core.conditions import compose
 from natsscaler.core.decision.pipeline import decide
 from natsscaler.core.decision.situation import History, Want
-from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.selection import Match
 from natsscaler.core.jetstream.sources import Birth, Source
+from natsscaler.core.reasons import Reason
 from natsscaler.core.status import (
     USUAL,
     Condition,

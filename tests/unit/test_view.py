@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.backlog import Backlog, in_doubt, measure
 from natsscaler.core.jetstream.documents import (
     ConsumerConfig,
@@ -23,6 +22,7 @@ from natsscaler.core.jetstream.documents import (
 from natsscaler.core.jetstream.selection import Candidate, Match, Selection, select
 from natsscaler.core.jetstream.snapshot import LAG, Node, View
 from natsscaler.core.jetstream.sources import NotTold, Source
+from natsscaler.core.reasons import Reason
 from tests.support.factories import MOMENT, account, consumer, known, node, peer, rule, stream, unknown
 
 SUBJECT = "orders.processing"

@@ -4,11 +4,10 @@ import pytest
 from msgspec.structs import replace
 
 from natsscaler.core.conditions import Facts, compose, invalid
-from natsscaler.core.errors import Finding, Reason
-from natsscaler.core.explain.headline import DECISIONS, headline, retell
-from natsscaler.core.explain.steps import State
+from natsscaler.core.explain.headline import headline, retell
 from natsscaler.core.explain.story import explain
 from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.reasons import Finding, Reason, State, Topic
 from natsscaler.core.status import RuleStatus
 from tests.support.activity import NOW, RULE, facts, named
 from tests.support.factories import facts as make
@@ -69,7 +68,7 @@ def test_every_reason_of_a_decision_has_its_words() -> None:
     }
     reasons = {decision.reason for decision in decided if decision}
     assert len(reasons) > 5
-    assert reasons - {Reason.SCALING_DISABLED} <= set(DECISIONS)
+    assert {reason.about.topic for reason in reasons} == {Topic.DECISION, Topic.SWITCH}
 
 
 def test_a_status_of_a_later_version_is_shown_as_it_is() -> None:

@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from natsscaler.core.decision.recommenders import recommender
 from natsscaler.core.decision.situation import History, Note, Observation, Situation, StepKind
-from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Rule
 
 MIN_SECONDS_BETWEEN_STEPS = 1

@@ -7,7 +7,7 @@ armed by it.
 from typing import NamedTuple, Protocol
 
 from natsscaler.core.decision.situation import Note, Situation, StepKind
-from natsscaler.core.errors import Reason
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import RuleSpec
 
 

@@ -6,9 +6,9 @@ from enum import StrEnum
 import msgspec
 from msgspec import Struct
 
-from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import Rule, RuleSpec
 
 _change = msgspec.structs.replace

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from natsscaler.core.decision.pipeline import Decision
 from natsscaler.core.decision.situation import StepKind
-from natsscaler.core.errors import Finding, Reason
-from natsscaler.core.explain.steps import State, Step
+from natsscaler.core.explain.steps import Step
+from natsscaler.core.reasons import REASONS, Finding, Fix, Reason, State
 from natsscaler.core.rule import Rule, Target
 from natsscaler.core.status import RuleStatus, rfc3339
 
@@ -33,9 +33,8 @@ class Lease(NamedTuple):
 def last_word(status: RuleStatus, kind: str) -> Finding | None:
     """Return what the operator said in one of its conditions."""
     condition = status.condition(kind)
-    if condition is None or condition.reason not in set(Reason):
-        return None
-    return Finding(Reason(condition.reason), condition.message)
+    reason = REASONS.get(condition.reason) if condition else None
+    return Finding(reason, condition.message) if condition and reason else None
 
 
 def remembered(status: RuleStatus, decision: Decision, now: float) -> float | None:
@@ -64,15 +63,16 @@ def at_work(
     elif known < rule.generation:
         problem = f"It knows generation {known} of this rule, and not yet generation {rule.generation}"
     if problem or ready is None:
-        fix = f"See that it runs, and watches {rule.key.namespace}: kubectl get pods -n {operator.namespace}"
-        return Step(StepKind.OPERATOR, problem, State.BLOCKED, fix)
+        pods = f"kubectl get pods -n {operator.namespace}"
+        runs = Fix(f"See that it runs, and watches {rule.key.namespace}", (pods,))
+        return Step(StepKind.OPERATOR, problem, State.BLOCKED, runs)
     if ready.status == "False":
         said = f"{ready.reason}: {ready.message}"
         if here and here == ready.reason:
             said = f"the same, {here}"
         elif here is None:
             said += ". From here that is not so: see what lies between the two"
-        logs = f"kubectl logs -n {operator.namespace} deployment/{operator.name}"
+        logs = Fix("See its log", (f"kubectl logs -n {operator.namespace} deployment/{operator.name}",))
         text = f"It has said since {ready.last_transition_time}: {said}"
         return Step(StepKind.OPERATOR, text, State.BLOCKED, None if here == ready.reason else logs)
     since = f"It has been well since {ready.last_transition_time}"
@@ -106,5 +106,5 @@ def from_outside(step: Step, url: str, operator: Target, command: str) -> Step:
     return replace(
         step,
         text=f"{step.text}. A cluster's own names and addresses are known inside of it alone",
-        fix=f"Ask from inside: {inside}. Or: {forward}, and: {here}",
+        fix=Fix("Ask from inside of it. Or lead the port to here, and ask there", (inside, forward, here)),
     )

@@ -5,34 +5,12 @@ Both use the same words.
 """
 
 import shlex
-from enum import StrEnum
 
 from msgspec import Struct
 
 from natsscaler.core.decision.situation import StepKind
-from natsscaler.core.errors import Finding, Reason
-from natsscaler.core.explain.fixes import FIXES
+from natsscaler.core.reasons import REASONS, Finding, Fix, Reason, State
 from natsscaler.core.rule import Rule, RuleKey
-
-NEXT: dict[str, str] = {
-    Reason.SCALING_DISABLED: "none while the Deployment has 0 replicas",
-    Reason.PAUSED: "none while the rule is paused",
-    Reason.DRY_RUN: "none while spec.dryRun is true",
-    Reason.CONSUMER_PAUSED: "once the consumer is resumed",
-}
-"""What a rule waits for that does not scale, other than for a backlog that is known."""
-
-
-class State(StrEnum):
-    """How a step is."""
-
-    OK = "ok"
-    WAITING = "waiting"
-    """Held by time, as the rule asks for; it passes by itself."""
-    ATTENTION = "attention"
-    """A person's switch, a bound, or something that makes scaling slower."""
-    BLOCKED = "blocked"
-    """Something is wrong: the rule cannot do its work until it is fixed."""
 
 
 class Step(Struct, frozen=True):
@@ -42,13 +20,14 @@ class Step(Struct, frozen=True):
     """A StepKind, or what else it is about: a condition, a server, a rule."""
     text: str
     state: State = State.OK
-    fix: str | None = None
+    fix: Fix | None = None
     """What to do about it."""
 
 
 def explain_invalid(finding: Finding, key: RuleKey) -> tuple[Step, ...]:
     """Tell what becomes of a rule that cannot be used."""
-    edit = FIXES[Reason.INVALID_RULE].format(name=key.name, namespace=key.namespace)
+    fix = Reason.INVALID_RULE.about.fix
+    edit = fix and fix.filled(name=key.name, namespace=key.namespace)
     nothing = "Nothing happens: the replicas stay as they are until the rule is fixed"
     return (
         Step(StepKind.RULE, f"{key} cannot be used: {finding.message}", State.BLOCKED, edit),
@@ -65,7 +44,9 @@ def next_change(*, unable: bool, inactive: str | None, further: int | None, at: 
     if unable:
         text = "once the Deployment can be scaled; it is tried again and again"
     elif inactive:
-        text = NEXT.get(inactive, "once the backlog is known again")
+        reason = REASONS.get(inactive)
+        holds = reason.about.holds if reason else ""
+        text = f"none {holds}" if holds else "once the backlog is known again"
     else:
         ways = [f"possible at {at}, even without a further message"] if at else []
         ways += [f"{further} further messages would ask for more replicas"] if further else []
@@ -73,10 +54,12 @@ def next_change(*, unable: bool, inactive: str | None, further: int | None, at: 
     return Step(StepKind.NEXT_CHANGE, text)
 
 
-def fix(reason: Reason, rule: Rule) -> str | None:
-    """Say what to do about a finding of this rule, if there is something."""
-    found = FIXES.get(reason)
-    return found and found.format(
+def fix(reason: str, rule: Rule) -> Fix | None:
+    """Say what to do about a reason of this rule, if it is known and there is something."""
+    known = REASONS.get(reason)
+    if known is None or known.about.fix is None:
+        return None
+    return known.about.fix.filled(
         name=rule.key.name,
         namespace=rule.key.namespace,
         deployment=rule.target.name,

@@ -10,30 +10,22 @@ from natsscaler.core.access import server_shown
 from natsscaler.core.conditions import Facts, inactivity, switched_off
 from natsscaler.core.decision.pipeline import Decision, messages_until_change
 from natsscaler.core.decision.situation import Observation, StepKind
-from natsscaler.core.errors import Finding, Reason
-from natsscaler.core.explain.steps import State, Step, blocked, fix, next_change
+from natsscaler.core.explain.steps import Step, blocked, fix, next_change
 from natsscaler.core.jetstream.backlog import Backlog, Via
 from natsscaler.core.jetstream.selection import Match, Unknown
+from natsscaler.core.reasons import Finding, Fix, Reason, State, Topic
 from natsscaler.core.rule import BacklogMode, Rule
 from natsscaler.core.status import rfc3339
 
-SELECTION = {
-    Reason.ACCOUNT_NOT_FOUND,
-    Reason.AMBIGUOUS_ACCOUNT,
-    Reason.STREAM_NOT_FOUND,
-    Reason.CONSUMER_NOT_FOUND,
-    Reason.CONSUMER_GONE,
-    Reason.AMBIGUOUS_CONSUMER,
-}
-"""Why a backlog is not known although NATS has answered: nothing, or too much, matches the rule."""
 MATCHES = {
     Match.NAMED: "named by spec.consumer",
     Match.EQUAL: "durable, and its filter is the rule's subject {subject}",
     Match.WITHIN: "durable, and all that it takes lies within the rule's subject {subject}",
     Match.STREAM: "no consumer, but a work queue on {subject} alone: each message in it waits for a worker",
 }
-SWITCHES = {Reason.PAUSED: "the rule is paused", Reason.DRY_RUN: "the rule only rehearses (spec.dryRun)"}
-NARROW = "Give the workers a consumer whose filter lies within {subject}, or make spec.subject what it takes"
+NARROW = Fix(
+    "Give the workers a consumer whose filter lies within {subject}, or make spec.subject what it takes"
+)
 
 
 def explain(facts: Facts) -> tuple[Step, ...]:
@@ -91,7 +83,7 @@ def _backlog(rule: Rule, seen: Observation) -> list[Step]:
     backlog, url = seen.backlog, rule.spec.nats_monitoring_url
     if isinstance(backlog, Unknown):
         finding = Finding(backlog.reason, f"The backlog is not known: {backlog.message}")
-        if backlog.reason in SELECTION:
+        if backlog.reason.about.topic is Topic.SELECTION:
             return [Step(StepKind.NATS, f"{url} has answered"), blocked(StepKind.CONSUMER, finding, rule)]
         return [blocked(StepKind.NATS, finding, rule)]
     source, names = backlog.source, ", ".join(backlog.source.consumers)
@@ -111,7 +103,7 @@ def _backlog(rule: Rule, seen: Observation) -> list[Step]:
             StepKind.CONSUMER,
             f"{names} in account {source.account}{several}: {why}",
             State.ATTENTION if wider else State.OK,
-            NARROW.format(subject=subject) if wider else None,
+            NARROW.filled(subject=subject) if wider else None,
         ),
         Step(
             StepKind.BACKLOG,
@@ -153,7 +145,7 @@ def _bounds(rule: Rule, decision: Decision) -> Step:
     if decision.reason is Reason.SCALING_DISABLED:
         return Step(StepKind.BOUNDS, f"{within} do not apply at 0 replicas")
     if last.step is StepKind.OUT_OF_BOUNDS:
-        return Step(last.step, f"{last.text}: that is corrected whatever the backlog is", State.ATTENTION)
+        return Step(last.step, f"{last.text}: that is set right whatever the backlog is", State.ATTENTION)
     if decision.limited_by is Reason.TOO_MANY_REPLICAS:
         text = f"More than maxReplicas {spec.max_replicas} are asked for, or were in the stabilization window"
         return Step(StepKind.BOUNDS, text, State.ATTENTION, fix(Reason.TOO_MANY_REPLICAS, rule))
@@ -197,9 +189,9 @@ def _outcome(facts: Facts) -> str:
     if facts.unable:
         return f"{stay}, though {decision.desired} would be right" if change else stay
     off = switched_off(facts)
-    if off and off.reason in SWITCHES:
+    if off and off.reason is not decision.reason:
         otherwise = scale if change else "it would keep them anyway"
-        return f"{stay}, as {SWITCHES[off.reason]}; otherwise {otherwise}"
+        return f"{stay} {off.reason.about.holds}; otherwise {otherwise}"
     if change:
         return f"{scale}: {decision.message}"
     if isinstance(seen.backlog, Unknown):

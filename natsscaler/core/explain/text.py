@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from natsscaler.core.explain.steps import State, Step
+from natsscaler.core.explain.steps import Step
+from natsscaler.core.reasons import State
 
 MARKS = {State.OK: "✓", State.WAITING: "…", State.ATTENTION: "!", State.BLOCKED: "✗"}
 COLOURS = {State.OK: 32, State.WAITING: 36, State.ATTENTION: 33, State.BLOCKED: 31}
@@ -40,18 +41,24 @@ def document(sections: Sections) -> str:
 
 
 def _step(step: Step, margin: int, colour: bool, width: int | None) -> list[str]:
-    """Write one step. A fix has a line of its own, however long, so that commands can be copied."""
+    """Write one step. Each command has a line of its own, however long, so that it can be copied."""
     hang = " " * (margin + SECTION + 4)
-    said = _printable(step.text)
-    if width:
-        said = f"\n{hang}".join(textwrap.wrap(said, max(width - len(hang), 20), break_on_hyphens=False))
     mark = MARKS[step.state]
     if colour:
         mark = f"\x1b[{COLOURS[step.state]}m{mark}\x1b[0m"
-    lines = [f"{' ' * SECTION}{mark} {step.title:<{margin}}  {said}"]
+    lines = [f"{' ' * SECTION}{mark} {step.title:<{margin}}  {_wrapped(step.text, hang, width)}"]
     if step.fix:
-        lines.append(f"{hang}→ {_printable(step.fix)}")
+        lines.append(f"{hang}→ {_wrapped(step.fix.text, f'{hang}  ', width)}")
+        lines += [f"{hang}  {_printable(command)}" for command in step.fix.commands]
     return lines
+
+
+def _wrapped(said: str, hang: str, width: int | None) -> str:
+    """Write a sentence in lines of this width, all but the first after `hang`."""
+    said = _printable(said)
+    if width is None:
+        return said
+    return f"\n{hang}".join(textwrap.wrap(said, max(width - len(hang), 20), break_on_hyphens=False))
 
 
 def _printable(said: str) -> str:

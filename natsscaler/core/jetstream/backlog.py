@@ -11,7 +11,6 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.documents import (
     INT64_MAX,
     ConsumerInfo,
@@ -25,6 +24,7 @@ from natsscaler.core.jetstream.documents import (
 from natsscaler.core.jetstream.selection import Candidate, Match, Selection, Unknown, listed, select
 from natsscaler.core.jetstream.snapshot import View, cut_off
 from natsscaler.core.jetstream.sources import Former, NotTold, Source, Told, interrupted, source_of
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import BacklogMode, Rule
 from natsscaler.core.subjects import within
 

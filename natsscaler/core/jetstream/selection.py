@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.documents import (
     AccountInfo,
     ConsumerConfig,
@@ -23,6 +22,7 @@ from natsscaler.core.jetstream.documents import (
     published_subjects,
 )
 from natsscaler.core.jetstream.snapshot import View
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Rule
 from natsscaler.core.subjects import all_within, disjoint
 

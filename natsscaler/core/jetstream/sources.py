@@ -12,10 +12,10 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 
-from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.documents import ConsumerInfo, published_subjects
 from natsscaler.core.jetstream.selection import Match, Selection, Unknown, listed
 from natsscaler.core.jetstream.snapshot import View
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Rule
 from natsscaler.core.subjects import all_within
 

@@ -57,6 +57,11 @@ export function local(text) {
   return text.replace(/\d{4}-\d\d-\d\dT[\d:]+Z/g, clock);
 }
 
+export function remedy(fix) {
+  if (!fix) return null;
+  return el("p", { class: "fix" }, el("strong", {}, "What to do: "), fix.text, ...fix.commands.map((command) => el("code", {}, command)));
+}
+
 export function change(action) {
   const { fromReplicas, toReplicas } = action;
   const arrow = toReplicas > fromReplicas ? "▲" : "▼";

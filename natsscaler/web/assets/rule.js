@@ -1,7 +1,7 @@
 // One rule: why it does what it does, its past, and what would change it.
 
 import { draw, timeAt, valueAt } from "./chart.js";
-import { backlogBar, change, clock, count, el, local, replicasBar, say, sign, time } from "./dom.js";
+import { backlogBar, change, clock, count, el, local, remedy, replicasBar, say, sign, time } from "./dom.js";
 import { address, follow } from "./live.js";
 
 const RANGES = [
@@ -45,7 +45,7 @@ function verdict({ summary, steps, conditions, pollIntervalSeconds }) {
     { class: `verdict ${state}` },
     el("p", { class: "title" }, sign(state), " ", title, failing ? el("small", {}, "not ready since ", time(failing.lastTransitionTime)) : null),
     el("p", {}, local(text)),
-    fix ? el("p", { class: "fix" }, el("strong", {}, "What to do: "), fix) : null,
+    remedy(fix),
     next ? el("p", {}, el("strong", {}, "Next change: "), local(next.text)) : null,
     slower ? el("p", {}, el("strong", {}, "Reacts slower: "), slower) : null,
   );
@@ -88,7 +88,7 @@ function step({ title, text, state = "ok", fix }) {
     " ",
     el("strong", {}, `${title}: `),
     local(text),
-    fix ? el("p", { class: "fix" }, el("strong", {}, "What to do: "), fix) : null,
+    remedy(fix),
   );
 }
 

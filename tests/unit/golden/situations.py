@@ -12,12 +12,12 @@ from natsscaler.core.conditions import Facts
 from natsscaler.core.contention import Others, SetBacks
 from natsscaler.core.decision.pipeline import decide
 from natsscaler.core.decision.situation import History, Want
-from natsscaler.core.errors import Finding, Reason
 from natsscaler.core.jetstream.backlog import Backlog, Via, measure
 from natsscaler.core.jetstream.documents import ConsumerInfo
 from natsscaler.core.jetstream.selection import Match, Unknown
 from natsscaler.core.jetstream.sources import NotTold
 from natsscaler.core.ownership import missing, obstacle, unseen
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import BacklogMode, Rule
 from natsscaler.core.status import LastScaling, RuleStatus, restore, rfc3339
 from tests.support import factories

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from msgspec.structs import replace
 
 from natsscaler.core.decision.situation import Observation
-from natsscaler.core.errors import Reason
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.reasons import Reason
 from natsscaler.core.status import RuleStatus
 from natsscaler.observe.rule_metrics import RuleSeries
 from natsscaler.reactor.rule_state import RuleState

@@ -1,0 +1,685 @@
+"""The one catalogue of reasons: why a decision is what it is, or why a condition has its status.
+
+Every outcome of natsscaler has a Reason: the same word stands in conditions, Events, metrics and logs, so
+that what a person reads in one place can be searched for in another. All there is to say of a reason is said
+here; docs/reasons.md is made from it. A new reason is one entry.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple, Self
+
+from msgspec import Struct
+
+
+class State(StrEnum):
+    """How something is, best first."""
+
+    OK = "ok"
+    WAITING = "waiting"
+    """Held by time, as the rule asks for; it passes by itself."""
+    ATTENTION = "attention"
+    """A person's switch, a bound, or something that makes scaling slower."""
+    BLOCKED = "blocked"
+    """Something is wrong: the rule cannot do its work until it is fixed."""
+
+
+class Topic(StrEnum):
+    """What a reason speaks of."""
+
+    DECISION = "What a rule does"
+    SWITCH = "A person has switched the rule off"
+    READING = "The backlog is not known: NATS cannot be read"
+    SELECTION = "The backlog is not known: nothing, or too much, matches the rule"
+    CREDENTIALS = "Credentials cannot be had, or are refused"
+    DEPLOYMENT = "The Deployment cannot be scaled by the rule"
+    BOUNDS = "The bounds limit what is asked for"
+    WAKING = "Whether messages wake the rule"
+    WELL = "All is well"
+
+
+SCALES_NOT = (Topic.SWITCH, Topic.READING, Topic.SELECTION, Topic.CREDENTIALS, Topic.DEPLOYMENT)
+"""What keeps a rule from scaling."""
+
+
+class Fix(Struct, frozen=True):
+    """What a person can do."""
+
+    text: str
+    """In a sentence."""
+    commands: tuple[str, ...] = ()
+    """What to type for it."""
+
+    def filled(self, **values: object) -> "Fix":
+        """Return it with values for what stands in braces."""
+        return Fix(self.text.format(**values), tuple(command.format(**values) for command in self.commands))
+
+
+class About(NamedTuple):
+    """What there is to say of a reason."""
+
+    topic: Topic
+    state: State
+    headline: str
+    """What it means, in a few words."""
+    more: str = ""
+    """What else it means, in sentences."""
+    fix: Fix | None = None
+    """What to do about it, with the names of a rule in braces."""
+    holds: str = ""
+    """For how long nothing changes, if that is not until the backlog is known."""
+    passes: bool = False
+    """It may pass by itself, so it is worth looking again soon."""
+    lasts: bool = False
+    """It holds until a read shows something else, also while the backlog is unknown."""
+    unanswered: bool = False
+    """Nobody has answered; somebody who did has more to say."""
+
+    @property
+    def title(self) -> str:
+        """What it means for a rule."""
+        return f"Not scaling: {self.headline}" if self.topic in SCALES_NOT else self.headline
+
+
+EDIT = "kubectl edit scalingrule {name} -n {namespace}"
+REACH = (
+    "The operator must reach {url}. See that spec.natsMonitoringURL names NATS as the operator's pod"
+    " resolves it (http://nats.NAMESPACE:8222; of the official NATS chart"
+    " http://nats-headless.NAMESPACE:8222, as its Service nats has no monitoring port), that the"
+    " configuration of NATS sets http_port, and that no NetworkPolicy forbids it"
+)
+PORT = "{url}/jsz must lead to the monitoring port of nats-server, 8222 by default"
+MORE_ROOM = Fix(
+    "See that the workers get on with it; if they do, and the cluster has room for more, raise"
+    " spec.maxReplicas",
+    (EDIT,),
+)
+POLLED = Fix("Nothing; if polling is too slow, set a shorter spec.pollIntervalSeconds", (EDIT,))
+
+
+def _decided(headline: str, more: str = "", state: State = State.OK, fix: Fix | None = None) -> About:
+    return About(Topic.DECISION, state, headline, more, fix, passes=state is State.WAITING)
+
+
+def _switch(headline: str, holds: str, fix: str, command: str) -> About:
+    return About(Topic.SWITCH, State.ATTENTION, headline, fix=Fix(fix, (command,)), holds=holds)
+
+
+def _wrong(
+    topic: Topic,
+    headline: str,
+    more: str,
+    fix: str,
+    *commands: str,
+    holds: str = "",
+    passes: bool = False,
+    unanswered: bool = False,
+) -> About:
+    """Make an entry for what has to be fixed."""
+    return About(
+        topic, State.BLOCKED, headline, more, Fix(fix, commands), holds, passes=passes, unanswered=unanswered
+    )
+
+
+def _polled(headline: str, more: str, fix: Fix, *, lasts: bool = False) -> About:
+    return About(Topic.WAKING, State.ATTENTION, headline, more, fix, lasts=lasts)
+
+
+def _well(headline: str, topic: Topic = Topic.WELL) -> About:
+    return About(topic, State.OK, headline)
+
+
+class Reason(StrEnum):
+    """Why something is as it is. Stable: users alert on these."""
+
+    about: About
+
+    def __new__(cls, word: str, about: About) -> Self:
+        """Make a reason that is equal to its word."""
+        reason = str.__new__(cls, word)
+        reason._value_ = word
+        reason.about = about
+        return reason
+
+    # A step up or down, or why there is none.
+    BACKLOG_ABOVE_THRESHOLD = (
+        "BacklogAboveThreshold",
+        _decided("Scaling up", "The backlog is above scaleUpThreshold."),
+    )
+    BACKLOG_BELOW_THRESHOLD = (
+        "BacklogBelowThreshold",
+        _decided("Scaling down", "The backlog is below scaleDownThreshold."),
+    )
+    FEWER_REPLICAS_SUFFICE = (
+        "FewerReplicasSuffice",
+        _decided("Scaling down", "The backlog divided by messagesPerReplica is fewer replicas."),
+    )
+    WITHIN_THRESHOLDS = (
+        "WithinThresholds",
+        _decided(
+            "Steady: the backlog asks for no change",
+            "A step up needs a backlog above scaleUpThreshold, a step down one below scaleDownThreshold or,"
+            " with messagesPerReplica, one that fewer replicas suffice for.",
+        ),
+    )
+    AT_MAX_REPLICAS = (
+        "AtMaxReplicas",
+        _decided("At maxReplicas: more are wanted, none are allowed", "", State.ATTENTION, MORE_ROOM),
+    )
+    AT_MIN_REPLICAS = "AtMinReplicas", _decided("Steady: at minReplicas")
+    BELOW_MIN_REPLICAS = (
+        "BelowMinReplicas",
+        _decided("Scaling up to minReplicas", "The bounds hold whether the backlog is known or not."),
+    )
+    ABOVE_MAX_REPLICAS = (
+        "AboveMaxReplicas",
+        _decided("Scaling down to maxReplicas", "The bounds hold whether the backlog is known or not."),
+    )
+    WAITING_TO_STEP_UP = (
+        "WaitingToStepUp",
+        _decided(
+            "Waiting for the next step up",
+            "The last one was less than pollIntervalSeconds ago; with messagesPerReplica less than a second.",
+            State.WAITING,
+        ),
+    )
+    WAITING_TO_STEP_DOWN = (
+        "WaitingToStepDown",
+        _decided(
+            "Waiting for the next step down",
+            "The last step was less than pollIntervalSeconds ago; with messagesPerReplica the last one down"
+            " less than a second.",
+            State.WAITING,
+        ),
+    )
+    STABILIZING = (
+        "Stabilizing",
+        _decided(
+            "Waiting to scale down: stabilization window",
+            "More replicas were wanted within stabilizationWindowSeconds (300 s unless set).",
+            State.WAITING,
+        ),
+    )
+
+    # A person switched it off, or asked for a rehearsal.
+    SCALING_DISABLED = (
+        "ScalingDisabled",
+        _switch(
+            "switched off, the Deployment has 0 replicas",
+            "while the Deployment has 0 replicas",
+            "Set the replicas to 1 or more",
+            "kubectl scale deployment {deployment} -n {target_namespace} --replicas={minimum}",
+        ),
+    )
+    PAUSED = (
+        "Paused",
+        _switch(
+            "paused",
+            "while the rule is paused",
+            "Remove the annotation",
+            "kubectl annotate scalingrule {name} -n {namespace} scaling.example.com/paused-",
+        ),
+    )
+    DRY_RUN = (
+        "DryRun",
+        _switch(
+            "dry run only",
+            "while spec.dryRun is true",
+            "Set spec.dryRun to false",
+            "kubectl patch scalingrule {name} -n {namespace} --type=merge"
+            ' -p \'{{"spec":{{"dryRun":false}}}}\'',
+        ),
+    )
+
+    # NATS cannot be read, or not well enough.
+    NOT_YET_READ = (
+        "NotYetRead",
+        _wrong(
+            Topic.READING,
+            "the backlog has not been read yet",
+            "",
+            "Wait a moment; if it lasts, the operator's log says what it waits for",
+            passes=True,
+        ),
+    )
+    MONITORING_UNREACHABLE = (
+        "MonitoringUnreachable",
+        _wrong(
+            Topic.READING,
+            "NATS cannot be reached",
+            "There is no such name, or nobody listens at the address.",
+            REACH,
+            unanswered=True,
+        ),
+    )
+    MONITORING_TIMEOUT = (
+        "MonitoringTimeout",
+        _wrong(
+            Topic.READING,
+            "NATS does not answer",
+            "There is a connection, but no whole answer in time (--monitoring-timeout, 5 s unless set).",
+            REACH + ". If it is reached, it is overloaded",
+            unanswered=True,
+        ),
+    )
+    MONITORING_HTTP_STATUS = (
+        "MonitoringHTTPStatus",
+        _wrong(
+            Topic.READING,
+            "NATS's monitoring port answers with an error",
+            "",
+            f"If it wants credentials, name them in spec.monitoring.secretRef. Otherwise see who answers:"
+            f" {PORT}",
+            EDIT,
+        ),
+    )
+    MONITORING_UNREADABLE = (
+        "MonitoringUnreadable",
+        _wrong(
+            Topic.READING,
+            "what answers is not NATS's monitoring port",
+            "Somebody else answers, or it speaks https and not http or the reverse.",
+            f"See who answers: {PORT} (4222 is for clients)",
+        ),
+    )
+    MONITORING_CERTIFICATE = (
+        "MonitoringCertificate",
+        _wrong(
+            Topic.READING,
+            "the certificate of NATS's monitoring port is not accepted",
+            "It is of an unknown authority, or for another name.",
+            "Put the certificate of the authority as ca.crt into the Secret that spec.monitoring.secretRef"
+            " names, and use a host name that the server's certificate is for",
+        ),
+    )
+    MONITORING_TOO_LARGE = (
+        "MonitoringTooLarge",
+        _wrong(
+            Topic.READING,
+            "what NATS answers is too large",
+            "",
+            "See who answers at {url}; if it is NATS, spread the streams over several servers",
+        ),
+    )
+    MONITORING_STALE = (
+        "MonitoringStale",
+        _wrong(
+            Topic.READING,
+            "what NATS answers is out of date",
+            "The answer is older than the request. A clock that was set back is known again after two reads.",
+            "Take away the cache in front of {url}, or see to the server's clock",
+        ),
+    )
+    MONITORING_INCOMPLETE = (
+        "MonitoringIncomplete",
+        _wrong(
+            Topic.READING,
+            "a part of NATS does not answer",
+            "A node does not answer, or has not found all of its streams again.",
+            "Bring the missing node back, or name spec.stream and spec.consumer so that it does not matter",
+            passes=True,
+        ),
+    )
+    IMPLAUSIBLE_COUNT = (
+        "ImplausibleCount",
+        _wrong(
+            Topic.READING,
+            "NATS counts what cannot be",
+            "It counts more messages than the stream has, fewer than none, or the like.",
+            "Compare what NATS says of the consumer. If it counts wrongly, it counts anew after a restart"
+            " of the server, or once the consumer's leader steps down",
+            "nats consumer info STREAM CONSUMER",
+            "nats consumer cluster step-down STREAM CONSUMER",
+            passes=True,
+        ),
+    )
+    ADDRESS_NOT_ALLOWED = (
+        "AddressNotAllowed",
+        _wrong(
+            Topic.READING,
+            "the address of NATS is not allowed",
+            "The operator's allow-list forbids it.",
+            "Ask an administrator to permit the host of {url} by --allow-hosts",
+        ),
+    )
+    JETSTREAM_DISABLED = (
+        "JetStreamDisabled",
+        _wrong(
+            Topic.READING,
+            "JetStream is off in NATS",
+            "",
+            "Put jetstream {{}} into the configuration of the NATS server, and restart it",
+        ),
+    )
+    LEADER_UNCLEAR = (
+        "LeaderUnclear",
+        _wrong(
+            Topic.READING,
+            "the consumer's leader in NATS is unclear",
+            "Only the leader knows the backlog, and it did not answer, or leads only since a moment ago.",
+            "Wait for the election; if it lasts, see that the monitoring port of every node can be reached,"
+            " as by a headless Service: {url}",
+            passes=True,
+        ),
+    )
+
+    # What is counted.
+    ACCOUNT_NOT_FOUND = (
+        "AccountNotFound",
+        _wrong(Topic.SELECTION, "no such NATS account", "", "Set spec.account to one that exists", EDIT),
+    )
+    AMBIGUOUS_ACCOUNT = (
+        "AmbiguousAccount",
+        _wrong(
+            Topic.SELECTION,
+            "several accounts match, name one",
+            "Or another one matches than was counted so far.",
+            "Set spec.account to the one that is meant",
+            EDIT,
+        ),
+    )
+    STREAM_NOT_FOUND = (
+        "StreamNotFound",
+        _wrong(
+            Topic.SELECTION,
+            "no such stream",
+            "No stream has this subject; the message lists those that exist.",
+            "Name one that exists in spec.stream, or fix spec.subject. If none of them is meant, create it",
+            EDIT,
+            "nats stream add STREAM --subjects {subject} --defaults",
+        ),
+    )
+    CONSUMER_NOT_FOUND = (
+        "ConsumerNotFound",
+        _wrong(
+            Topic.SELECTION,
+            "no consumer takes the subject",
+            "No durable consumer takes the subject and nothing else; the message lists those that exist,"
+            " and why they do not count.",
+            "Start the workers, or create their durable consumer; or name one that exists in spec.consumer",
+            "nats consumer add STREAM NAME --pull --filter {subject} --defaults",
+            EDIT,
+        ),
+    )
+    CONSUMER_GONE = (
+        "ConsumerGone",
+        _wrong(
+            Topic.SELECTION,
+            "the consumer is gone",
+            "What was counted so far is missing, and NATS has not said that it is deleted; or another server"
+            " answers with one of its name.",
+            "Start the workers, or create the consumer again; if it is gone for good, or this one is meant,"
+            " name it in spec.consumer",
+            EDIT,
+            passes=True,
+        ),
+    )
+    AMBIGUOUS_CONSUMER = (
+        "AmbiguousConsumer",
+        _wrong(
+            Topic.SELECTION,
+            "several consumers match, name one",
+            "They match equally well, or another one matches than was counted so far, which still exists.",
+            "Set spec.consumer to the one of the workers",
+            EDIT,
+        ),
+    )
+    CONSUMER_PAUSED = (
+        "ConsumerPaused",
+        _wrong(
+            Topic.SELECTION,
+            "the consumer is paused in NATS",
+            "Workers would get nothing.",
+            "Resume each consumer that the message names",
+            "nats consumer resume STREAM CONSUMER --force",
+            holds="while the consumer is paused",
+        ),
+    )
+
+    # Credentials cannot be had, or do not help.
+    SECRET_NOT_FOUND = (
+        "SecretNotFound",
+        _wrong(
+            Topic.CREDENTIALS,
+            "the Secret for NATS does not exist",
+            "",
+            "Create it, or name one that exists",
+            "kubectl get secrets -n {namespace} -l scaling.example.com/use=nats",
+        ),
+    )
+    SECRET_NOT_LABELLED = (
+        "SecretNotLabelled",
+        _wrong(
+            Topic.CREDENTIALS,
+            "the Secret for NATS lacks its label",
+            "Only whoever may write Secrets says so which of them are for natsscaler.",
+            "Type the line of the message, if the Secret is meant for whoever may create rules here",
+        ),
+    )
+    SECRET_UNUSABLE = (
+        "SecretUnusable",
+        _wrong(
+            Topic.CREDENTIALS,
+            "the Secret for NATS cannot be used",
+            "The message names the key that is wrong.",
+            "Change that key of the Secret: it is read again by itself",
+        ),
+    )
+    CREDENTIALS_REFUSED = (
+        "CredentialsRefused",
+        _wrong(
+            Topic.CREDENTIALS,
+            "NATS refuses the credentials",
+            "They are wrong, or have expired or been revoked.",
+            "Change the Secret, or the users of the server: each is tried again by itself",
+        ),
+    )
+
+    # The Deployment cannot be scaled, or not by this rule.
+    TARGET_NOT_FOUND = (
+        "TargetNotFound",
+        _wrong(
+            Topic.DEPLOYMENT,
+            "no such Deployment",
+            "Once it exists the rule acts at once.",
+            "Create it, or name one that exists in spec.deploymentName",
+            "kubectl get deployments -n {target_namespace}",
+            EDIT,
+        ),
+    )
+    TARGET_OWNED_BY_ANOTHER = (
+        "TargetOwnedByAnother",
+        _wrong(
+            Topic.DEPLOYMENT,
+            "another scaler owns the Deployment",
+            "A HorizontalPodAutoscaler or an older rule scales it.",
+            "Keep one of the two. To delete this rule",
+            "kubectl delete scalingrule {name} -n {namespace}",
+        ),
+    )
+    CROSS_NAMESPACE_NOT_ALLOWED = (
+        "CrossNamespaceNotAllowed",
+        _wrong(
+            Topic.DEPLOYMENT,
+            "the Deployment's namespace is not allowed",
+            "It is not the rule's own.",
+            "Create the rule in namespace {target_namespace}, or have natsscaler run with"
+            " --allow-cross-namespace",
+        ),
+    )
+    NAMESPACE_NOT_WATCHED = (
+        "NamespaceNotWatched",
+        _wrong(
+            Topic.DEPLOYMENT,
+            "the namespace is not watched",
+            "",
+            "Have natsscaler run with --namespace {target_namespace} too, and with its role there",
+        ),
+    )
+    CONFLICT = (
+        "Conflict",
+        _wrong(
+            Topic.DEPLOYMENT,
+            "something else keeps changing the replicas",
+            "The message names who wrote them last. It comes after three set-backs within an hour; from"
+            " then on steps are 10 s apart, doubling to 10 minutes, until nobody has changed the replicas"
+            " for as long. A restart of the operator begins again with 10 s.",
+            "Find the other writer; a GitOps tool must leave spec.replicas out",
+            "kubectl get deployment {deployment} -n {target_namespace} -o yaml --show-managed-fields",
+        ),
+    )
+    FORBIDDEN = (
+        "Forbidden",
+        _wrong(
+            Topic.DEPLOYMENT,
+            "the operator lacks a permission",
+            "Also said of a Secret that it may not get.",
+            "Grant what the operator lacks: this names all of it, and the command that grants it",
+            "natsscaler check",
+        ),
+    )
+    DENIED = (
+        "DeniedByPolicy",
+        _wrong(
+            Topic.DEPLOYMENT,
+            "a policy of the cluster refuses it",
+            "",
+            "Ask whoever maintains that policy, or keep the rule within what it allows",
+        ),
+    )
+    KUBERNETES_UNAVAILABLE = (
+        "KubernetesUnavailable",
+        _wrong(
+            Topic.DEPLOYMENT,
+            "Kubernetes does not answer",
+            "",
+            "Wait; if it lasts, see the operator's log",
+            passes=True,
+        ),
+    )
+    LEADERSHIP_LOST = (
+        "LeadershipLost",
+        _wrong(
+            Topic.DEPLOYMENT,
+            "another replica of the operator acts now",
+            "",
+            "Nothing: the other replica goes on",
+            passes=True,
+        ),
+    )
+    INVALID_RULE = (
+        "InvalidRule",
+        _wrong(Topic.DEPLOYMENT, "the rule is invalid", "The message names the field.", "Fix the rule", EDIT),
+    )
+
+    # The bounds.
+    TOO_MANY_REPLICAS = (
+        "TooManyReplicas",
+        About(
+            Topic.BOUNDS,
+            State.ATTENTION,
+            "more than maxReplicas are asked for",
+            "Or were, within the stabilization window.",
+            MORE_ROOM,
+        ),
+    )
+    TOO_FEW_REPLICAS = "TooFewReplicas", _well("fewer than minReplicas would do", Topic.BOUNDS)
+    ADMISSION_LIMITED = (
+        "AdmissionLimited",
+        About(
+            Topic.BOUNDS,
+            State.ATTENTION,
+            "a policy or webhook of the cluster made another number of what the rule asked for",
+            "What it made is what counts. The same number is asked for again after pollIntervalSeconds,"
+            " another one at once.",
+            Fix(
+                "Set spec.minReplicas and spec.maxReplicas within what the cluster admits, or see who"
+                " limits it",
+                (EDIT, "kubectl get mutatingadmissionpolicies,mutatingwebhookconfigurations"),
+            ),
+        ),
+    )
+
+    # Events reach the rule, or why they do not.
+    LISTENING = "Listening", _well("messages wake the rule", Topic.WAKING)
+    SWITCHED_OFF = "SwitchedOff", _well("polled, as spec.events or --events asks for", Topic.WAKING)
+    NOT_CONNECTED = (
+        "NotConnected",
+        _polled(
+            "polled: there is no connection to NATS",
+            "",
+            Fix(
+                "The operator must reach the clients' port of NATS too, 4222 by default: spec.nats.url"
+                " names it, or NATS_URL for all rules, else it is looked for at the host of {url}"
+            ),
+        ),
+    )
+    OTHER_ACCOUNT = (
+        "OtherAccount",
+        _polled(
+            "polled: events come from another account than the stream's",
+            "",
+            Fix("Give the operator credentials of the stream's account"),
+            lasts=True,
+        ),
+    )
+    OTHER_SERVER = (
+        "OtherServer",
+        _polled(
+            "polled: NATS and its monitoring endpoint are not of one cluster",
+            "",
+            Fix("Name a server of the same cluster in spec.nats.url", (EDIT,)),
+            lasts=True,
+        ),
+    )
+    PERMISSION_DENIED = (
+        "PermissionDenied",
+        _polled(
+            "polled: the NATS user may not use a subject that the message names",
+            "A permission that is granted is used within seconds.",
+            Fix("Permit it to the operator's user in the configuration of NATS"),
+            lasts=True,
+        ),
+    )
+    SUBSCRIPTION_LIMIT = (
+        "SubscriptionLimit",
+        _polled(
+            "polled: NATS limits the subscriptions of a connection or account",
+            "",
+            Fix(
+                "Raise max_subscriptions in the configuration of NATS, or the subscriptions that the JWT of"
+                " the account or user allows"
+            ),
+        ),
+    )
+    SOURCED_STREAM = (
+        "SourcedStream",
+        _polled("polled: the stream is filled from others, which ring no doorbell", "", POLLED, lasts=True),
+    )
+    SUBJECT_TOO_WIDE = (
+        "SubjectTooWide",
+        _polled("polled: the subject also covers traffic that feeds no stream", "", POLLED, lasts=True),
+    )
+    SUBJECT_UNUSABLE = (
+        "SubjectUnusable",
+        _polled("polled: a filter cannot be subscribed to, or there are too many", "", POLLED, lasts=True),
+    )
+
+    # Conditions that are as they should be, in the words of the HorizontalPodAutoscaler; Events of their own.
+    SCALING = "Scaling", _well("the rule is evaluated and acted upon")
+    READY_FOR_NEW_SCALE = "ReadyForNewScale", _well("the Deployment can be scaled by this rule")
+    VALID_METRIC_FOUND = "ValidMetricFound", _well("the backlog is known")
+    DESIRED_WITHIN_RANGE = "DesiredWithinRange", _well("the desired replicas are within the bounds")
+    SCALED_UP = "ScaledUp", _well("the replicas were raised")
+    SCALED_DOWN = "ScaledDown", _well("the replicas were lowered")
+    BACKLOG_SOURCE_CHANGED = "BacklogSourceChanged", _well("the backlog is counted on other consumers now")
+
+
+class Finding(NamedTuple):
+    """A reason with its sentence."""
+
+    reason: Reason
+    message: str
+
+
+REASONS = {reason.value: reason for reason in Reason}
+"""By their words: a status may have those of another version too."""
