@@ -63,6 +63,11 @@ class Member:
         _, text = await self.get(self.metrics_port, "/metrics")
         return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))
 
+    async def measures(self, rule: str) -> bool:
+        """Tell whether it has metrics of this rule: as they were a second ago at the latest."""
+        _, told = await self.get(self.metrics_port, "/metrics")
+        return f'rule="{rule}"' in told
+
     async def dies(self) -> None:
         self.process.kill()
         await self.process.wait()

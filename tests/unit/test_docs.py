@@ -124,3 +124,16 @@ def test_every_test_that_reliability_names_exists() -> None:
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     assert len(named) > 30
     assert [name for name in named if f"def {name}(" not in tests] == []
+
+
+def test_the_architecture_names_every_package_and_modules_that_exist() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    packages = {path.parent.name for path in (ROOT / "natsscaler").glob("*/__init__.py")}
+    assert packages <= set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    modules = set(re.findall(r"`([a-z_/]+\.py)`", text))
+    assert len(modules) > 10
+    assert [name for name in modules if not (ROOT / "natsscaler" / name).exists()] == []
+    functions = re.findall(r"`([a-z_/]+\.py)`,\s+`(\w+)`", text)
+    assert len(functions) > 5
+    for module, function in functions:
+        assert f"def {function}(" in (ROOT / "natsscaler" / module).read_text(), (module, function)
