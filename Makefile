@@ -11,8 +11,8 @@ EXAMPLES_IMG ?= natsscaler-examples:$(VERSION)
 COMPOSE      ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
 .DEFAULT_GOAL := help
-.PHONY: help stack-needs demo run install uninstall deploy undeploy test check format test-integration bench generate build \
-	docker-build test-docker test-containers up burst down lock control-plane clean
+.PHONY: help stack-needs demo run install uninstall deploy undeploy unit test check format test-integration bench generate \
+	build docker-build test-docker test-containers up burst down lock control-plane clean
 
 # Each of two processes takes file by file, with servers and a control plane of its own. PARALLEL= for one.
 PARALLEL ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -62,6 +62,9 @@ deploy: ## put all of the operator into the cluster (OVERLAY=config/overlays/pro
 
 undeploy: ## take all of it away, and with the CRD all ScalingRules
 	$(KUBECTL) delete --ignore-not-found -k $(OVERLAY)
+
+unit: $(VENV)/complete ## the tests that need no server, in less than a minute
+	$(BIN)/pytest $(PARALLEL) tests/unit $(PYTEST_FLAGS)
 
 test: check ## checks, then every test that can run here
 	$(BIN)/pytest $(PARALLEL) $(PYTEST_FLAGS)

@@ -49,6 +49,7 @@ NOT_HERE = {
     "make burst": "needs kind and a container engine: tests/containers",
     "*make docker-build*": "needs a container engine: tests/containers",
     "make install docker-build *": "needs a container engine: tests/containers",
+    "make unit": "runs the tests themselves",
     "make test-*": "runs the tests themselves",
     "make test": "runs the tests themselves",
     "make test *": "runs the tests themselves",
