@@ -1,4 +1,4 @@
-"""The NATS permissions that the README asks for are enough, and none of them is too much."""
+"""The NATS permissions that docs/security.md asks for are enough, and none of them is too much."""
 
 import pathlib
 import re
@@ -14,13 +14,13 @@ from tests.support.world import TARGET, World, create_consumer, create_stream, p
 
 pytestmark = pytest.mark.timeout(60)
 
-README = pathlib.Path(__file__).parents[2] / "README.md"
+SECURITY = pathlib.Path(__file__).parents[2] / "docs/security.md"
 ADMIN = "{user: admin, password: admin}"
 
 
 def permissions() -> dict[str, list[str]]:
-    """Read the lists of the README's configuration."""
-    (block,) = re.findall(r"```\n(authorization \{.*?)```", README.read_text(), re.DOTALL)
+    """Read the lists of the page's configuration."""
+    (block,) = re.findall(r"```\n(authorization \{.*?)```", SECURITY.read_text(), re.DOTALL)
     lists = re.findall(r"(publish|subscribe): \[(.*?)\]", block, re.DOTALL)
     return {verb: re.findall(r'"([^"]+)"', subjects) for verb, subjects in lists}
 
