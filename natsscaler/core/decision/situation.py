@@ -90,14 +90,10 @@ class Situation(Struct, frozen=True, kw_only=True):
 
     spec: RuleSpec
     seen: Observation
-    usable: Backlog | Finding
-    """The backlog to decide by, or why there is none."""
     low: int
     """The fewest replicas that are allowed now."""
     high: int
     """The most replicas that are allowed now."""
-    base: int
-    """The replicas that steps start from: those that there are, or the bound that they are beyond."""
     window: int | None
     """How many seconds of wants count for a step down; None: steps are one replica at a time."""
     history: History
@@ -108,18 +104,25 @@ class Situation(Struct, frozen=True, kw_only=True):
     def of(cls, rule: Rule, seen: Observation, history: History, now: float) -> "Situation":
         """Gather it."""
         spec, one_by_one = rule.spec, rule.spec.messages_per_replica is None
-        low, high = spec.min_replicas, spec.max_replicas
         return cls(
             spec=spec,
             seen=seen,
-            usable=seen.usable,
-            low=low,
-            high=high,
-            base=min(max(seen.replicas, low), high),
+            low=spec.min_replicas,
+            high=spec.max_replicas,
             window=None if one_by_one else spec.behavior.scale_down.stabilization_window_seconds,
             history=history,
             now=now,
         )
+
+    @property
+    def usable(self) -> Backlog | Finding:
+        """The backlog to decide by, or why there is none."""
+        return self.seen.usable
+
+    @property
+    def base(self) -> int:
+        """The replicas that steps start from: those that there are, or the bound that they are beyond."""
+        return self.within_bounds(self.seen.replicas)
 
     def within_bounds(self, replicas: int) -> int:
         """Return the number of replicas nearest to this one that is allowed."""

@@ -1,1 +1,1 @@
-"""The words for people: each reason's fix, and a decision told step by step."""
+"""The words for people: a decision told step by step, a rule's state in a few words."""
