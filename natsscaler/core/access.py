@@ -43,14 +43,23 @@ def server_shown(name: str, url: str) -> str:
     return urlsplit(url).netloc if re.fullmatch(r"N[A-Z2-7]{55}", name) else name
 
 
-class SecretKey(NamedTuple):
-    """Names a Secret."""
+class NamespacedName(NamedTuple):
+    """Names an object of a namespace; a kind of its own for each kind of object."""
 
     namespace: str
     name: str
 
     def __str__(self) -> str:
-        return f"Secret {self.namespace}/{self.name}"
+        return f"{self.namespace}/{self.name}"
+
+
+class SecretKey(NamespacedName):
+    """Names a Secret."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return f"Secret {super().__str__()}"
 
 
 class Access(NamedTuple):

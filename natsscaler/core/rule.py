@@ -7,13 +7,21 @@ CustomResourceDefinition, so that what the API server accepts is what this parse
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct, field
 
-from natsscaler.core.access import DNS_SUBDOMAIN, Access, MonitoringAccess, Nats, SecretKey, servers
+from natsscaler.core.access import (
+    DNS_SUBDOMAIN,
+    Access,
+    MonitoringAccess,
+    NamespacedName,
+    Nats,
+    SecretKey,
+    servers,
+)
 from natsscaler.core.errors import InvalidRule, excerpt
 from natsscaler.core.subjects import SUBJECT_PATTERN
 
@@ -170,24 +178,16 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = None
 
 
-class RuleKey(NamedTuple):
+class RuleKey(NamespacedName):
     """Names a ScalingRule."""
 
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
+    __slots__ = ()
 
 
-class Target(NamedTuple):
+class Target(NamespacedName):
     """Names a Deployment."""
 
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
+    __slots__ = ()
 
 
 class Rule(Struct, frozen=True, kw_only=True):
