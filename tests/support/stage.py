@@ -27,7 +27,7 @@ SAMPLE = pathlib.Path(__file__).parents[2] / "config/samples/scaling_v1_scalingr
 LONG = 300
 """A poll interval that no test waits for: what happens before it has passed was caused by an event."""
 START = "from natsscaler.app.cli import main; main()"
-START_SECONDS = 120.0
+START_SECONDS = 60.0
 """Until a process has read its modules: 2 s, and ten times as long beside other work."""
 OFF = ("--metrics-port", "0", "--probe-port", "0", "--activity-port", "0")
 
