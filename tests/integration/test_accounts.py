@@ -11,6 +11,7 @@ from nats.aio.client import Client
 
 from natsscaler.demo.nats_server import NatsServer
 from tests.support.nats_jwt import OperatorMode
+from tests.support.until import until
 from tests.support.world import (
     TARGET,
     World,
@@ -18,7 +19,6 @@ from tests.support.world import (
     create_stream,
     doorbell_subjects,
     publish,
-    until,
     world,
 )
 

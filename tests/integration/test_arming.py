@@ -10,6 +10,7 @@ from nats.errors import NoRespondersError
 
 from natsscaler.core.rule import EventSource, RuleKey
 from natsscaler.demo.nats_server import NatsServer
+from tests.support.until import until
 from tests.support.world import (
     NEVER,
     TARGET,
@@ -19,7 +20,6 @@ from tests.support.world import (
     doorbell_subjects,
     publish,
     subscriptions,
-    until,
     user,
     work_off,
     world,

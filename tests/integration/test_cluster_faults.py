@@ -25,7 +25,8 @@ from natsscaler.nats.dial import obediently
 from natsscaler.reactor import endpoint_loop
 from tests.support.names import resolve_by
 from tests.support.nats_cluster import NatsCluster, eventually
-from tests.support.world import TARGET, World, until, world
+from tests.support.until import until
+from tests.support.world import TARGET, World, world
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 log = logging.getLogger(__name__)

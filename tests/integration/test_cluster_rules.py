@@ -17,7 +17,8 @@ from natsscaler.demo.nats_server import NatsServer
 from tests.support.asking import ask, ask_all
 from tests.support.factories import body
 from tests.support.nats_cluster import NatsCluster
-from tests.support.world import TARGET, World, publish, until, user, work_off, world
+from tests.support.until import until
+from tests.support.world import TARGET, World, publish, user, work_off, world
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 NAMES: dict[str, Any] = {"stream": "ORDERS", "consumer": "worker"}

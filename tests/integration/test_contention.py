@@ -5,7 +5,8 @@ from nats.aio.client import Client
 
 from natsscaler.core import contention
 from natsscaler.core.rule import RuleKey
-from tests.support.world import TARGET, World, publish, until, work_off
+from tests.support.until import until
+from tests.support.world import TARGET, World, publish, work_off
 
 pytestmark = pytest.mark.timeout(90)
 AT_ONCE = {"scaleDown": {"stabilizationWindowSeconds": 0}}

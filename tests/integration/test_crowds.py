@@ -12,7 +12,7 @@ from natsscaler.observe.feed import Changes
 from natsscaler.web.door import MOST_CONNECTIONS
 from natsscaler.web.sse import MOST_READERS
 from tests.support.serving import HOST, Reader, Running, free_settings, is_open, serve
-from tests.support.world import until
+from tests.support.until import until
 
 NEIGHBOUR = "127.0.0.2"
 """Another address that requests come from."""

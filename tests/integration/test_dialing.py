@@ -13,7 +13,7 @@ from natsscaler.nats.dial import dial, hang_up
 from natsscaler.net.allowlist import AllowList
 from natsscaler.net.tls import Tls
 from tests.support.certificates import Certificates
-from tests.support.world import until
+from tests.support.until import until
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -18,7 +18,8 @@ from natsscaler.core.reasons import Reason
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port, free_ports
 from tests.support.names import resolve_by
-from tests.support.world import World, until, world
+from tests.support.until import until
+from tests.support.world import World, world
 
 pytestmark = pytest.mark.timeout(60)
 HERE, THERE = "127.0.0.1", "127.0.0.99"

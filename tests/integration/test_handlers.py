@@ -18,9 +18,9 @@ from natsscaler.kube.cluster import Kube
 from natsscaler.kube.connection import KubeClient, connect
 from natsscaler.reactor.reactor import Reactor
 from tests.conftest import KubeApi
-from tests.support.eventually import eventually
 from tests.support.faulty_proxy import FaultyProxy, open_proxy
 from tests.support.manifests import rule
+from tests.support.until import until
 
 
 class Rules:
@@ -92,12 +92,12 @@ async def test_rules_deleted_while_kopf_was_cut_off_are_forgotten(
     await rules.create("kept")
     async with watched(rules, kube_api, tmp_path):
         assert rules.known.keys() == {"gone", "kept"}
-        await eventually(lambda: rules.proxy.watching("scalingrules"))
+        await until(lambda: rules.proxy.watching("scalingrules"), 15)
         asked_at = rules.handlers.asked_at
         rules.proxy.spoil("scalingrules", "expired")
         await rules.delete("gone")
         await rules.create("new")
-        await eventually(lambda: rules.known.keys() == {"kept", "new"})
+        await until(lambda: rules.known.keys() == {"kept", "new"}, 15)
         assert rules.handlers.asked_at > asked_at
 
 

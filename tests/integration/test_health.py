@@ -23,8 +23,8 @@ from natsscaler.reactor.ports import ClusterPort, MonitoringPort
 from natsscaler.reactor.reactor import Reactor
 from natsscaler.settings import Settings
 from tests.conftest import in_background
-from tests.support.eventually import eventually
 from tests.support.factories import SAMPLE_SPEC
+from tests.support.until import until
 
 METADATA = {"name": "a", "namespace": "default", "uid": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
 
@@ -96,7 +96,7 @@ async def test_waiting_for_the_first_lists_or_backing_off_is_no_fault(world: Wor
     assert world.health.live() == []
     assert world.health.ready() == ["ScalingRules have not been listed yet: is their CRD installed?"]
     world.reactor.listed.set()
-    await eventually(looked)
+    await until(looked, 15)
     assert found == []
     assert world.health.ready() == []
 
@@ -104,13 +104,13 @@ async def test_waiting_for_the_first_lists_or_backing_off_is_no_fault(world: Wor
 async def test_a_loop_that_hangs_in_a_read_is_found(world: World) -> None:
     world.read = for_ever
     world.reactor.listed.set()
-    await eventually(lambda: world.health.live() == ["rules of http://nats:8222 are not evaluated any more"])
+    await until(lambda: world.health.live() == ["rules of http://nats:8222 are not evaluated any more"], 15)
 
 
 async def test_a_write_that_does_not_end_is_found(world: World) -> None:
     world.write = for_ever
     world.reactor.listed.set()
-    await eventually(lambda: world.health.live() == ["writing for rule default/a does not end"])
+    await until(lambda: world.health.live() == ["writing for rule default/a does not end"], 15)
 
 
 async def test_a_watch_that_hangs_is_found(world: World) -> None:

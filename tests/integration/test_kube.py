@@ -17,8 +17,8 @@ from natsscaler.kube.cluster import Kube
 from natsscaler.kube.connection import connect
 from natsscaler.kube.secrets import read_secret
 from tests.conftest import KubeApi, in_background
-from tests.support.eventually import eventually
 from tests.support.manifests import deployment, rule
+from tests.support.until import until
 
 NOW = "2026-01-01T00:00:00Z"
 
@@ -47,7 +47,7 @@ class Cluster:
             "apps", "v1", self.namespace, "deployments", deployment(name, replicas)
         )
         target = Target(self.namespace, name)
-        await eventually(lambda: self.kube.replicas(target) == replicas)
+        await until(lambda: self.kube.replicas(target) == replicas, 15)
         return target
 
     async def other_hand(self, target: Target, replicas: int) -> None:
@@ -126,9 +126,9 @@ async def test_a_missing_deployment_is_told(cluster: Cluster) -> None:
 async def test_the_watch_sees_other_hands(cluster: Cluster) -> None:
     target = await cluster.deploy("web", 1)
     await cluster.other_hand(target, 4)
-    await eventually(lambda: cluster.kube.replicas(target) == 4)
+    await until(lambda: cluster.kube.replicas(target) == 4, 15)
     await cluster.apps.delete_namespaced_deployment(target.name, target.namespace)
-    await eventually(lambda: cluster.kube.replicas(target) is None)
+    await until(lambda: cluster.kube.replicas(target) is None, 15)
     assert cluster.changed == [target] * 3
 
 
@@ -136,7 +136,7 @@ async def test_a_watch_of_all_namespaces(kube_api: KubeApi, cluster: Cluster) ->
     target = await cluster.deploy("web", 2)
     kube = Kube(kube_api.client, (), lambda _: None, lambda *_: None, "test-1")
     async with in_background(kube.run()):
-        await eventually(lambda: kube.replicas(target) == 2)
+        await until(lambda: kube.replicas(target) == 2, 15)
 
 
 async def test_an_autoscaler_is_found_by_what_it_scales(cluster: Cluster) -> None:
@@ -153,9 +153,9 @@ async def test_an_autoscaler_is_found_by_what_it_scales(cluster: Cluster) -> Non
     }
     names = ("autoscaling", "v2", cluster.namespace, "horizontalpodautoscalers")
     await cluster.custom.create_namespaced_custom_object(*names, body)
-    await eventually(lambda: cluster.kube.autoscaler(target) == "hpa")
+    await until(lambda: cluster.kube.autoscaler(target) == "hpa", 15)
     await cluster.custom.delete_namespaced_custom_object(*names, "hpa")
-    await eventually(lambda: cluster.kube.autoscaler(target) is None)
+    await until(lambda: cluster.kube.autoscaler(target) is None, 15)
     assert cluster.changed == [target] * 2
 
 

@@ -19,9 +19,9 @@ from natsscaler.kube.connection import connect
 from natsscaler.kube.objects import Deployment
 from natsscaler.kube.watch import Watch
 from tests.conftest import KubeApi, in_background
-from tests.support.eventually import eventually
 from tests.support.faulty_proxy import FaultyProxy, lists, open_proxy, patches, watches
 from tests.support.manifests import deployment, rule
+from tests.support.until import until
 
 
 class Table:
@@ -66,7 +66,7 @@ class Table:
         return found.spec.replicas if found.spec else None
 
     async def watching(self) -> None:
-        await eventually(lambda: self.proxy.watching("deployments"))
+        await until(lambda: self.proxy.watching("deployments"), 15)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ async def test_deployments_deleted_while_the_version_became_too_old_are_gone_fro
         table.proxy.spoil("deployments", "mute")
         await table.delete("gone")
         await table.scale("kept", 3)
-        await eventually(lambda: table.replicas == {"kept": 3})
+        await until(lambda: table.replicas == {"kept": 3}, 15)
     assert table.changed.count(gone) == 2
     assert "the Kubernetes API answered 410 to watch deployments; it is retried" in caplog.text
 
@@ -107,11 +107,11 @@ async def test_a_list_whose_next_page_has_expired_starts_again(
         await table.deploy(name)
     expired = table.proxy.fault(lambda request: "continue" in request.query, 410)
     async with kept(table):
-        await eventually(lambda: expired.seen == 1)
+        await until(lambda: expired.seen == 1, 15)
         assert not table.watch.synced.is_set()
         await table.delete("a")
-        await eventually(lambda: table.replicas == {"b": 1, "c": 1})
-        await eventually(table.watch.synced.is_set)
+        await until(lambda: table.replicas == {"b": 1, "c": 1}, 15)
+        await until(table.watch.synced.is_set, 15)
 
 
 async def test_a_refused_watch_names_the_missing_verb_keeps_the_table_and_is_retried(
@@ -120,10 +120,10 @@ async def test_a_refused_watch_names_the_missing_verb_keeps_the_table_and_is_ret
     await table.deploy("web", 2)
     refused = table.proxy.fault(watches("deployments"), 403, times=2)
     async with kept(table):
-        await eventually(lambda: refused.seen == 1)
+        await until(lambda: refused.seen == 1, 15)
         assert table.replicas == {"web": 2}
         await table.scale("web", 4)
-        await eventually(lambda: table.replicas == {"web": 4})
+        await until(lambda: table.replicas == {"web": 4}, 15)
     assert "natsscaler may not watch deployments: grant it the verb watch on deployments" in caplog.text
     assert table.failures == [("watch", "Forbidden")] * 2
 
@@ -138,7 +138,7 @@ async def test_a_busy_api_server_is_left_alone_for_as_long_as_it_asks(table: Tab
 
     table.proxy.fault(first, 429, headers={"Retry-After": "3"}, times=None)
     async with kept(table):
-        await eventually(lambda: len(asked) >= 2)
+        await until(lambda: len(asked) >= 2, 15)
     assert asked[1] - asked[0] >= 3
 
 
@@ -150,7 +150,7 @@ async def test_a_spoilt_watch_loses_no_change(table: Table, how: str) -> None:
         table.proxy.spoil("deployments", how)  # type: ignore[arg-type]
         await table.deploy("other")
         await table.scale("web", 4)
-        await eventually(lambda: table.replicas == {"web": 4, "other": 1})
+        await until(lambda: table.replicas == {"web": 4, "other": 1}, 15)
 
 
 async def test_a_list_that_is_never_answered_is_given_up(
@@ -160,7 +160,7 @@ async def test_a_list_that_is_never_answered_is_given_up(
     await table.deploy("web")
     table.proxy.fault(lists("deployments"), None)
     async with kept(table):
-        await eventually(lambda: table.replicas == {"web": 1})
+        await until(lambda: table.replicas == {"web": 1}, 15)
     assert "did not answer to list deployments: no answer in time" in caplog.text
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -15,6 +15,7 @@ from natsscaler.kube.connection import connect
 from natsscaler.kube.lease import NAME, LeaderElector
 from natsscaler.settings import LONGEST_LEASE
 from tests.conftest import KubeApi
+from tests.support.until import until
 
 DURATION, DEADLINE = 15, 10
 
@@ -45,7 +46,7 @@ class Candidate:
     async def looks(self) -> None:
         """Wait until it has looked at the Lease of another several times, and judged it by its clock."""
         enough = self.asked + 5
-        await eventually(lambda: self.asked >= enough)
+        await until(lambda: self.asked >= enough, 15)
 
     async def leads(self) -> None:
         await asyncio.wait_for(self.elector.elected.wait(), 15)
@@ -108,17 +109,11 @@ async def room(kube_api: KubeApi, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     await asyncio.gather(*(candidate.task for candidate in made.candidates), return_exceptions=True)
 
 
-async def eventually(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
-        while not holds():  # noqa: ASYNC110 - the elector has no event for what is waited for
-            await asyncio.sleep(0.01)
-
-
 async def test_one_of_several_leads_and_the_others_know_who(room: Room) -> None:
     first = room.enter("a")
     await first.leads()
     others = [room.enter("b"), room.enter("c")]
-    await eventually(lambda: all(other.elector.leader == "a" for other in others))
+    await until(lambda: all(other.elector.leader == "a" for other in others), 15)
     await room.renewals(3)
     assert [each.elector.leading for each in room.candidates] == [True, False, False]
     lease = await room.lease()
@@ -132,11 +127,11 @@ async def test_a_dead_leader_is_followed_after_the_lease_whatever_the_wall_clock
     dead = room.enter("dead")
     await dead.leads()
     heir = room.enter("heir", skew)
-    await eventually(lambda: heir.elector.leader == "dead")
+    await until(lambda: heir.elector.leader == "dead", 15)
     await room.renewals(2)
     await dead.dies()
     version = (await room.lease()).metadata.resource_version
-    await eventually(lambda: heir.elector._version == version)
+    await until(lambda: heir.elector._version == version, 15)
     heir.now += DURATION
     await heir.looks()
     assert not heir.elector.leading
@@ -150,7 +145,7 @@ async def test_a_released_lease_is_taken_at_once(room: Room) -> None:
     first = room.enter("a")
     await first.leads()
     heir = room.enter("b")
-    await eventually(lambda: heir.elector.leader == "a")
+    await until(lambda: heir.elector.leader == "a", 15)
     await first.dies()
     await first.elector.release()
     assert not first.elector.leading
@@ -161,7 +156,7 @@ async def test_a_follower_releases_nothing(room: Room) -> None:
     first = room.enter("a")
     await first.leads()
     other = room.enter("b")
-    await eventually(lambda: other.elector.leader == "a")
+    await until(lambda: other.elector.leader == "a", 15)
     await other.dies()
     await other.elector.release()
     assert (await room.lease()).spec.holder_identity == "a"
@@ -196,7 +191,7 @@ async def test_deleting_the_lease_makes_no_second_leader(room: Room) -> None:
     leader = room.enter("a")
     await leader.leads()
     other = room.enter("b")
-    await eventually(lambda: other.elector.leader == "a")
+    await until(lambda: other.elector.leader == "a", 15)
     await leader.dies()
     await room.leases.delete_namespaced_lease(NAME, room.namespace)
     await other.looks()
@@ -211,7 +206,7 @@ async def test_a_lease_of_63_years_made_by_hand_runs_out_after_the_longest_that_
 ) -> None:
     await room.make("nobody", 2_000_000_000)
     heir = room.enter("a")
-    await eventually(lambda: heir.elector.leader == "nobody")
+    await until(lambda: heir.elector.leader == "nobody", 15)
     if deleted:
         await room.leases.delete_namespaced_lease(NAME, room.namespace)
     heir.now += LONGEST_LEASE
@@ -226,7 +221,7 @@ async def test_a_lease_of_63_years_made_by_hand_runs_out_after_the_longest_that_
 async def test_a_longer_duration_of_a_leader_with_other_settings_is_waited_for(room: Room) -> None:
     await room.make("a leader with other settings", 300)
     heir = room.enter("a")
-    await eventually(lambda: heir.elector.leader is not None)
+    await until(lambda: heir.elector.leader is not None, 15)
     await room.leases.delete_namespaced_lease(NAME, room.namespace)
     heir.now += 300
     await heir.looks()

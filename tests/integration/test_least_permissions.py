@@ -10,7 +10,8 @@ from natsscaler.core.jetstream.documents import ConsumerInfo
 from natsscaler.core.jetstream.sources import NotTold
 from natsscaler.demo.nats_server import NatsServer
 from tests.support.secrets import Servers, login
-from tests.support.world import TARGET, World, create_consumer, create_stream, publish, until, user, world
+from tests.support.until import until
+from tests.support.world import TARGET, World, create_consumer, create_stream, publish, user, world
 
 pytestmark = pytest.mark.timeout(60)
 

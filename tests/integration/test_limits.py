@@ -10,6 +10,7 @@ from natsscaler.nats import connection
 from natsscaler.reactor import doorbells
 from tests.support.nats_jwt import OperatorMode
 from tests.support.unheard import USERS, Servers
+from tests.support.until import until
 from tests.support.world import (
     TARGET,
     World,
@@ -17,7 +18,6 @@ from tests.support.world import (
     create_stream,
     doorbell_subjects,
     publish,
-    until,
     user,
     world,
 )

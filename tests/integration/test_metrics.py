@@ -10,8 +10,9 @@ from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Target
 from natsscaler.core.waking import WakeSource
 from natsscaler.observe.metrics import Metrics
+from tests.support.until import until
 from tests.support.waking import in_virtual_time
-from tests.support.world import TARGET, World, publish, until
+from tests.support.world import TARGET, World, publish
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -31,7 +31,8 @@ from tests.bench import truth as bench_truth
 from tests.bench.truth import UNKNOWABLE, Truth, Wanted
 from tests.support.names import resolve_by
 from tests.support.partition import Wired, wired
-from tests.support.world import NAME, TARGET, World, until, world
+from tests.support.until import until
+from tests.support.world import NAME, TARGET, World, world
 
 log = logging.getLogger(__name__)
 SECONDS = float(os.environ.get("MODEL_SECONDS", "20"))

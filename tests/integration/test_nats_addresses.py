@@ -10,7 +10,8 @@ from natsscaler.net.allowlist import AllowList
 from tests.support.certificates import Certificates
 from tests.support.proxying import proxy
 from tests.support.secrets import PASSWORD, Servers, prepare
-from tests.support.world import publish, until, user, world
+from tests.support.until import until
+from tests.support.world import publish, user, world
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -10,7 +10,8 @@ from natsscaler.nats import connection
 from natsscaler.nats.dial import dial
 from natsscaler.reactor import endpoint_loop
 from tests.support.names import resolve_by
-from tests.support.world import TARGET, World, create_consumer, create_stream, publish, until, user, world
+from tests.support.until import until
+from tests.support.world import TARGET, World, create_consumer, create_stream, publish, user, world
 
 pytestmark = pytest.mark.timeout(90)
 AT_ONCE = {"scaleDown": {"stabilizationWindowSeconds": 0}}

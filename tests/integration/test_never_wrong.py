@@ -22,17 +22,8 @@ from natsscaler.reactor import endpoint_loop
 from tests.support.faulty_monitoring import Revalidating, changed, front
 from tests.support.partition import wired
 from tests.support.secrets import Servers
-from tests.support.world import (
-    NAME,
-    TARGET,
-    create_consumer,
-    create_stream,
-    publish,
-    until,
-    user,
-    work_off,
-    world,
-)
+from tests.support.until import until
+from tests.support.world import NAME, TARGET, create_consumer, create_stream, publish, user, work_off, world
 
 pytestmark = pytest.mark.timeout(120)
 AT_ONCE = {"scaleDown": {"stabilizationWindowSeconds": 0}}

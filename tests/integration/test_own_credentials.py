@@ -12,7 +12,8 @@ from tests.support.certificates import Certificates
 from tests.support.nats_cluster import NatsCluster
 from tests.support.proxying import proxy
 from tests.support.secrets import PASSWORD, Recorder, Servers, login
-from tests.support.world import create_consumer, create_stream, until, user, world
+from tests.support.until import until
+from tests.support.world import create_consumer, create_stream, user, world
 
 pytestmark = pytest.mark.timeout(60)
 

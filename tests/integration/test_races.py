@@ -20,13 +20,8 @@ from natsscaler.reactor import reactor
 from natsscaler.reactor.endpoint_loop import EndpointLoop
 from natsscaler.reactor.executor import STALE_SECONDS
 from natsscaler.reactor.write_turns import FOR_STEPS, TURNS, Kind
-from tests.support.world import (
-    TARGET,
-    World,
-    publish,
-    until,
-    world,
-)
+from tests.support.until import until
+from tests.support.world import TARGET, World, publish, world
 
 pytestmark = pytest.mark.timeout(90)
 SUBJECT = "orders.processing"

@@ -10,7 +10,8 @@ from natsscaler.core.reasons import Reason
 from natsscaler.demo.nats_server import NatsServer
 from tests.support.faulty_monitoring import Answer, changed, front, slow
 from tests.support.reading_faults import FAULTS
-from tests.support.world import TARGET, create_consumer, create_stream, publish, until, user, work_off, world
+from tests.support.until import until
+from tests.support.world import TARGET, create_consumer, create_stream, publish, user, work_off, world
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -15,7 +15,8 @@ from natsscaler.nats import connection, credential_store
 from tests.support.certificates import Certificates
 from tests.support.nats_jwt import Key, OperatorMode
 from tests.support.secrets import PASSWORD, Recorder, Servers, login, prepare
-from tests.support.world import TARGET, World, publish, until, user, world
+from tests.support.until import until
+from tests.support.world import TARGET, World, publish, user, world
 
 pytestmark = pytest.mark.timeout(60)
 

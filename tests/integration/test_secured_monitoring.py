@@ -11,7 +11,8 @@ from natsscaler.demo.nats_server import NatsServer
 from natsscaler.nats import monitoring
 from tests.support.certificates import Certificates
 from tests.support.proxying import proxy
-from tests.support.world import TARGET, World, publish, until, world
+from tests.support.until import until
+from tests.support.world import TARGET, World, publish, world
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -19,6 +19,7 @@ from natsscaler.nats.doorbell import Doorbell
 from natsscaler.net.allowlist import AllowList
 from natsscaler.observe.metrics import Metrics
 from tests.conftest import in_background
+from tests.support.until import until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -27,12 +28,6 @@ authorization {
   users = [{user: limited, password: pass, permissions: {subscribe: {deny: ["secret.>"]}}}]
 }
 """
-
-
-async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - the tested objects tell of some changes only when asked
-            await asyncio.sleep(0.005)
 
 
 ANONYMOUS = NatsCredentials()

@@ -10,16 +10,8 @@ import pytest
 from nats.aio.client import Client
 
 from natsscaler.demo.nats_server import NatsServer
-from tests.support.world import (
-    TARGET,
-    World,
-    create_consumer,
-    create_stream,
-    publish,
-    until,
-    user,
-    world,
-)
+from tests.support.until import until
+from tests.support.world import TARGET, World, create_consumer, create_stream, publish, user, world
 
 pytestmark = pytest.mark.timeout(60)
 OTHERS = "$JS.EVENT.ADVISORY.CONSUMER.CREATED.OTHERS.passing"

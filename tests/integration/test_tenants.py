@@ -14,6 +14,7 @@ from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Target
 from natsscaler.demo.nats_server import NatsServer
 from tests.support import faulty_monitoring as faults
+from tests.support.until import until
 from tests.support.world import (
     TARGET,
     World,
@@ -21,7 +22,6 @@ from tests.support.world import (
     create_stream,
     doorbell_subjects,
     publish,
-    until,
     user,
     world,
 )

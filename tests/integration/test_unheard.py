@@ -8,16 +8,8 @@ from nats.js.api import StreamSource
 from natsscaler.core.rule import EventSource
 from natsscaler.demo.nats_server import NatsServer
 from tests.support.unheard import USERS, Servers
-from tests.support.world import (
-    TARGET,
-    World,
-    create_consumer,
-    create_stream,
-    doorbell_subjects,
-    until,
-    user,
-    world,
-)
+from tests.support.until import until
+from tests.support.world import TARGET, World, create_consumer, create_stream, doorbell_subjects, user, world
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -10,15 +10,14 @@ from natsscaler.core.rule import RuleKey, Target
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port
 from natsscaler.nats import connection
+from tests.support.until import SECONDS, until
 from tests.support.world import (
     NEVER,
-    SECONDS,
     TARGET,
     World,
     create_consumer,
     create_stream,
     publish,
-    until,
     user,
     work_off,
     world,

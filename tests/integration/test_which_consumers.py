@@ -9,7 +9,8 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamConfig, 
 
 from natsscaler.demo.nats_server import NatsServer
 from tests.support.faulty_monitoring import changed, front
-from tests.support.world import TARGET, World, create_consumer, create_stream, publish, until, user, world
+from tests.support.until import until
+from tests.support.world import TARGET, World, create_consumer, create_stream, publish, user, world
 
 pytestmark = pytest.mark.timeout(60)
 AT_ONCE = {"scaleDown": {"stabilizationWindowSeconds": 0}}

@@ -6,7 +6,8 @@ import pytest
 
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_ports
-from tests.support.world import until, world
+from tests.support.until import until
+from tests.support.world import world
 
 pytestmark = pytest.mark.timeout(60)
 

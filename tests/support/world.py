@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import nats
-import pytest
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig, StreamConfig
 from nats.js.errors import NoStreamResponseError
@@ -31,27 +30,13 @@ from natsscaler.reactor.doorbells import CONFIRM_SECONDS
 from natsscaler.reactor.reactor import Reactor
 from natsscaler.settings import Settings
 from tests.support.factories import body
+from tests.support.until import SECONDS, until
 
-SECONDS = 60.0
-"""How long a condition is waited for; only a failing test waits as long."""
 NEVER = 3600
 """A poll interval in seconds that no test lives to see: what happens, an event has caused."""
 TARGET = Target("default", "my-app")
 NAME = "nats.internal"
 """What the fixture `addresses` gives addresses to."""
-
-
-async def until(condition: Callable[[], Awaitable[bool] | bool], seconds: float = SECONDS) -> None:
-    """Wait for a condition that can only be asked for."""
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                found = condition()
-                if found if isinstance(found, bool) else await found:
-                    return
-                await asyncio.sleep(0.005)
-    except TimeoutError:
-        pytest.fail(f"in {seconds:g} s this did not come true: {condition}")
 
 
 class Cluster:
