@@ -1,6 +1,6 @@
 """Explains rules: what the operator would decide now, by its own functions, read from where the command runs.
 
-The history is what the rule's status keeps. Whether events reach the operator only the operator can know, so
+Its memory is what the rule's status keeps. Whether events reach the operator only the operator can know, so
 that is its last word.
 """
 
@@ -196,11 +196,11 @@ class Explainer:
         now, wall = time.monotonic(), time.time()
         if unable is None:
             state, replicas = RuleState(rule, status, RuleSeries("")), world.replicas[rule.target]
-            history = state.observe(replicas, now, wall)
+            memory = state.observe(replicas, now, wall)
             found = await self.read(rule.monitoring)
             backlog = found if isinstance(found, Unknown) else await self._measure(state, found)
             seen = Observation(backlog, replicas)
-            decision = decide(rule, seen, history, now)
+            decision = decide(rule, seen, memory, now)
         next_change = None
         if decision and decision.next_change:
             next_change = remembered(status, decision, wall) or wall + decision.next_change - now

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
-from natsscaler.core.decision.situation import History, Want
+from natsscaler.core.decision.situation import Memory, Want
 from natsscaler.core.jetstream.backlog import Via
 from natsscaler.core.jetstream.sources import Source
 
@@ -252,20 +252,20 @@ def of_no_deployment(status: RuleStatus) -> RuleStatus:
 
 def restore(
     status: RuleStatus, replicas: int, now: float, wall: float, scaled_at: float | None = None
-) -> History:
-    """Rebuild the history that a restart forgot; `now` on the decision's clock, `wall` since the epoch.
+) -> Memory:
+    """Rebuild the memory that a restart forgot; `now` on the decision's clock, `wall` since the epoch.
 
     `scaled_at`: when this process saw another one report the last scaling, on the decision's clock; it
     spares comparing this machine's wall clock with that of the machine that wrote the status. Replicas
     that differ from the status were changed while nobody looked, perhaps by ourselves just before a crash:
     that counts as an action of this moment, so no step is taken twice.
     """
-    history = History(wants=(Want(now, replicas),))
+    memory = Memory(wants=(Want(now, replicas),))
     if status.last_scaling:
         if scaled_at is None:
             age = wall - datetime.fromisoformat(status.last_scaling.time).timestamp()
             scaled_at = now - max(0.0, age)
-        history = history.acted(status.last_scaling.before, status.last_scaling.after, scaled_at)
+        memory = memory.acted(status.last_scaling.before, status.last_scaling.after, scaled_at)
     if status.current_replicas is not None:
-        history = history.acted(status.current_replicas, replicas, now)
-    return history
+        memory = memory.acted(status.current_replicas, replicas, now)
+    return memory

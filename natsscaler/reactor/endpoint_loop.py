@@ -190,9 +190,9 @@ class EndpointLoop:
         if shown and replicas is not None:  # both are compared while one takes over from the other
             state.seen = Observation(measured, replicas)
         if state.unable is None and replicas is not None:
-            history = state.observe(replicas, now, wall)
+            memory = state.observe(replicas, now, wall)
             seen = Observation(measured, replicas)
-            state.decided(seen, decide(rule, seen, history, now), now)
+            state.decided(seen, decide(rule, seen, memory, now), now)
             if state.others.set_backs.wait and state.others.writer is None:
                 writer = await shared.cluster.writer(rule.target)
                 state.others = state.others._replace(writer=writer)

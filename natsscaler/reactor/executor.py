@@ -200,9 +200,9 @@ class Actor:
     def _decide_again(self, state: RuleState, replicas: int) -> None:
         if state.seen:
             now = self._shared.clock()
-            history = state.observe(replicas, now, self._shared.wall())
+            memory = state.observe(replicas, now, self._shared.wall())
             seen = Observation(state.seen.backlog, replicas)
-            state.decided(seen, decide(state.rule, seen, history, now), now)
+            state.decided(seen, decide(state.rule, seen, memory, now), now)
 
     def _scaled(
         self, state: RuleState, before: int, after: int, rung_at: float, notices: list[Notice]
@@ -212,12 +212,12 @@ class Actor:
         state.scale_backoff.reset()
         now, wall = shared.clock(), shared.wall()
         decision, seen = state.decision, state.seen
-        if decision is None or seen is None or state.history is None:
+        if decision is None or seen is None or state.memory is None:
             return
         if rung_at < math.inf:
             shared.metrics.reaction.observe(now - rung_at)
         backlog = seen.backlog.messages if isinstance(seen.backlog, Backlog) else None
-        state.history = state.history.acted(before, decision.desired, now)
+        state.memory = state.memory.acted(before, decision.desired, now)
         state.replicas = after
         state.seen = Observation(seen.backlog, after)
         state.others = state.others.answered(before, decision.desired, after, now, again_at=state.deadline)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from natsscaler.core.decision.pipeline import decide
-from natsscaler.core.decision.situation import History, Observation
+from natsscaler.core.decision.situation import Memory, Observation
 from natsscaler.core.jetstream.backlog import Backlog, count, former, in_doubt
 from natsscaler.core.jetstream.documents import ConsumerInfo
 from natsscaler.core.jetstream.selection import Selection, Unknown, select
@@ -98,8 +98,8 @@ def _falls(state: RuleState, backlog: Backlog | Unknown, replicas: int | None, n
     """Tell whether the rule would step down on this backlog."""
     if isinstance(backlog, Unknown) or not replicas:
         return False
-    history = state.history or History()
-    return decide(state.rule, Observation(backlog, replicas), history, now).desired < replicas
+    memory = state.memory or Memory()
+    return decide(state.rule, Observation(backlog, replicas), memory, now).desired < replicas
 
 
 async def _ask(connection: ConnectionPort, name: str, limit: asyncio.Semaphore) -> ConsumerInfo | NotTold:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from natsscaler.core.contention import Others, SetBacks
 from natsscaler.core.decision.pipeline import Decision
-from natsscaler.core.decision.situation import History, Observation
+from natsscaler.core.decision.situation import Memory, Observation
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.sources import Source
@@ -56,7 +56,7 @@ class RuleState:
         """As written last."""
         self.scaled_at: float | None = None
         """When another process was seen to scale for this rule; None: not while this one looked."""
-        self.history: History | None = None
+        self.memory: Memory | None = None
         """None until the replicas are seen for the first time."""
         self.replicas: int | None = None
         self.source: Source | None = status.backlog_source
@@ -154,29 +154,29 @@ class RuleState:
 
     def decided(self, seen: Observation, decision: Decision, now: float) -> None:
         """Take a decision, and see to what others make of it."""
-        self.seen, self.decision, self.history = seen, decision, decision.history
+        self.seen, self.decision, self.memory = seen, decision, decision.memory
         firm = isinstance(seen.backlog, Backlog) and not decision.held
         self.others = self.others.decided(decision.desired, seen.replicas, now, firm=firm)
         waits = self.others.next_change(decision.desired, seen.replicas, now)
         self.next_change = min(decision.next_change or math.inf, waits)
 
-    def observe(self, replicas: int, now: float, wall: float) -> History:
+    def observe(self, replicas: int, now: float, wall: float) -> Memory:
         """Take note of the replicas; a change that is not this rule's counts as an action of this moment."""
-        if self.history is None:
-            self.history = restore(self.status, replicas, now, wall, self.scaled_at)
+        if self.memory is None:
+            self.memory = restore(self.status, replicas, now, wall, self.scaled_at)
             able = self.status.condition("AbleToScale")
             if able and able.reason == Reason.CONFLICT:
                 self.others = Others(set_backs=SetBacks.begun(now))
         elif self.replicas is not None and replicas != self.replicas:
             self.others = self.others.changed(replicas, now)
             window = self.rule.spec.behavior.scale_down.stabilization_window_seconds
-            self.history = self.history.acted(self.replicas, replicas, now).wanted(replicas, now, window)
+            self.memory = self.memory.acted(self.replicas, replicas, now).wanted(replicas, now, window)
         self.replicas = replicas
-        return self.history
+        return self.memory
 
     def lose_deployment(self) -> None:
         """Begin anew with the next Deployment of that name."""
-        self.history = self.replicas = None
+        self.memory = self.replicas = None
         self.others = Others()
         self.status = of_no_deployment(self.status)
 

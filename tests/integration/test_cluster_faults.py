@@ -18,7 +18,7 @@ import pytest_asyncio
 from nats.errors import Error as NatsError
 
 from natsscaler.core.decision.pipeline import Decision, decide
-from natsscaler.core.decision.situation import History, Observation
+from natsscaler.core.decision.situation import Memory, Observation
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.rule import Rule
 from natsscaler.nats.dial import obediently
@@ -61,8 +61,8 @@ class Truth:
     async def read_begins(self) -> None:
         self.at_read = self.stored
 
-    def decide(self, rule: Rule, seen: Observation, history: History, now: float) -> Decision:
-        decision = decide(rule, seen, history, now)
+    def decide(self, rule: Rule, seen: Observation, memory: Memory, now: float) -> Decision:
+        decision = decide(rule, seen, memory, now)
         self.last, self.decided_at = seen, time.monotonic()
         if isinstance(seen.backlog, Backlog):
             if not self.at_read <= seen.backlog.messages <= self.sent:

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from natsscaler.core.decision.situation import History
+from natsscaler.core.decision.situation import Memory
 from natsscaler.web.api import Leader
 from tests.page.conftest import Scheme, Visitor
 from tests.support.gallery import Served, rule
@@ -122,7 +122,7 @@ async def test_a_rule_that_does_not_exist_is_said_to_and_appears_once_it_does(
     page = await visitor.live(gallery.rule("later"))
     await expect(page.locator("#verdict")).to_contain_text("There is no such rule")
     await accessible(page)
-    gallery.gallery.show(rule("later"), 20, 2, history=History())
+    gallery.gallery.show(rule("later"), 20, 2, memory=Memory())
     await expect(page.locator("#verdict")).to_contain_text("Scaling down")
     gallery.gallery.activity.forget(rule("later").key)
     await expect(page.locator("#verdict")).to_contain_text("There is no such rule")

@@ -4,7 +4,7 @@ from typing import Any
 
 from natsscaler.core.conditions import Facts
 from natsscaler.core.decision.pipeline import decide
-from natsscaler.core.decision.situation import History, Observation
+from natsscaler.core.decision.situation import Memory, Observation
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import Rule, parse
 from natsscaler.core.status import Action, rfc3339
@@ -31,7 +31,7 @@ def facts(
     return Facts(
         rule=rule,
         seen=observation,
-        decision=decide(rule, observation, History(), now),
+        decision=decide(rule, observation, Memory(), now),
         unable=unable,
         events=LISTENING,
         late=False,

@@ -6,7 +6,7 @@ from typing import Any
 
 from natsscaler.core.conditions import Facts
 from natsscaler.core.decision.pipeline import decide
-from natsscaler.core.decision.situation import History, Observation
+from natsscaler.core.decision.situation import Memory, Observation
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.documents import (
     AccountInfo,
@@ -200,7 +200,7 @@ def unknown(found: Backlog | Unknown, reason: Reason) -> str:
 
 NOW = 1_767_225_600.0
 LISTENING = Finding(Reason.LISTENING, "listening on NATS at nats:4222")
-FREE = History()
+FREE = Memory()
 """Nothing has happened before."""
 
 
@@ -209,7 +209,7 @@ def facts(
     replicas: int = 3,
     *,
     made: Rule | None = None,
-    history: History = FREE,
+    memory: Memory = FREE,
     unable: Finding | None = None,
     events: Finding | None = LISTENING,
     late: bool = False,
@@ -220,5 +220,5 @@ def facts(
     if messages is None:
         return Facts(made, None, None, unable, events, late, None, now)
     observation = seen(messages, replicas)
-    decision = decide(made, observation, history, now)
+    decision = decide(made, observation, memory, now)
     return Facts(made, observation, decision, unable, events, late, decision.next_change, now)

@@ -8,7 +8,7 @@ from typing import Any
 
 from natsscaler.core.conditions import Facts, invalid
 from natsscaler.core.decision.pipeline import decide
-from natsscaler.core.decision.situation import History
+from natsscaler.core.decision.situation import Memory
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import Rule, RuleKey, parse
@@ -73,13 +73,13 @@ class Gallery:
         ago: float = 0,
         unable: Finding | None = None,
         events: Finding | None = LISTENING,
-        history: History | None = None,
+        memory: Memory | None = None,
     ) -> None:
         now = self.clock() - ago
         if not self.activity.rule(rule.key):
             self.activity.learn(rule.key, rule, RuleStatus())
         observation = None if unable else seen(waiting, replicas)
-        decision = decide(rule, observation, history or History(), now) if observation else None
+        decision = decide(rule, observation, memory or Memory(), now) if observation else None
         next_change = decision.next_change if decision else None
         found = Facts(
             rule, observation, decision, unable, events, late=False, next_change=next_change, now=now
@@ -121,12 +121,12 @@ class Gallery:
         self.show(rule("scaling-up"), 430, 2)
         self.show(rule("at-max", maxReplicas=4), 430, 4)
         self.show(rule("within", messagesPerReplica=None), 20, 3)
-        self.show(rule("stabilizing"), 3, 6, history=History().wanted(6, self.clock() - 60, 300))
+        self.show(rule("stabilizing"), 3, 6, memory=Memory().wanted(6, self.clock() - 60, 300))
         self.show(
             rule("cadence", messagesPerReplica=None, scaleUpThreshold=50),
             90,
             2,
-            history=History(last_up=self.clock() - 5),
+            memory=Memory(last_up=self.clock() - 5),
         )
         unknown = rule("unknown-backlog")
         self.show(unknown, 40, 3, ago=240)

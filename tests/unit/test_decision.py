@@ -16,7 +16,7 @@ from natsscaler.core.decision.pipeline import (
     decide,
     messages_until_change,
 )
-from natsscaler.core.decision.situation import History, Observation, StepKind, Want
+from natsscaler.core.decision.situation import Memory, Observation, StepKind, Want
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.reasons import Reason
@@ -24,12 +24,12 @@ from natsscaler.core.rule import BacklogMode, Rule
 from tests.support.factories import UNKNOWN, backlog, proportional, rule, seen
 
 NOW = 1_000.0
-FREE = History()
+FREE = Memory()
 
 
-def one(messages: int | Backlog | Unknown, replicas: int, history: History = FREE, **spec: Any) -> Decision:
+def one(messages: int | Backlog | Unknown, replicas: int, memory: Memory = FREE, **spec: Any) -> Decision:
     """Decide by the contract's sample: 1 to 10 replicas, up above 50, down below 10, every 30 s."""
-    return decide(rule(**spec), seen(messages, replicas), history, NOW)
+    return decide(rule(**spec), seen(messages, replicas), memory, NOW)
 
 
 # The default: one replica at a time.
@@ -55,7 +55,7 @@ def test_a_step_is_one_replica(messages: int, replicas: int, desired: int, reaso
     decision = one(messages, replicas)
     assert (decision.desired, decision.reason) == (desired, reason)
     assert decision.message
-    assert decision.history == FREE
+    assert decision.memory == FREE
 
 
 def test_equal_thresholds_leave_one_number_that_moves_nothing() -> None:
@@ -71,8 +71,8 @@ def test_a_maximum_that_bites_is_said() -> None:
 
 
 def test_the_trace_has_what_each_step_made_of_it() -> None:
-    history = History(last_down=NOW - 0.5, wants=(Want(NOW - 100, 7),))
-    decision = decide(proportional(minReplicas=3), seen(20, 9), history, NOW)
+    memory = Memory(last_down=NOW - 0.5, wants=(Want(NOW - 100, 7),))
+    decision = decide(proportional(minReplicas=3), seen(20, 9), memory, NOW)
     assert [(note.step, note.replicas, note.reason) for note in decision.trace] == [
         (StepKind.RECOMMENDATION, 2, Reason.FEWER_REPLICAS_SUFFICE),
         (StepKind.BOUNDS, 3, Reason.FEWER_REPLICAS_SUFFICE),
@@ -92,43 +92,41 @@ def test_an_empty_queue_at_the_minimum_is_no_limitation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("history", "desired", "next_change"),
+    ("memory", "desired", "next_change"),
     [
         pytest.param(FREE, 4, NOW + 30, id="first-one-at-once"),
-        pytest.param(History(last_up=NOW - 30), 4, NOW + 30, id="interval-has-passed"),
-        pytest.param(History(last_up=NOW - 29.9), 3, NOW + 0.1, id="interval-has-not-passed"),
-        pytest.param(History(last_up=NOW), 3, NOW + 30, id="just-stepped-up"),
-        pytest.param(History(last_down=NOW), 4, NOW + 30, id="a-step-down-does-not-gate"),
-        pytest.param(History(last_up=NOW - 40, last_down=NOW), 4, NOW + 30, id="only-the-last-up-gates"),
+        pytest.param(Memory(last_up=NOW - 30), 4, NOW + 30, id="interval-has-passed"),
+        pytest.param(Memory(last_up=NOW - 29.9), 3, NOW + 0.1, id="interval-has-not-passed"),
+        pytest.param(Memory(last_up=NOW), 3, NOW + 30, id="just-stepped-up"),
+        pytest.param(Memory(last_down=NOW), 4, NOW + 30, id="a-step-down-does-not-gate"),
+        pytest.param(Memory(last_up=NOW - 40, last_down=NOW), 4, NOW + 30, id="only-the-last-up-gates"),
     ],
 )
-def test_a_step_up_waits_for_the_last_step_up_only(
-    history: History, desired: int, next_change: float
-) -> None:
-    decision = one(51, 3, history)
+def test_a_step_up_waits_for_the_last_step_up_only(memory: Memory, desired: int, next_change: float) -> None:
+    decision = one(51, 3, memory)
     assert decision.desired == desired
     assert decision.next_change == pytest.approx(next_change)
     expected = Reason.BACKLOG_ABOVE_THRESHOLD if desired == 4 else Reason.WAITING_TO_STEP_UP
     assert decision.reason is expected
-    assert decision.recommendation == 4, "what the backlog asks for does not depend on the history"
+    assert decision.recommendation == 4, "what the backlog asks for does not depend on the memory"
 
 
 @pytest.mark.parametrize(
-    ("history", "desired", "next_change"),
+    ("memory", "desired", "next_change"),
     [
         pytest.param(FREE, 2, NOW + 30, id="first-one-at-once"),
-        pytest.param(History(last_down=NOW - 30), 2, NOW + 30, id="interval-since-down-has-passed"),
-        pytest.param(History(last_down=NOW - 29), 3, NOW + 1, id="interval-since-down-has-not-passed"),
-        pytest.param(History(last_up=NOW - 29), 3, NOW + 1, id="interval-since-up-has-not-passed"),
-        pytest.param(History(last_up=NOW - 5, last_down=NOW - 20), 3, NOW + 25, id="up-was-last"),
-        pytest.param(History(last_up=NOW - 20, last_down=NOW - 5), 3, NOW + 25, id="down-was-last"),
-        pytest.param(History(last_up=NOW - 31, last_down=NOW - 32), 2, NOW + 30, id="both-have-passed"),
+        pytest.param(Memory(last_down=NOW - 30), 2, NOW + 30, id="interval-since-down-has-passed"),
+        pytest.param(Memory(last_down=NOW - 29), 3, NOW + 1, id="interval-since-down-has-not-passed"),
+        pytest.param(Memory(last_up=NOW - 29), 3, NOW + 1, id="interval-since-up-has-not-passed"),
+        pytest.param(Memory(last_up=NOW - 5, last_down=NOW - 20), 3, NOW + 25, id="up-was-last"),
+        pytest.param(Memory(last_up=NOW - 20, last_down=NOW - 5), 3, NOW + 25, id="down-was-last"),
+        pytest.param(Memory(last_up=NOW - 31, last_down=NOW - 32), 2, NOW + 30, id="both-have-passed"),
     ],
 )
 def test_a_step_down_waits_for_the_last_action_in_either_direction(
-    history: History, desired: int, next_change: float
+    memory: Memory, desired: int, next_change: float
 ) -> None:
-    decision = one(9, 3, history)
+    decision = one(9, 3, memory)
     assert decision.desired == desired
     assert decision.next_change == pytest.approx(next_change)
     expected = Reason.BACKLOG_BELOW_THRESHOLD if desired == 2 else Reason.WAITING_TO_STEP_DOWN
@@ -138,7 +136,7 @@ def test_a_step_down_waits_for_the_last_action_in_either_direction(
 
 def test_where_only_messages_can_change_it_no_time_is_given() -> None:
     for messages, replicas in ((30, 3), (51, 10), (9, 1)):
-        assert one(messages, replicas, History(last_up=NOW, last_down=NOW)).next_change is None
+        assert one(messages, replicas, Memory(last_up=NOW, last_down=NOW)).next_change is None
 
 
 def test_a_burst_climbs_once_per_interval() -> None:
@@ -175,7 +173,7 @@ def test_replicas_outside_the_bounds_are_brought_back(
 
 
 def test_the_bounds_wait_for_no_interval() -> None:
-    busy = History(last_up=NOW, last_down=NOW)
+    busy = Memory(last_up=NOW, last_down=NOW)
     assert one(51, 1, busy, minReplicas=3, maxReplicas=5).desired == 3
     assert one(0, 9, busy, minReplicas=3, maxReplicas=5).desired == 5
 
@@ -193,7 +191,7 @@ def test_a_step_starts_from_the_bound() -> None:
 def test_zero_replicas_switch_the_rule_off(made: Rule, messages: int | Backlog | Unknown) -> None:
     decision = decide(made, seen(messages, 0), FREE, NOW)
     assert (decision.desired, decision.reason) == (0, Reason.SCALING_DISABLED)
-    assert decision.history == FREE
+    assert decision.memory == FREE
     assert decision.next_change is None
     assert "0 replicas" in decision.message
 
@@ -204,7 +202,7 @@ def test_an_unknown_backlog_holds_and_says_why(made: Rule) -> None:
     assert (decision.desired, decision.recommendation) == (4, 4)
     assert decision.reason is Reason.MONITORING_TIMEOUT
     assert UNKNOWN.message in decision.message
-    assert decision.history == FREE, "an unknown backlog wants nothing"
+    assert decision.memory == FREE, "an unknown backlog wants nothing"
 
 
 @pytest.mark.parametrize("made", [rule(), proportional(window=0)])
@@ -213,7 +211,7 @@ def test_a_paused_consumer_holds_in_both_directions(made: Rule, messages: int) -
     decision = decide(made, seen(backlog(messages, paused=True), 4), FREE, NOW)
     assert (decision.desired, decision.reason) == (4, Reason.CONSUMER_PAUSED)
     assert "ORDERS/workers" in decision.message
-    assert decision.history == FREE
+    assert decision.memory == FREE
 
 
 def test_a_paused_or_rehearsing_rule_decides_all_the_same() -> None:
@@ -279,16 +277,16 @@ def test_the_maximum_counts_as_biting_for_as_long_as_the_window_holds_the_replic
     made = proportional(10, window=60)
     beyond = decide(made, seen(101, 10), FREE, NOW)
     for messages in (100, 95, 50, 0):
-        soon = decide(made, seen(messages, 10), beyond.history, NOW + 59)
+        soon = decide(made, seen(messages, 10), beyond.memory, NOW + 59)
         assert (soon.desired, soon.limited_by) == (10, Reason.TOO_MANY_REPLICAS)
-    assert decide(made, seen(100, 10), beyond.history, NOW + 60).limited_by is None
+    assert decide(made, seen(100, 10), beyond.memory, NOW + 60).limited_by is None
     raised = proportional(10, window=60, maxReplicas=20)
-    assert decide(raised, seen(95, 10), beyond.history, NOW + 1).limited_by is None
+    assert decide(raised, seen(95, 10), beyond.memory, NOW + 1).limited_by is None
 
 
 @pytest.mark.parametrize(("ago", "desired"), [(0.0, 2), (0.99, 2), (1.0, 8), (5.0, 8)])
 def test_steps_up_are_a_second_apart(ago: float, desired: int) -> None:
-    decision = decide(proportional(), seen(80, 2), History(last_up=NOW - ago), NOW)
+    decision = decide(proportional(), seen(80, 2), Memory(last_up=NOW - ago), NOW)
     assert decision.desired == desired
     if desired == 2:
         assert decision.reason is Reason.WAITING_TO_STEP_UP
@@ -297,7 +295,7 @@ def test_steps_up_are_a_second_apart(ago: float, desired: int) -> None:
 
 @pytest.mark.parametrize(("ago", "desired"), [(0.0, 8), (0.99, 8), (1.0, 2), (5.0, 2)])
 def test_steps_down_are_a_second_apart(ago: float, desired: int) -> None:
-    decision = decide(proportional(window=0), seen(20, 8), History(last_down=NOW - ago), NOW)
+    decision = decide(proportional(window=0), seen(20, 8), Memory(last_down=NOW - ago), NOW)
     assert decision.desired == desired
     if desired == 8:
         assert decision.reason is Reason.WAITING_TO_STEP_DOWN
@@ -305,76 +303,76 @@ def test_steps_down_are_a_second_apart(ago: float, desired: int) -> None:
 
 
 def test_the_poll_interval_gates_nothing() -> None:
-    history = History(last_up=NOW - 2, last_down=NOW - 2)
+    memory = Memory(last_up=NOW - 2, last_down=NOW - 2)
     made = proportional(window=0, pollIntervalSeconds=3600)
-    assert decide(made, seen(80, 2), history, NOW).desired == 8
-    assert decide(made, seen(20, 8), history, NOW).desired == 2
+    assert decide(made, seen(80, 2), memory, NOW).desired == 8
+    assert decide(made, seen(20, 8), memory, NOW).desired == 2
 
 
 def test_down_goes_to_the_highest_want_of_the_window() -> None:
-    history = History(wants=(Want(NOW - 200, 7), Want(NOW - 100, 4)))
-    decision = decide(proportional(), seen(0, 9), history, NOW)
+    memory = Memory(wants=(Want(NOW - 200, 7), Want(NOW - 100, 4)))
+    decision = decide(proportional(), seen(0, 9), memory, NOW)
     assert decision.desired == 7
     assert decision.next_change == NOW + 100, "when the 7 leave the window"
     assert "up to 7 were wanted in the last 300 s" in decision.message
-    later = decide(proportional(), seen(0, 7), decision.history, NOW + 99.9)
+    later = decide(proportional(), seen(0, 7), decision.memory, NOW + 99.9)
     assert (later.desired, later.reason, later.next_change) == (7, Reason.STABILIZING, NOW + 100)
     assert "up to 7" in later.message
-    assert decide(proportional(), seen(0, 7), later.history, NOW + 100).desired == 4
-    assert decide(proportional(), seen(0, 7), later.history, NOW + 200).desired == 1
+    assert decide(proportional(), seen(0, 7), later.memory, NOW + 100).desired == 4
+    assert decide(proportional(), seen(0, 7), later.memory, NOW + 200).desired == 1
 
 
 def test_a_restart_holds_the_present_replicas_for_a_window() -> None:
-    restarted = History(wants=(Want(NOW, 6),))
+    restarted = Memory(wants=(Want(NOW, 6),))
     decision = decide(proportional(), seen(0, 6), restarted, NOW)
     assert (decision.desired, decision.reason, decision.next_change) == (6, Reason.STABILIZING, NOW + 300)
-    later = decide(proportional(), seen(0, 6), decision.history, NOW + 300)
+    later = decide(proportional(), seen(0, 6), decision.memory, NOW + 300)
     assert (later.desired, later.reason) == (1, Reason.BACKLOG_BELOW_THRESHOLD)
 
 
 def test_a_window_of_zero_goes_down_at_once() -> None:
-    restarted = History(wants=(Want(NOW, 6),))
+    restarted = Memory(wants=(Want(NOW, 6),))
     assert decide(proportional(window=0), seen(0, 6), restarted, NOW).desired == 1
 
 
 def test_a_gap_of_unknown_reads_adds_no_wants() -> None:
     made = proportional()
     before = decide(made, seen(80, 8), FREE, NOW)
-    gap = decide(made, seen(UNKNOWN, 8), before.history, NOW + 100)
-    assert gap.history == before.history
-    assert decide(made, seen(0, 8), gap.history, NOW + 200).desired == 8
+    gap = decide(made, seen(UNKNOWN, 8), before.memory, NOW + 100)
+    assert gap.memory == before.memory
+    assert decide(made, seen(0, 8), gap.memory, NOW + 200).desired == 8
 
 
-# History.
+# Memory.
 
 
 def test_only_the_direction_of_an_action_is_kept() -> None:
-    assert FREE.acted(1, 3, NOW) == History(last_up=NOW)
-    assert FREE.acted(3, 1, NOW) == History(last_down=NOW)
+    assert FREE.acted(1, 3, NOW) == Memory(last_up=NOW)
+    assert FREE.acted(3, 1, NOW) == Memory(last_down=NOW)
     assert FREE.acted(3, 3, NOW) == FREE
 
 
 def test_an_older_want_counts_only_while_it_is_higher() -> None:
-    history = FREE.wanted(5, 0, 300).wanted(3, 10, 300)
-    assert history.wants == (Want(0, 5), Want(10, 3))
-    assert history.wanted(4, 20, 300).wants == (Want(0, 5), Want(20, 4))
-    assert history.wanted(5, 20, 300).wants == (Want(20, 5),)
-    assert history.wanted(1, 300, 300).wants == (Want(10, 3), Want(300, 1))
+    memory = FREE.wanted(5, 0, 300).wanted(3, 10, 300)
+    assert memory.wants == (Want(0, 5), Want(10, 3))
+    assert memory.wanted(4, 20, 300).wants == (Want(0, 5), Want(20, 4))
+    assert memory.wanted(5, 20, 300).wants == (Want(20, 5),)
+    assert memory.wanted(1, 300, 300).wants == (Want(10, 3), Want(300, 1))
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.integers(1, 10)), max_size=60), st.sampled_from([0, 10, 300]))
 def test_wants_stay_few_and_strictly_falling_and_keep_the_highest(
     asked: list[tuple[float, int]], window: int
 ) -> None:
-    history, now, all_wants = FREE, 0.0, list[Want]()
+    memory, now, all_wants = FREE, 0.0, list[Want]()
     for passed, replicas in asked:
         now += passed
-        history = history.wanted(replicas, now, window)
+        memory = memory.wanted(replicas, now, window)
         all_wants.append(Want(now, replicas))
-        assert all(older.replicas > newer.replicas for older, newer in pairwise(history.wants))
-        assert len(history.wants) <= 10
+        assert all(older.replicas > newer.replicas for older, newer in pairwise(memory.wants))
+        assert len(memory.wants) <= 10
         remembered = [want for want in all_wants[:-1] if want.time + window > now] + all_wants[-1:]
-        assert history.wants[0].replicas == max(want.replicas for want in remembered)
+        assert memory.wants[0].replicas == max(want.replicas for want in remembered)
 
 
 # For every input.
@@ -407,23 +405,23 @@ def made_rules(draw: st.DrawFn) -> Rule:
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> History:
-    history = History(last_up=draw(times), last_down=draw(times))
+def memories(draw: st.DrawFn) -> Memory:
+    memory = Memory(last_up=draw(times), last_down=draw(times))
     ago = draw(st.lists(st.sampled_from([400, 300, 299, 120, 60, 59, 1, 0.5]), max_size=4, unique=True))
     for seconds in sorted(ago, reverse=True):
-        history = history.wanted(draw(st.integers(1, 12)), NOW - seconds, 3600)
-    return history
+        memory = memory.wanted(draw(st.integers(1, 12)), NOW - seconds, 3600)
+    return memory
 
 
 def bounded(made: Rule, replicas: int) -> int:
     return min(max(replicas, made.spec.min_replicas), made.spec.max_replicas)
 
 
-@given(made_rules(), observed, replica_counts, histories())
+@given(made_rules(), observed, replica_counts, memories())
 def test_desired_is_within_the_bounds_unless_scaling_is_off(
-    made: Rule, messages: Backlog | Unknown, replicas: int, history: History
+    made: Rule, messages: Backlog | Unknown, replicas: int, memory: Memory
 ) -> None:
-    decision = decide(made, Observation(messages, replicas), history, NOW)
+    decision = decide(made, Observation(messages, replicas), memory, NOW)
     assert decision.message
     if replicas == 0:
         assert decision.desired == 0
@@ -431,11 +429,11 @@ def test_desired_is_within_the_bounds_unless_scaling_is_off(
         assert made.spec.min_replicas <= decision.desired <= made.spec.max_replicas
 
 
-@given(made_rules(), observed, replica_counts, histories())
+@given(made_rules(), observed, replica_counts, memories())
 def test_every_number_is_explained_by_a_note(
-    made: Rule, messages: Backlog | Unknown, replicas: int, history: History
+    made: Rule, messages: Backlog | Unknown, replicas: int, memory: Memory
 ) -> None:
-    decision = decide(made, Observation(messages, replicas), history, NOW)
+    decision = decide(made, Observation(messages, replicas), memory, NOW)
     base, so_far = bounded(made, replicas) if replicas else 0, decision.recommendation
     for note in decision.trace[1:]:
         assert note.text or note.until or note.limits or note.replicas != so_far, "a note says something"
@@ -448,53 +446,53 @@ def test_every_number_is_explained_by_a_note(
     assert [note.step for note in decision.trace] == list(dict.fromkeys(note.step for note in decision.trace))
 
 
-@given(made_rules(), messages_of_a_read, messages_of_a_read, replica_counts, histories())
+@given(made_rules(), messages_of_a_read, messages_of_a_read, replica_counts, memories())
 def test_a_higher_backlog_never_means_fewer_replicas(
-    made: Rule, some: int, others: int, replicas: int, history: History
+    made: Rule, some: int, others: int, replicas: int, memory: Memory
 ) -> None:
     fewer, more = sorted((some, others))
-    few = decide(made, seen(fewer, replicas), history, NOW)
-    many = decide(made, seen(more, replicas), history, NOW)
+    few = decide(made, seen(fewer, replicas), memory, NOW)
+    many = decide(made, seen(more, replicas), memory, NOW)
     assert few.desired <= many.desired
     if replicas > 0:
         assert few.recommendation <= many.recommendation
 
 
-@given(made_rules(), observed, replica_counts, histories())
+@given(made_rules(), observed, replica_counts, memories())
 def test_deciding_again_after_acting_moves_nothing(
-    made: Rule, messages: Backlog | Unknown, replicas: int, history: History
+    made: Rule, messages: Backlog | Unknown, replicas: int, memory: Memory
 ) -> None:
-    first = decide(made, Observation(messages, replicas), history, NOW)
-    after = first.history.acted(replicas, first.desired, NOW)
+    first = decide(made, Observation(messages, replicas), memory, NOW)
+    after = first.memory.acted(replicas, first.desired, NOW)
     again = decide(made, Observation(messages, first.desired), after, NOW)
     assert again.desired == first.desired
-    once_more = decide(made, Observation(messages, first.desired), again.history, NOW)
+    once_more = decide(made, Observation(messages, first.desired), again.memory, NOW)
     assert once_more == again
 
 
-@given(made_rules(), observed, replica_counts, histories())
+@given(made_rules(), observed, replica_counts, memories())
 def test_the_same_question_has_the_same_answer(
-    made: Rule, messages: Backlog | Unknown, replicas: int, history: History
+    made: Rule, messages: Backlog | Unknown, replicas: int, memory: Memory
 ) -> None:
-    question = made, Observation(messages, replicas), history, NOW
+    question = made, Observation(messages, replicas), memory, NOW
     assert decide(*question) == decide(*question)
 
 
-@given(made_rules(), replica_counts, histories(), st.booleans())
+@given(made_rules(), replica_counts, memories(), st.booleans())
 def test_an_unknown_or_paused_backlog_never_moves_replicas_within_the_bounds(
-    made: Rule, replicas: int, history: History, paused: bool
+    made: Rule, replicas: int, memory: Memory, paused: bool
 ) -> None:
     messages = backlog(0, paused=True) if paused else UNKNOWN
-    decision = decide(made, Observation(messages, replicas), history, NOW)
+    decision = decide(made, Observation(messages, replicas), memory, NOW)
     assert decision.desired == (bounded(made, replicas) if replicas else 0)
-    assert decision.history == history
+    assert decision.memory == memory
 
 
-@given(made_rules(), observed, replica_counts, histories())
+@given(made_rules(), observed, replica_counts, memories())
 def test_the_next_change_lies_ahead_and_nothing_changes_before_it(
-    made: Rule, messages: Backlog | Unknown, replicas: int, history: History
+    made: Rule, messages: Backlog | Unknown, replicas: int, memory: Memory
 ) -> None:
-    decision = decide(made, Observation(messages, replicas), history, NOW)
+    decision = decide(made, Observation(messages, replicas), memory, NOW)
     until = math.inf if decision.next_change is None else decision.next_change
     assert until > NOW
     for later in (
@@ -507,18 +505,18 @@ def test_the_next_change_lies_ahead_and_nothing_changes_before_it(
         math.nextafter(until, 0),
     ):
         if NOW < later < until:
-            unchanged = decide(made, Observation(messages, replicas), decision.history, later)
+            unchanged = decide(made, Observation(messages, replicas), decision.memory, later)
             assert unchanged.desired == decision.desired
 
 
-@given(made_rules(), messages_of_a_read, st.integers(1, 12), histories())
+@given(made_rules(), messages_of_a_read, st.integers(1, 12), memories())
 def test_following_next_changes_ends_where_only_messages_move_it(
-    made: Rule, messages: int, replicas: int, history: History
+    made: Rule, messages: int, replicas: int, memory: Memory
 ) -> None:
     now: float = NOW
     for _ in range(60):
-        decision = decide(made, seen(messages, replicas), history, now)
-        history = decision.history.acted(replicas, decision.desired, now)
+        decision = decide(made, seen(messages, replicas), memory, now)
+        memory = decision.memory.acted(replicas, decision.desired, now)
         replicas = decision.desired
         if decision.next_change is None:
             break
@@ -526,7 +524,7 @@ def test_following_next_changes_ends_where_only_messages_move_it(
         now = decision.next_change
     else:
         pytest.fail("it went on and on")
-    at_last = decide(made, seen(messages, replicas), history, now + 100_000)
+    at_last = decide(made, seen(messages, replicas), memory, now + 100_000)
     assert at_last.desired == replicas
 
 
@@ -581,13 +579,13 @@ def test_it_goes_up_after_exactly_so_many_messages(made: Rule, messages: int, re
         assert desired(missing - 1) <= now_bounded < desired(missing)
 
 
-@given(made_rules(), messages_of_a_read, replica_counts, histories())
+@given(made_rules(), messages_of_a_read, replica_counts, memories())
 def test_fewer_messages_than_that_never_bring_it_up(
-    made: Rule, messages: int, replicas: int, history: History
+    made: Rule, messages: int, replicas: int, memory: Memory
 ) -> None:
     missing = messages_until_change(made, seen(messages, replicas))
     for more in {0, missing // 2, missing - 1} if missing else ():
-        decision = decide(made, seen(messages + more, replicas), history, NOW)
+        decision = decide(made, seen(messages + more, replicas), memory, NOW)
         assert decision.desired <= bounded(made, replicas)
 
 
@@ -598,13 +596,13 @@ Step = tuple[float, int, int]
 
 def run(made: Rule, reads: Sequence[tuple[float, int | Unknown]], replicas: int) -> list[Step]:
     """Decide and act at each of these times; return the steps: when, from, to."""
-    history, steps = FREE, []
+    memory, steps = FREE, []
     for now, messages in reads:
-        decision = decide(made, seen(messages, replicas), history, now)
-        history = decision.history
+        decision = decide(made, seen(messages, replicas), memory, now)
+        memory = decision.memory
         if decision.desired != replicas:
             steps.append((now, replicas, decision.desired))
-            history = history.acted(replicas, decision.desired, now)
+            memory = memory.acted(replicas, decision.desired, now)
             replicas = decision.desired
     return steps
 
@@ -668,14 +666,14 @@ def test_a_step_is_never_made_on_an_unknown_backlog(
 
 @given(made_rules(), reads())
 def test_the_wants_of_a_rule_stay_bounded(made: Rule, sequence: list[tuple[float, int | Unknown]]) -> None:
-    history = FREE
+    memory = FREE
     for now, messages in sequence:
-        history = decide(made, seen(messages, 3), history, now).history
-        assert len(history.wants) <= made.spec.max_replicas
-        assert all(older.replicas > newer.replicas for older, newer in pairwise(history.wants))
+        memory = decide(made, seen(messages, 3), memory, now).memory
+        assert len(memory.wants) <= made.spec.max_replicas
+        assert all(older.replicas > newer.replicas for older, newer in pairwise(memory.wants))
 
 
 def test_a_lower_maximum_takes_effect_whatever_was_wanted_before() -> None:
-    wanted = decide(proportional(), seen(100, 10), FREE, NOW).history
+    wanted = decide(proportional(), seen(100, 10), FREE, NOW).memory
     lower = proportional(maxReplicas=4)
     assert decide(lower, seen(0, 10), replace(wanted, last_up=NOW), NOW + 1).desired == 4

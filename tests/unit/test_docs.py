@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from natsscaler.commands.options import Options
 from natsscaler.core.decision.pipeline import decide
-from natsscaler.core.decision.situation import History
+from natsscaler.core.decision.situation import Memory
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import KIND, RuleKey, parse
 from natsscaler.observe.metrics import Metrics
@@ -63,7 +63,7 @@ def test_the_table_of_metrics_is_what_a_process_tells() -> None:
     rule, seen = factories.rule(), factories.seen(60, 1)
     series = metrics.follow(key)
     series.evaluated(
-        rule, seen, decide(rule, seen, History(), 0.0), Finding(Reason.LISTENING, "listening"), 0.0
+        rule, seen, decide(rule, seen, Memory(), 0.0), Finding(Reason.LISTENING, "listening"), 0.0
     )
     series.unable(None)
     told = {

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from natsscaler.core.conditions import Facts, compose
-from natsscaler.core.decision.situation import History, Want
+from natsscaler.core.decision.situation import Memory, Want
 from natsscaler.core.explain.steps import Step, explain_invalid, fix
 from natsscaler.core.explain.story import explain
 from natsscaler.core.jetstream.backlog import Via
@@ -107,21 +107,21 @@ def test_the_last_step_says_what_happens(given: Facts, expected: str) -> None:
     ("given", "title", "text", "state"),
     [
         pytest.param(
-            facts(51, history=History(last_up=NOW - 10)),
+            facts(51, memory=Memory(last_up=NOW - 10)),
             "Pace",
             "It is held back: the last step up was less than 30 s ago, until 2026-01-01T00:00:20Z",
             State.WAITING,
             id="the-last-step-up",
         ),
         pytest.param(
-            facts(5, history=History(last_down=NOW - 10)),
+            facts(5, memory=Memory(last_down=NOW - 10)),
             "Pace",
             "It is held back: the last step was less than 30 s ago, until 2026-01-01T00:00:20Z",
             State.WAITING,
             id="the-last-step",
         ),
         pytest.param(
-            facts(5, 7, made=proportional(), history=History(wants=(Want(NOW - 100, 7),))),
+            facts(5, 7, made=proportional(), memory=Memory(wants=(Want(NOW - 100, 7),))),
             "Stabilization",
             "It is held back: up to 7 were wanted in the last 300 s, until 2026-01-01T00:03:20Z",
             State.WAITING,
@@ -359,14 +359,14 @@ RULES = st.builds(
     *(st.booleans(), st.booleans(), st.integers(0, 100), st.integers(1, 10)),
 )
 PASTS = st.builds(
-    lambda up, down, highest: History(
+    lambda up, down, highest: Memory(
         last_up=NOW - up, last_down=NOW - down, wants=(Want(NOW - up, highest),)
     ),
     *(st.integers(0, 400), st.integers(0, 400), st.integers(1, 20)),
 )
 FACTS = st.builds(
-    lambda found, replicas, made, history, unable, events, late: facts(
-        found, replicas, made=made, history=history, unable=unable, events=events, late=late
+    lambda found, replicas, made, memory, unable, events, late: facts(
+        found, replicas, made=made, memory=memory, unable=unable, events=events, late=late
     ),
     *(BACKLOGS, st.integers(0, 20), RULES, PASTS, FINDINGS, FINDINGS, st.booleans()),
 )

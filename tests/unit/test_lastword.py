@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from natsscaler.core.conditions import Facts, compose
 from natsscaler.core.decision.pipeline import Decision, decide
-from natsscaler.core.decision.situation import History
+from natsscaler.core.decision.situation import Memory
 from natsscaler.core.explain.operator_report import Lease, at_work, from_outside, last_word, led, remembered
 from natsscaler.core.explain.steps import Step
 from natsscaler.core.reasons import Finding, Fix, Reason, State
@@ -21,7 +21,7 @@ LISTENING = Finding(Reason.LISTENING, "listening on NATS at nats:4222")
 def said(made: Rule, messages: object = 30, *, next_change: float | None = None) -> RuleStatus:
     """Write the status that the operator leaves after an evaluation with 3 replicas."""
     observation = seen(messages, 3)  # type: ignore[arg-type]
-    decision = decide(made, observation, History(), NOW)
+    decision = decide(made, observation, Memory(), NOW)
     return compose(Facts(made, observation, decision, None, LISTENING, False, next_change, NOW), RuleStatus())
 
 
@@ -89,7 +89,7 @@ def test_a_lease_tells_whether_somebody_leads(lease: Lease | None, problem: str)
 
 
 def stabilizing(made: Rule) -> Decision:
-    return decide(made, seen(5, 3), History().wanted(3, NOW, 300), NOW)
+    return decide(made, seen(5, 3), Memory().wanted(3, NOW, 300), NOW)
 
 
 def test_until_when_the_operator_stabilizes_it_has_said_itself() -> None:

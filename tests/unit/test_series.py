@@ -8,7 +8,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from natsscaler.core.decision.pipeline import decide
-from natsscaler.core.decision.situation import History
+from natsscaler.core.decision.situation import Memory
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.reasons import Finding, Reason
@@ -35,7 +35,7 @@ def evaluate(
     wall: float = 1_767_225_600.1239,
 ) -> None:
     rule, seen = factories.rule(), factories.seen(backlog, replicas)
-    series.evaluated(rule, seen, decide(rule, seen, History(), 0.0), events, wall)
+    series.evaluated(rule, seen, decide(rule, seen, Memory(), 0.0), events, wall)
     series.unable(None)
 
 

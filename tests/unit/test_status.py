@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from natsscaler.core.conditions import compose
 from natsscaler.core.decision.pipeline import decide
-from natsscaler.core.decision.situation import History, Want
+from natsscaler.core.decision.situation import Memory, Want
 from natsscaler.core.jetstream.selection import Match
 from natsscaler.core.jetstream.sources import Birth, Source
 from natsscaler.core.reasons import Reason
@@ -351,25 +351,25 @@ def scaled(before: int, after: int, ago: float, *, current: int | None = None) -
 @pytest.mark.parametrize(
     ("status", "replicas", "expected"),
     [
-        pytest.param(RuleStatus(), 3, History(), id="no-status"),
-        pytest.param(RuleStatus(current_replicas=3), 3, History(), id="nothing-happened"),
-        pytest.param(scaled(2, 3, 10), 3, History(last_up=NOW - 10), id="an-up-before-the-restart"),
-        pytest.param(scaled(3, 2, 10), 2, History(last_down=NOW - 10), id="a-down-before-the-restart"),
+        pytest.param(RuleStatus(), 3, Memory(), id="no-status"),
+        pytest.param(RuleStatus(current_replicas=3), 3, Memory(), id="nothing-happened"),
+        pytest.param(scaled(2, 3, 10), 3, Memory(last_up=NOW - 10), id="an-up-before-the-restart"),
+        pytest.param(scaled(3, 2, 10), 2, Memory(last_down=NOW - 10), id="a-down-before-the-restart"),
         pytest.param(
-            scaled(1, 2, 100), 3, History(last_up=NOW), id="crashed-between-scaling-up-and-writing-it-down"
+            scaled(1, 2, 100), 3, Memory(last_up=NOW), id="crashed-between-scaling-up-and-writing-it-down"
         ),
         pytest.param(
             scaled(1, 2, 100),
             1,
-            History(last_up=NOW - 100, last_down=NOW),
+            Memory(last_up=NOW - 100, last_down=NOW),
             id="crashed-between-scaling-down-and-writing-it-down",
         ),
-        pytest.param(RuleStatus(current_replicas=2), 5, History(last_up=NOW), id="somebody-else-scaled"),
-        pytest.param(scaled(2, 3, -3_600), 3, History(last_up=NOW), id="the-status-is-from-the-future"),
-        pytest.param(RuleStatus(current_replicas=0), 0, History(), id="switched-off-all-along"),
+        pytest.param(RuleStatus(current_replicas=2), 5, Memory(last_up=NOW), id="somebody-else-scaled"),
+        pytest.param(scaled(2, 3, -3_600), 3, Memory(last_up=NOW), id="the-status-is-from-the-future"),
+        pytest.param(RuleStatus(current_replicas=0), 0, Memory(), id="switched-off-all-along"),
     ],
 )
-def test_a_restart_restores_the_history(status: RuleStatus, replicas: int, expected: History) -> None:
+def test_a_restart_restores_the_memory(status: RuleStatus, replicas: int, expected: Memory) -> None:
     restored = restore(through_kubernetes(status), replicas, NOW, WALL)
     assert restored == replace(expected, wants=(Want(NOW, replicas),))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from natsscaler.core.decision.recommenders import recommender
-from natsscaler.core.decision.situation import History, Note, Observation, Situation, StepKind
+from natsscaler.core.decision.situation import Memory, Note, Observation, Situation, StepKind
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Rule
@@ -33,7 +33,7 @@ class Decision(Struct, frozen=True, kw_only=True):
 
     trace: tuple[Note, ...]
     """What the steps made of it, first to last; never empty."""
-    history: History
+    memory: Memory
 
     @property
     def desired(self) -> int:
@@ -75,9 +75,9 @@ class Decision(Struct, frozen=True, kw_only=True):
         return min((note.until for note in self.trace if note.until is not None), default=None)
 
 
-def decide(rule: Rule, seen: Observation, history: History, now: float) -> Decision:
+def decide(rule: Rule, seen: Observation, memory: Memory, now: float) -> Decision:
     """Decide how many replicas the rule's Deployment should have."""
-    situation = Situation.of(rule, seen, history, now)
+    situation = Situation.of(rule, seen, memory, now)
     so_far = Note(step=StepKind.DEPLOYMENT, replicas=situation.base, reason=Reason.NOT_YET_READ)
     trace: list[Note] = []
     for step in PIPELINE:
@@ -87,7 +87,7 @@ def decide(rule: Rule, seen: Observation, history: History, now: float) -> Decis
             so_far = note
             if note.final:
                 break
-    return Decision(trace=tuple(trace), history=_remember(situation, trace[0]))
+    return Decision(trace=tuple(trace), memory=_remember(situation, trace[0]))
 
 
 def messages_until_change(rule: Rule, seen: Observation) -> int | None:
@@ -96,7 +96,7 @@ def messages_until_change(rule: Rule, seen: Observation) -> int | None:
     None if no number of messages would change it: at maxReplicas, at 0 replicas, paused, unknown, or if
     it is above already and only time keeps it from being acted upon.
     """
-    situation = Situation.of(rule, seen, History(), 0.0)
+    situation = Situation.of(rule, seen, Memory(), 0.0)
     backlog = situation.usable
     stays = rule.paused or seen.replicas == 0 or situation.base >= situation.high
     if stays or not isinstance(backlog, Backlog):
@@ -170,9 +170,9 @@ def stabilize(situation: Situation, so_far: Note) -> Note | None:
     if window is None or not isinstance(situation.usable, Backlog):
         return None
     reason, replicas, text, until, limits = so_far.reason, wanted, "", None, None
-    if base == situation.high and situation.history.last_beyond_max + window > now:
+    if base == situation.high and situation.memory.last_beyond_max + window > now:
         limits = Reason.TOO_MANY_REPLICAS
-    highest = situation.history.wanted(wanted, now, window).wants[0]
+    highest = situation.memory.wanted(wanted, now, window).wants[0]
     if highest.replicas > wanted and wanted < base:
         text, until = f"up to {highest.replicas} were wanted in the last {window} s", highest.time + window
         replicas = min(highest.replicas, base)
@@ -186,14 +186,14 @@ def stabilize(situation: Situation, so_far: Note) -> Note | None:
 
 def pace(situation: Situation, so_far: Note) -> Note | None:
     """Keep steps apart: single replicas by the poll interval, others by a second."""
-    history, base, one_by_one = situation.history, situation.base, situation.window is None
+    memory, base, one_by_one = situation.memory, situation.base, situation.window is None
     if so_far.replicas == base:
         return None
     up = so_far.replicas > base
     seconds = situation.spec.poll_interval_seconds if one_by_one else MIN_SECONDS_BETWEEN_STEPS
-    last, which = (history.last_up, "step up") if up else (history.last_down, "step down")
+    last, which = (memory.last_up, "step up") if up else (memory.last_down, "step down")
     if one_by_one and not up:
-        last, which = max(history.last_up, history.last_down), "step"
+        last, which = max(memory.last_up, memory.last_down), "step"
     if last + seconds > situation.now:
         return Note(
             step=StepKind.PACE,
@@ -236,10 +236,10 @@ PIPELINE: tuple[Step, ...] = (
 )
 
 
-def _remember(situation: Situation, first: Note) -> History:
-    """Add what the backlog asks for to the history, where later decisions look back at it."""
-    history, window = situation.history, situation.window
+def _remember(situation: Situation, first: Note) -> Memory:
+    """Add what the backlog asks for to the memory, where later decisions look back at it."""
+    memory, window = situation.memory, situation.window
     if first.step is not StepKind.RECOMMENDATION or window is None:
-        return history
+        return memory
     wanted, beyond = situation.within_bounds(first.replicas), first.replicas > situation.high
-    return history.wanted(wanted, situation.now, window, beyond_max=beyond)
+    return memory.wanted(wanted, situation.now, window, beyond_max=beyond)

@@ -62,7 +62,7 @@ class Want(Struct, frozen=True):
     replicas: int
 
 
-class History(Struct, frozen=True):
+class Memory(Struct, frozen=True):
     """What earlier decisions leave for later ones. Times are seconds on the clock that `now` is read from."""
 
     last_up: float = -math.inf
@@ -72,14 +72,14 @@ class History(Struct, frozen=True):
     wants: tuple[Want, ...] = ()
     """Newest last and strictly falling: an older want counts only while it is higher than all newer ones."""
 
-    def acted(self, before: int, after: int, now: float) -> "History":
-        """Return the history after the replicas changed, by whomever."""
+    def acted(self, before: int, after: int, now: float) -> "Memory":
+        """Return the memory after the replicas changed, by whomever."""
         if after > before:
             return _change(self, last_up=now)
         return _change(self, last_down=now) if after < before else self
 
-    def wanted(self, replicas: int, now: float, window: float, *, beyond_max: bool = False) -> "History":
-        """Return the history with one more want, and without those that no longer matter."""
+    def wanted(self, replicas: int, now: float, window: float, *, beyond_max: bool = False) -> "Memory":
+        """Return the memory with one more want, and without those that no longer matter."""
         still = (want for want in self.wants if want.replicas > replicas and want.time + window > now)
         beyond = now if beyond_max else self.last_beyond_max
         return _change(self, wants=(*still, Want(now, replicas)), last_beyond_max=beyond)
@@ -96,12 +96,12 @@ class Situation(Struct, frozen=True, kw_only=True):
     """The most replicas that are allowed now."""
     window: int | None
     """How many seconds of wants count for a step down; None: steps are one replica at a time."""
-    history: History
+    memory: Memory
     now: float
-    """Seconds, on the clock of the history."""
+    """Seconds, on the clock of the memory."""
 
     @classmethod
-    def of(cls, rule: Rule, seen: Observation, history: History, now: float) -> "Situation":
+    def of(cls, rule: Rule, seen: Observation, memory: Memory, now: float) -> "Situation":
         """Gather it."""
         spec, one_by_one = rule.spec, rule.spec.messages_per_replica is None
         return cls(
@@ -110,7 +110,7 @@ class Situation(Struct, frozen=True, kw_only=True):
             low=spec.min_replicas,
             high=spec.max_replicas,
             window=None if one_by_one else spec.behavior.scale_down.stabilization_window_seconds,
-            history=history,
+            memory=memory,
             now=now,
         )
 

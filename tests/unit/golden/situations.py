@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from natsscaler.core.conditions import Facts
 from natsscaler.core.contention import Others, SetBacks
 from natsscaler.core.decision.pipeline import decide
-from natsscaler.core.decision.situation import History, Want
+from natsscaler.core.decision.situation import Memory, Want
 from natsscaler.core.jetstream.backlog import Backlog, Via, measure
 from natsscaler.core.jetstream.documents import ConsumerInfo
 from natsscaler.core.jetstream.selection import Match, Unknown
@@ -33,7 +33,7 @@ class Situation:
     kind: str
     name: str
     facts: Facts
-    history: History = FREE
+    memory: Memory = FREE
 
 
 def situations() -> Iterator[Situation]:
@@ -55,9 +55,9 @@ def situations() -> Iterator[Situation]:
 
 
 def situation(
-    kind: str, name: str, found: Found, replicas: int = 3, *, history: History = FREE, **given: Any
+    kind: str, name: str, found: Found, replicas: int = 3, *, memory: Memory = FREE, **given: Any
 ) -> Situation:
-    return Situation(kind, name, factories.facts(found, replicas, history=history, **given), history)
+    return Situation(kind, name, factories.facts(found, replicas, memory=memory, **given), memory)
 
 
 def steps() -> Iterator[Situation]:
@@ -74,18 +74,18 @@ def steps() -> Iterator[Situation]:
 def cadence() -> Iterator[Situation]:
     for messages, replicas in ((51, 3), (51, 10), (30, 3), (9, 3), (9, 1)):
         for up, down in ((0, None), (10, None), (29.9, None), (30, None), (None, 0), (None, 29), (40, 5)):
-            history = _acted(up, down)
+            memory = _acted(up, down)
             name = f"{messages} messages, {replicas} replicas, up {up} s ago, down {down} s ago"
-            yield situation("cadence", name, messages, replicas, history=history)
+            yield situation("cadence", name, messages, replicas, memory=memory)
     made = rule(pollIntervalSeconds=3600)
-    yield situation("cadence", "an hour between steps", 51, made=made, history=_acted(1800, None))
+    yield situation("cadence", "an hour between steps", 51, made=made, memory=_acted(1800, None))
 
 
-def _acted(up: float | None, down: float | None) -> History:
-    history = FREE
+def _acted(up: float | None, down: float | None) -> Memory:
+    memory = FREE
     for ago, (before, after) in ((up, (1, 2)), (down, (2, 1))):
-        history = history if ago is None else history.acted(before, after, NOW - ago)
-    return history
+        memory = memory if ago is None else memory.acted(before, after, NOW - ago)
+    return memory
 
 
 def proportions() -> Iterator[Situation]:
@@ -97,33 +97,33 @@ def proportions() -> Iterator[Situation]:
         wide = proportional(50, maxReplicas=100, scaleUpThreshold=0, scaleDownThreshold=0)
         yield situation("proportional", f"{messages} messages at 50 per replica", messages, made=wide)
     for ago in (0.0, 0.5, 1.0):
-        for name, messages, history in (
+        for name, messages, memory in (
             ("up", 80, _acted(ago, None)),
             ("down", 30, _acted(None, ago)),
             ("below", 0, _acted(None, ago)),
         ):
             title = f"{name}, {ago} s after the last such step"
-            yield situation("proportional", title, messages, 5, made=made, history=history)
+            yield situation("proportional", title, messages, 5, made=made, memory=memory)
 
 
 def stabilization() -> Iterator[Situation]:
     for window, ago, messages in product((0, 60, 300), (30, 100, 299, 300), (0, 30)):
-        history = History(wants=(Want(NOW - ago, 7),))
+        memory = Memory(wants=(Want(NOW - ago, 7),))
         name = f"{messages} messages, 7 wanted {ago} s ago, window {window} s"
-        yield situation("stabilization", name, messages, 7, made=proportional(window=window), history=history)
-    falling = History(wants=(Want(NOW - 200, 9), Want(NOW - 100, 6), Want(NOW - 10, 4)))
+        yield situation("stabilization", name, messages, 7, made=proportional(window=window), memory=memory)
+    falling = Memory(wants=(Want(NOW - 200, 9), Want(NOW - 100, 6), Want(NOW - 10, 4)))
     for replicas, messages in product((3, 5, 8, 9, 10), (0, 30, 55, 80, 101)):
         name = f"{messages} messages, {replicas} replicas, a falling backlog"
-        yield situation("stabilization", name, messages, replicas, made=proportional(), history=falling)
+        yield situation("stabilization", name, messages, replicas, made=proportional(), memory=falling)
     for ago in (10, 299, 300):
-        history = History(last_beyond_max=NOW - ago, wants=(Want(NOW - ago, 10),))
+        memory = Memory(last_beyond_max=NOW - ago, wants=(Want(NOW - ago, 10),))
         name = f"at the maximum, which was asked for {ago} s ago"
-        yield situation("stabilization", name, 30, 10, made=proportional(), history=history)
-        yield situation("stabilization", f"no longer {name}", 30, 7, made=proportional(), history=history)
+        yield situation("stabilization", name, 30, 10, made=proportional(), memory=memory)
+        yield situation("stabilization", f"no longer {name}", 30, 7, made=proportional(), memory=memory)
     soon = replace(falling, last_down=NOW - 0.5, last_up=NOW - 0.5)
     for messages in (0, 30, 100):
         name = f"{messages} messages, a moment after a step"
-        yield situation("stabilization", name, messages, 10, made=proportional(), history=soon)
+        yield situation("stabilization", name, messages, 10, made=proportional(), memory=soon)
 
 
 def bounds() -> Iterator[Situation]:
@@ -138,11 +138,11 @@ def bounds() -> Iterator[Situation]:
         count = "unknown" if isinstance(messages, Unknown) else f"{messages} messages"
         title = f"{name}, {count}, {replicas} replicas"
         yield situation("bounds", title, messages, replicas, made=made)
-    held = History(last_up=NOW, last_down=NOW, wants=(Want(NOW - 5, 9),))
+    held = Memory(last_up=NOW, last_down=NOW, wants=(Want(NOW - 5, 9),))
     for name, made in asked.items():
         for replicas in (1, 12):
             yield situation(
-                "bounds", f"{name}, held, {replicas} replicas", 51, replicas, made=made, history=held
+                "bounds", f"{name}, held, {replicas} replicas", 51, replicas, made=made, memory=held
             )
 
 
@@ -186,10 +186,10 @@ def unknown() -> Iterator[Situation]:
         yield situation(
             "unknown", f"{reason}, {replicas} replicas", found, replicas, made=rule(minReplicas=2)
         )
-    wanted = History(last_up=NOW - 5, wants=(Want(NOW - 5, 7),))
+    wanted = Memory(last_up=NOW - 5, wants=(Want(NOW - 5, 7),))
     for replicas in (0, 3, 7, 10, 12):
         name = f"proportional, {replicas} replicas"
-        yield situation("unknown", name, UNKNOWN, replicas, made=proportional(), history=wanted)
+        yield situation("unknown", name, UNKNOWN, replicas, made=proportional(), memory=wanted)
 
 
 UNABLES = (
@@ -301,11 +301,11 @@ def restarts() -> Iterator[Situation]:
     ):
         scaling = LastScaling(time=rfc3339(NOW - ago), before=before, after=after)
         status = RuleStatus(last_scaling=scaling, current_replicas=current)
-        history = restore(status, 3, NOW, NOW)
+        memory = restore(status, 3, NOW, NOW)
         mode = "proportional" if made.spec.messages_per_replica else "step"
         name = f"{mode}, {before} to {after} replicas {ago} s ago, {current} in the status"
-        yield situation("restart", f"{name}, above", 51, made=made, history=history)
-        yield situation("restart", f"{name}, below", 5, made=made, history=history)
+        yield situation("restart", f"{name}, above", 51, made=made, memory=memory)
+        yield situation("restart", f"{name}, below", 5, made=made, memory=memory)
 
 
 BURST = (0, 0, 60, 250, 800, 800, 500, 90, 40, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -326,21 +326,21 @@ def runs() -> Iterator[Situation]:
 
 
 def _run(name: str, made: Rule, founds: Iterable[Found]) -> Iterator[Situation]:
-    history, replicas = FREE, 1
+    memory, replicas = FREE, 1
     for number, found in enumerate(founds):
         ago = 10.0 * number
-        done = situation("run", f"{name}, after {ago:g} s", found, replicas, made=made, history=history)
+        done = situation("run", f"{name}, after {ago:g} s", found, replicas, made=made, memory=memory)
         yield done
         decision = done.facts.decision
         assert decision
-        history = _aged(decision.history.acted(replicas, decision.desired, NOW), 10.0)
+        memory = _aged(decision.memory.acted(replicas, decision.desired, NOW), 10.0)
         replicas = decision.desired
 
 
-def _aged(history: History, seconds: float) -> History:
-    return History(
-        last_up=history.last_up - seconds,
-        last_down=history.last_down - seconds,
-        last_beyond_max=history.last_beyond_max - seconds,
-        wants=tuple(Want(want.time - seconds, want.replicas) for want in history.wants),
+def _aged(memory: Memory, seconds: float) -> Memory:
+    return Memory(
+        last_up=memory.last_up - seconds,
+        last_down=memory.last_down - seconds,
+        last_beyond_max=memory.last_beyond_max - seconds,
+        wants=tuple(Want(want.time - seconds, want.replicas) for want in memory.wants),
     )

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from natsscaler.core.conditions import compose
 from natsscaler.core.decision.pipeline import messages_until_change
-from natsscaler.core.decision.situation import History, Observation
+from natsscaler.core.decision.situation import Memory, Observation
 from natsscaler.core.explain.headline import headline
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.rule import Rule
@@ -42,7 +42,7 @@ def files() -> dict[str, str]:
 def _decided(one: Situation) -> Iterator[tuple[str, str]]:
     facts = one.facts
     yield "rule", _rule(facts.rule)
-    yield "before", _history(one.history)
+    yield "before", _memory(one.memory)
     message = ""
     if facts.seen and facts.decision:
         seen, decision = facts.seen, facts.decision
@@ -54,7 +54,7 @@ def _decided(one: Situation) -> Iterator[tuple[str, str]]:
         yield "held by", decision.held[-1].text if decision.held else ""
         yield "limited by", decision.limited_by or ""
         yield "messages until change", str(messages_until_change(facts.rule, seen) or "")
-        yield "after", _history(decision.history)
+        yield "after", _memory(decision.memory)
     yield "next change", "" if facts.next_change is None else _in(facts.next_change)
     status = compose(facts, RuleStatus())
     said = headline(facts.rule.key, facts.rule, status)
@@ -88,10 +88,10 @@ def _seen(seen: Observation) -> str:
     return f"{seen.replicas} replicas, {seen.backlog.messages} messages{paused}"
 
 
-def _history(history: History) -> str:
-    times = (("up", history.last_up), ("down", history.last_down), ("beyond max", history.last_beyond_max))
+def _memory(memory: Memory) -> str:
+    times = (("up", memory.last_up), ("down", memory.last_down), ("beyond max", memory.last_beyond_max))
     told = [f"{name} {_in(time)}" for name, time in times if time > -math.inf]
-    told += [f"wanted {want.replicas} {_in(want.time)}" for want in history.wants]
+    told += [f"wanted {want.replicas} {_in(want.time)}" for want in memory.wants]
     return "; ".join(told)
 
 
