@@ -18,7 +18,7 @@ from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.sources import exactly
 from natsscaler.core.reasons import Finding, Reason, Topic
 from natsscaler.core.rule import Rule
-from natsscaler.core.status import Condition, LastDecision, RuleStatus, rfc3339
+from natsscaler.core.status import Condition, LastDecision, Remembered, RuleStatus, rfc3339
 
 IN_TIME = "The rule is evaluated and acted upon"
 LATE = f"{IN_TIME}; deadlines are late, as reads of this NATS server are held to --read-budget"
@@ -40,6 +40,8 @@ class Facts(NamedTuple):
     now: float
     admitted: Admitted | None = None
     """What the cluster's admission made of the number that the decision asks for."""
+    memory: Remembered | None = None
+    """What a restart must not forget; None: what the status has of it still holds."""
 
 
 def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
@@ -75,6 +77,7 @@ def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
         backlog_source=known.source if known else previous.backlog_source,
         backlog_source_seen=exactly(known.at) if known and known.at else previous.backlog_source_seen,
         last_decision=last,
+        memory=facts.memory or previous.memory,
         conditions=conditions,
     )
 

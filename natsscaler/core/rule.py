@@ -29,6 +29,8 @@ GROUP, VERSION, PLURAL, KIND = "scaling.example.com", "v1", "scalingrules", "Sca
 PAUSED_ANNOTATION = f"{GROUP}/paused"
 DEFAULT_STABILIZATION_SECONDS = 300
 """The HorizontalPodAutoscaler's default (Kubernetes API reference, autoscaling/v2 HPAScalingRules)."""
+LONGEST_PERIOD_SECONDS = 1800
+"""Of a policy, as for a HorizontalPodAutoscaler (autoscaling/v2 HPAScalingPolicy)."""
 
 INT32_MAX = 2**31 - 1
 Threshold = Annotated[int, Meta(ge=0, le=INT32_MAX)]

@@ -15,7 +15,6 @@ import msgspec
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
-from natsscaler.core.decision.situation import Memory, Want
 from natsscaler.core.jetstream.backlog import Via
 from natsscaler.core.jetstream.sources import Source
 
@@ -30,7 +29,11 @@ USUAL = {
 """The status that each condition has while there is nothing to tell."""
 
 RECENT_ACTIONS = 5
-"""How many actions of a rule outlive the process that took them."""
+"""How many actions of a rule outlive the process that took them, for people to read."""
+REMEMBERED_STEPS = 20
+"""How many steps of a rule outlive the process that took them, for the policies of spec.behavior to count."""
+REMEMBERED_WANTS = 20
+"""How many wants outlive the process, for the stabilization windows to look back at."""
 
 
 class Condition(Struct, frozen=True, kw_only=True):
@@ -64,6 +67,35 @@ class LastScaling(Struct, frozen=True, kw_only=True):
     time: Annotated[Time, Meta(description="When.")]
     before: Annotated[int, Meta(description="Replicas before.")] = field(name="from")
     after: Annotated[int, Meta(description="Replicas after.")] = field(name="to")
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """How many replicas the backlog asked for at a time."""
+
+    time: Annotated[Time, Meta(description="When.")]
+    replicas: Annotated[int, Meta(description="How many, within the bounds.")]
+
+
+class Remembered(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """What earlier decisions leave for later ones, for the operator to read after a restart."""
+
+    last_up: Annotated[Time | None, Meta(description="When the replicas last rose, by whomever.")] = None
+    last_down: Annotated[Time | None, Meta(description="When the replicas last fell, by whomever.")] = None
+    last_beyond_max: Annotated[
+        Time | None, Meta(description="When the backlog last asked for more than maxReplicas.")
+    ] = None
+    steps: Annotated[
+        Annotated[tuple[LastScaling, ...], Meta(max_length=REMEMBERED_STEPS)],
+        Meta(description="Steps that a policy of spec.behavior may still count, newest last."),
+    ] = ()
+    wants: Annotated[
+        Annotated[tuple[Wanted, ...], Meta(max_length=REMEMBERED_WANTS)],
+        Meta(description="What steps down look back at, newest last."),
+    ] = ()
+    lows: Annotated[
+        Annotated[tuple[Wanted, ...], Meta(max_length=REMEMBERED_WANTS)],
+        Meta(description="What steps up look back at, newest last."),
+    ] = ()
 
 
 class Action(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -153,6 +185,10 @@ class RuleStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_decision: Annotated[LastDecision | None, Meta(description="The last decision, step by step.")] = (
         field(default=None, name="lastDecision")
     )
+    memory: Annotated[
+        Remembered | None,
+        Meta(description="What the operator must still know after a restart, as it was written last."),
+    ] = None
     conditions: Annotated[
         tuple[Condition, ...], Meta(description="Ready, AbleToScale, ScalingActive and others.")
     ] = ()
@@ -204,6 +240,7 @@ def _without_counts(status: RuleStatus) -> RuleStatus:
         pending_messages=None if status.pending_messages is None else 0,
         backlog_source_seen=None,
         last_decision=None,
+        memory=None,
     )
 
 
@@ -238,6 +275,7 @@ def read_back(raw: object) -> RuleStatus:
         status,
         backlog_source_seen=status.backlog_source_seen if epoch(status.backlog_source_seen or "") else None,
         last_scaling=last if last and epoch(last.time) is not None else None,
+        memory=status.memory if status.memory and _timely(status.memory) else None,
         last_decision=decision if decision and epoch(decision.time) is not None else None,
         recent_actions=tuple(
             action for action in status.recent_actions if epoch(action.timestamp) is not None
@@ -245,27 +283,14 @@ def read_back(raw: object) -> RuleStatus:
     )
 
 
+def _timely(memory: Remembered) -> bool:
+    """Tell whether all of its times can be read."""
+    times = [memory.last_up, memory.last_down, memory.last_beyond_max]
+    times += [step.time for step in memory.steps]
+    times += [want.time for want in (*memory.wants, *memory.lows)]
+    return all(time is None or epoch(time) is not None for time in times)
+
+
 def of_no_deployment(status: RuleStatus) -> RuleStatus:
     """Leave out what is only true of the Deployment that was scaled so far."""
-    return replace(status, current_replicas=None, last_scaling=None)
-
-
-def restore(
-    status: RuleStatus, replicas: int, now: float, wall: float, scaled_at: float | None = None
-) -> Memory:
-    """Rebuild the memory that a restart forgot; `now` on the decision's clock, `wall` since the epoch.
-
-    `scaled_at`: when this process saw another one report the last scaling, on the decision's clock; it
-    spares comparing this machine's wall clock with that of the machine that wrote the status. Replicas
-    that differ from the status were changed while nobody looked, perhaps by ourselves just before a crash:
-    that counts as an action of this moment, so no step is taken twice.
-    """
-    memory = Memory(wants=(Want(now, replicas),))
-    if status.last_scaling:
-        if scaled_at is None:
-            age = wall - datetime.fromisoformat(status.last_scaling.time).timestamp()
-            scaled_at = now - max(0.0, age)
-        memory = memory.acted(status.last_scaling.before, status.last_scaling.after, scaled_at)
-    if status.current_replicas is not None:
-        memory = memory.acted(status.current_replicas, replicas, now)
-    return memory
+    return replace(status, current_replicas=None, last_scaling=None, memory=None)

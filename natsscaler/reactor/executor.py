@@ -13,6 +13,7 @@ from natsscaler.core.decision.situation import Observation
 from natsscaler.core.errors import KubernetesError, ReplicasChanged
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.reasons import Finding, Reason
+from natsscaler.core.remembering import remembered
 from natsscaler.core.rule import RuleKey
 from natsscaler.core.status import (
     RECENT_ACTIONS,
@@ -217,7 +218,7 @@ class Actor:
         if rung_at < math.inf:
             shared.metrics.reaction.observe(now - rung_at)
         backlog = seen.backlog.messages if isinstance(seen.backlog, Backlog) else None
-        state.memory = state.memory.acted(before, decision.desired, now)
+        state.memory = state.memory.acted(before, decision.desired, now).stepped(before, after, now)
         state.replicas = after
         state.seen = Observation(seen.backlog, after)
         state.others = state.others.answered(before, decision.desired, after, now, again_at=state.deadline)
@@ -257,7 +258,10 @@ class Actor:
 
     async def _record(self, state: RuleState, notices: list[Notice]) -> None:
         shared, old = self._shared, state.status
-        new = compose(self._facts(state), old)
+        facts = self._facts(state)
+        if state.memory:
+            facts = facts._replace(memory=remembered(state.memory, shared.clock(), facts.now))
+        new = compose(facts, old)
         source_changed = old.backlog_source and new.backlog_source != old.backlog_source
         notices += await publish(shared, state.rule.key, state.rule.uid, new, old)
         state.status_backoff.reset()

@@ -11,8 +11,9 @@ from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.sources import Source
 from natsscaler.core.reasons import Finding, Reason
+from natsscaler.core.remembering import restore
 from natsscaler.core.rule import Rule
-from natsscaler.core.status import RuleStatus, of_no_deployment, restore
+from natsscaler.core.status import RuleStatus, of_no_deployment
 from natsscaler.core.waking import WakeSource
 from natsscaler.observe.rule_metrics import RuleSeries
 from natsscaler.reactor.backoff import Backoff

@@ -13,10 +13,11 @@ from msgspec.structs import replace
 
 from natsscaler.core.conditions import compose
 from natsscaler.core.decision.pipeline import decide
-from natsscaler.core.decision.situation import Memory, Want
+from natsscaler.core.decision.situation import Memory, Taken, Want
 from natsscaler.core.jetstream.selection import Match
 from natsscaler.core.jetstream.sources import Birth, Source
 from natsscaler.core.reasons import Reason
+from natsscaler.core.remembering import restore
 from natsscaler.core.status import (
     USUAL,
     Condition,
@@ -27,7 +28,6 @@ from natsscaler.core.status import (
     new_count,
     noticeable,
     read_back,
-    restore,
     rfc3339,
 )
 from natsscaler.observe.rule_metrics import RuleSeries
@@ -356,22 +356,31 @@ def scaled(before: int, after: int, ago: float, *, current: int | None = None) -
         pytest.param(scaled(2, 3, 10), 3, Memory(last_up=NOW - 10), id="an-up-before-the-restart"),
         pytest.param(scaled(3, 2, 10), 2, Memory(last_down=NOW - 10), id="a-down-before-the-restart"),
         pytest.param(
-            scaled(1, 2, 100), 3, Memory(last_up=NOW), id="crashed-between-scaling-up-and-writing-it-down"
+            scaled(1, 2, 100),
+            3,
+            Memory(last_up=NOW, steps=(Taken(NOW, 2, 3),)),
+            id="crashed-between-scaling-up-and-writing-it-down",
         ),
         pytest.param(
             scaled(1, 2, 100),
             1,
-            Memory(last_up=NOW - 100, last_down=NOW),
+            Memory(last_up=NOW - 100, last_down=NOW, steps=(Taken(NOW, 2, 1),)),
             id="crashed-between-scaling-down-and-writing-it-down",
         ),
-        pytest.param(RuleStatus(current_replicas=2), 5, Memory(last_up=NOW), id="somebody-else-scaled"),
+        pytest.param(
+            RuleStatus(current_replicas=2),
+            5,
+            Memory(last_up=NOW, steps=(Taken(NOW, 2, 5),)),
+            id="somebody-else-scaled",
+        ),
         pytest.param(scaled(2, 3, -3_600), 3, Memory(last_up=NOW), id="the-status-is-from-the-future"),
         pytest.param(RuleStatus(current_replicas=0), 0, Memory(), id="switched-off-all-along"),
     ],
 )
 def test_a_restart_restores_the_memory(status: RuleStatus, replicas: int, expected: Memory) -> None:
     restored = restore(through_kubernetes(status), replicas, NOW, WALL)
-    assert restored == replace(expected, wants=(Want(NOW, replicas),))
+    present = (Want(NOW, replicas),)
+    assert restored == replace(expected, wants=present, lows=present)
 
 
 def test_a_time_with_fractions_or_an_offset_is_understood() -> None:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.reasons import Finding, Reason
-from natsscaler.core.rule import Rule, RuleSpec
+from natsscaler.core.rule import LONGEST_PERIOD_SECONDS, Rule, RuleSpec
 
 _change = msgspec.structs.replace
 
@@ -62,6 +62,14 @@ class Want(Struct, frozen=True):
     replicas: int
 
 
+class Taken(Struct, frozen=True):
+    """A step that the rule took: when, from how many replicas to how many."""
+
+    time: float
+    before: int
+    after: int
+
+
 class Memory(Struct, frozen=True):
     """What earlier decisions leave for later ones. Times are seconds on the clock that `now` is read from."""
 
@@ -71,6 +79,10 @@ class Memory(Struct, frozen=True):
     """When the backlog last asked for more than maxReplicas."""
     wants: tuple[Want, ...] = ()
     """Newest last and strictly falling: an older want counts only while it is higher than all newer ones."""
+    lows: tuple[Want, ...] = ()
+    """Newest last and strictly rising: an older want counts only while it is lower than all newer ones."""
+    steps: tuple[Taken, ...] = ()
+    """The rule's own steps that a policy may still count; newest last."""
 
     def acted(self, before: int, after: int, now: float) -> "Memory":
         """Return the memory after the replicas changed, by whomever."""
@@ -78,11 +90,23 @@ class Memory(Struct, frozen=True):
             return _change(self, last_up=now)
         return _change(self, last_down=now) if after < before else self
 
+    def stepped(self, before: int, after: int, now: float) -> "Memory":
+        """Return the memory after a step of the rule itself."""
+        if before == after:
+            return self
+        still = (step for step in self.steps if step.time + LONGEST_PERIOD_SECONDS > now)
+        return _change(self, steps=(*still, Taken(now, before, after)))
+
     def wanted(self, replicas: int, now: float, window: float, *, beyond_max: bool = False) -> "Memory":
         """Return the memory with one more want, and without those that no longer matter."""
         still = (want for want in self.wants if want.replicas > replicas and want.time + window > now)
         beyond = now if beyond_max else self.last_beyond_max
         return _change(self, wants=(*still, Want(now, replicas)), last_beyond_max=beyond)
+
+    def wanted_low(self, replicas: int, now: float, window: float) -> "Memory":
+        """Return the memory with one more want that steps up look back at; see `wanted`."""
+        still = (want for want in self.lows if want.replicas < replicas and want.time + window > now)
+        return _change(self, lows=(*still, Want(now, replicas)))
 
 
 class Situation(Struct, frozen=True, kw_only=True):

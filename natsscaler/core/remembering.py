@@ -1,0 +1,107 @@
+"""What a status keeps of a rule's memory, and the memory that comes of it after a restart.
+
+Times of a memory are on the clock of one process, those of a status are absolute. What was wanted while
+nobody looked is not known, and is taken as a reason to wait: a restart makes no step early.
+"""
+
+import math
+from datetime import UTC, datetime
+
+from natsscaler.core.decision.situation import Memory, Taken, Want
+from natsscaler.core.jetstream.sources import exactly
+from natsscaler.core.status import (
+    REMEMBERED_STEPS,
+    REMEMBERED_WANTS,
+    LastScaling,
+    Remembered,
+    RuleStatus,
+    Wanted,
+    epoch,
+)
+
+
+def remembered(memory: Memory, now: float, wall: float) -> Remembered | None:
+    """Write down a memory; `now` on its clock, `wall` since the epoch; None: there is nothing to know."""
+
+    def at(time: float) -> str:
+        return exactly(datetime.fromtimestamp(wall - (now - time), UTC))
+
+    def ever(time: float) -> str | None:
+        return at(time) if time > -math.inf else None
+
+    def wanted(wants: tuple[Want, ...]) -> tuple[Wanted, ...]:
+        return tuple(Wanted(time=at(want.time), replicas=want.replicas) for want in _fewer(wants))
+
+    written = Remembered(
+        last_up=ever(memory.last_up),
+        last_down=ever(memory.last_down),
+        last_beyond_max=ever(memory.last_beyond_max),
+        steps=tuple(
+            LastScaling(time=at(step.time), before=step.before, after=step.after)
+            for step in memory.steps[-REMEMBERED_STEPS:]
+        ),
+        wants=wanted(memory.wants),
+        lows=wanted(memory.lows),
+    )
+    return None if written == Remembered() else written
+
+
+def _fewer(wants: tuple[Want, ...]) -> tuple[Want, ...]:
+    """Leave out what there is no room for: an older want then counts for as long as a newer one would."""
+    surplus = len(wants) - REMEMBERED_WANTS
+    if surplus <= 0:
+        return wants
+    return (Want(wants[surplus].time, wants[0].replicas), *wants[surplus + 1 :])
+
+
+def restore(
+    status: RuleStatus, replicas: int, now: float, wall: float, scaled_at: float | None = None
+) -> Memory:
+    """Rebuild the memory that a restart forgot; `now` on the decision's clock, `wall` since the epoch.
+
+    `scaled_at`: when this process saw another one report the last scaling, on the decision's clock; it
+    spares comparing this machine's wall clock with that of the machine that wrote the status. Replicas
+    that differ from the status were changed while nobody looked, perhaps by ourselves just before a crash:
+    that counts as a step of this moment, so none is taken twice. What was wanted last counts as wanted until
+    now; where the status does not tell, that is the present replicas.
+    """
+    last, kept = status.last_scaling, status.memory
+    ahead = 0.0
+    """By how much the clock that wrote the status is ahead of this one, in seconds."""
+    if last and scaled_at is not None:
+        newest = kept.steps[-1].time if kept and kept.steps else last.time
+        ahead = _age(newest, wall) - (now - scaled_at)
+
+    def then(time: str | None) -> float:
+        return -math.inf if time is None else min(now, now - _age(time, wall) + ahead)
+
+    def wants(kept: tuple[Wanted, ...]) -> tuple[Want, ...]:
+        if not kept:
+            return (Want(now, replicas),)
+        return (*(Want(then(one.time), one.replicas) for one in kept[:-1]), Want(now, kept[-1].replicas))
+
+    if kept:
+        memory = Memory(
+            last_up=then(kept.last_up),
+            last_down=then(kept.last_down),
+            last_beyond_max=then(kept.last_beyond_max),
+            steps=tuple(Taken(then(step.time), step.before, step.after) for step in kept.steps),
+            wants=wants(kept.wants),
+            lows=wants(kept.lows),
+        )
+    else:
+        present = (Want(now, replicas),)
+        memory = Memory(wants=present, lows=present)
+    if last and not (kept and kept.steps):
+        memory = memory.acted(last.before, last.after, then(last.time))
+    if status.current_replicas is not None:
+        before = status.current_replicas
+        memory = memory.acted(before, replicas, now).stepped(before, replicas, now)
+        if before != replicas:
+            memory = memory.wanted(replicas, now, math.inf)
+    return memory
+
+
+def _age(time: str, wall: float) -> float:
+    """Say how long ago something was, in seconds; negative: it is said to be in the future."""
+    return wall - (epoch(time) or wall)
