@@ -98,7 +98,7 @@ async def test_sigterm_counts_during_the_imports(
     module.write_text("import time\nprint('importing')\ntime.sleep(600)\n")
     package = f"{python(images, PACKAGES)}/natsscaler"
     container = run_container(
-        *(f"--volume={module}:{package}/cli.py:ro", f"--tmpfs={package}/__pycache__"),
+        *(f"--volume={module}:{package}/app/cli.py:ro", f"--tmpfs={package}/app/__pycache__"),
         *LOCKED,
         images.operator,
     )
