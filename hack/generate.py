@@ -37,7 +37,8 @@ REFERENCE_HEAD = """<!-- Made by `make generate` from the CRD. -->
 `kubectl explain scalingrule.spec` says the same. Fields in bold are required. A first rule, step by step:
 [first-rule.md](first-rule.md). What a condition's reason means: [reasons.md](reasons.md).
 
-The annotation `scaling.example.com/paused: "true"` pauses a rule, as it goes on deciding.
+Annotations that begin with `scaling.example.com/paused` pause a rule:
+[policies.md](policies.md#peoples-switches).
 """
 
 

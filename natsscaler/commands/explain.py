@@ -199,7 +199,7 @@ class Explainer:
             memory = state.observe(replicas, now, wall)
             found = await self.read(rule.monitoring)
             backlog = found if isinstance(found, Unknown) else await self._measure(state, found)
-            seen = Observation(backlog, replicas)
+            seen = Observation(backlog, replicas, wall)
             decision = decide(rule, seen, memory, now)
         next_change = None
         if decision and decision.next_change:
@@ -225,14 +225,14 @@ class Explainer:
 
     async def _measure(self, state: RuleState, reading: Reading) -> Backlog | Unknown:
         """Count as the operator does, but for the confirmation that it asks for before a step down."""
-        rule, seen = state.rule, draft(state, reading, _of_none, 0.0)
+        rule, seen = state.rule, draft(state, reading, _of_none, 0.0, 0.0)
         if seen.questions:
             access = rule.nats(self._options.settings.nats_url or reading.nats_url)
             if access not in self._connections:
                 task = asyncio.create_task(self._connect(access), name=f"connect to {access.url}")
                 self._connections[access] = task
             state.connection = await self._connections[access]
-        return state.believe((await measure_all([state], reading, _of_none, 0.0))[rule.key])
+        return state.believe((await measure_all([state], reading, _of_none, 0.0, 0.0))[rule.key])
 
     async def _connect(self, access: Access) -> Connection:
         """Connect to NATS; where nobody answers in time, the connection knows no account and is not asked."""

@@ -1,8 +1,9 @@
 """From the facts of an evaluation to the status that states them, in the vocabulary of an HPA.
 
 `AbleToScale` speaks of the Deployment, `ScalingActive` of the backlog and of people's switches,
-`ScalingLimited` of the bounds, `EventDriven` of how the rule is woken, and `Ready` sums up: false while
-something is wrong; true, with the reason, while a person has switched the rule off.
+`ScalingLimited` of the bounds, `EventDriven` of how the rule is woken, `Paused` of a person's annotations
+once there are any, and `Ready` sums up: false while something is wrong; true, with the reason, while a person
+has switched the rule off, or one direction.
 """
 
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from natsscaler.core.decision.situation import Observation
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.sources import exactly
+from natsscaler.core.pause import Pause
 from natsscaler.core.reasons import Finding, Reason, Topic
 from natsscaler.core.rule import Rule
 from natsscaler.core.status import Condition, LastDecision, Remembered, RuleStatus, rfc3339
@@ -65,7 +67,10 @@ def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
             messages_until_change=messages_until_change(rule, seen),
             next_change_time=rfc3339(facts.next_change) if facts.next_change else None,
         )
-    conditions = merge(_conditions(facts), previous, rule.generation, facts.now)
+    findings = _conditions(facts)
+    if rule.pause or previous.condition("Paused"):
+        findings["Paused"] = _paused(facts)
+    conditions = merge(findings, previous, rule.generation, facts.now)
     events = previous.condition("EventDriven")
     if facts.events is None and events:
         conditions += (events,)
@@ -121,11 +126,15 @@ def _conditions(facts: Facts) -> dict[str, tuple[str, Finding]]:
     doubt = _doubt(facts)
     obstacle = facts.unable or doubt
     off, inactive = switched_off(facts), inactivity(facts)
+    scaling = Finding(Reason.SCALING, LATE if facts.late else IN_TIME)
     findings = {
         "Ready": (
             ("False", obstacle)
             if obstacle
-            else ("True", off or _deprived(facts) or Finding(Reason.SCALING, LATE if facts.late else IN_TIME))
+            else (
+                "True",
+                off or _one_way(facts) or _deprived(facts) or scaling,
+            )
         ),
         "AbleToScale": ("False" if facts.unable else "True", able),
         "ScalingActive": (
@@ -166,12 +175,32 @@ def _deprived(facts: Facts) -> Finding | None:
     return facts.events if asked and refused else None
 
 
+def paused(facts: Facts) -> Pause | None:
+    """Say how a person has paused the rule, if so."""
+    return facts.rule.paused(facts.seen.at if facts.seen else facts.now)
+
+
+def _one_way(facts: Facts) -> Finding | None:
+    """Say which direction a person has switched off, if it is one only."""
+    pause = paused(facts)
+    return pause.finding if pause and pause.reason.about.topic is Topic.ONE_WAY else None
+
+
+def _paused(facts: Facts) -> tuple[str, Finding]:
+    pause = paused(facts)
+    if pause:
+        return "True", pause.finding
+    none, over = "No annotation pauses the rule", "The pause by annotation is over: remove the annotations"
+    return "False", Finding(Reason.NOT_PAUSED, over if facts.rule.pause else none)
+
+
 def switched_off(facts: Facts) -> Finding | None:
     """Say which person's wish keeps the rule from scaling, if one does."""
     if facts.decision and facts.decision.reason is Reason.SCALING_DISABLED:
         return Finding(facts.decision.reason, facts.decision.message)
-    if facts.rule.paused:
-        return Finding(Reason.PAUSED, "The rule is paused by annotation: remove it or set it to false")
+    pause = paused(facts)
+    if pause and pause.reason.about.topic is Topic.SWITCH:
+        return pause.finding
     if facts.rule.spec.dry_run:
         return Finding(Reason.DRY_RUN, "spec.dryRun is true: decisions are recorded, not carried out")
     return None

@@ -26,6 +26,12 @@ PRINTER_COLUMNS: list[dict[str, Any]] = [
         "jsonPath": '.status.conditions[?(@.type=="Ready")].reason',
         "priority": 1,
     },
+    {
+        "name": "Paused",
+        "type": "string",
+        "jsonPath": '.status.conditions[?(@.type=="Paused")].reason',
+        "priority": 1,
+    },
 ]
 VALIDATIONS = [
     {

@@ -28,6 +28,7 @@ class Topic(StrEnum):
 
     DECISION = "What a rule does"
     SWITCH = "A person has switched the rule off"
+    ONE_WAY = "A person has switched one direction off"
     READING = "The backlog is not known: NATS cannot be read"
     SELECTION = "The backlog is not known: nothing, or too much, matches the rule"
     CREDENTIALS = "Credentials cannot be had, or are refused"
@@ -81,6 +82,11 @@ class About(NamedTuple):
 
 
 EDIT = "kubectl edit scalingrule {name} -n {namespace}"
+RESUME = (
+    "kubectl annotate scalingrule {name} -n {namespace} scaling.example.com/paused-"
+    " scaling.example.com/paused-replicas- scaling.example.com/paused-until-"
+    " scaling.example.com/paused-reason-"
+)
 REACH = (
     "The operator must reach {url}. See that spec.natsMonitoringURL names NATS as the operator's pod"
     " resolves it (http://nats.NAMESPACE:8222; of the official NATS chart"
@@ -100,8 +106,13 @@ def _decided(headline: str, more: str = "", state: State = State.OK, fix: Fix | 
     return About(Topic.DECISION, state, headline, more, fix, passes=state is State.WAITING)
 
 
-def _switch(headline: str, holds: str, fix: str, command: str) -> About:
-    return About(Topic.SWITCH, State.ATTENTION, headline, fix=Fix(fix, (command,)), holds=holds)
+def _switch(headline: str, holds: str, fix: str, command: str, more: str = "") -> About:
+    return About(Topic.SWITCH, State.ATTENTION, headline, more, Fix(fix, (command,)), holds)
+
+
+def _one_way(headline: str, holds: str, command: str) -> About:
+    fix = Fix("Remove the annotations", (command,))
+    return About(Topic.ONE_WAY, State.ATTENTION, headline, "The other direction goes on.", fix, holds)
 
 
 def _wrong(
@@ -215,10 +226,40 @@ class Reason(StrEnum):
         _switch(
             "paused",
             "while the rule is paused",
-            "Remove the annotation",
-            "kubectl annotate scalingrule {name} -n {namespace} scaling.example.com/paused-",
+            "Remove the annotations",
+            RESUME,
         ),
     )
+    PAUSED_AT_REPLICAS = (
+        "PausedAtReplicas",
+        _switch(
+            "paused at a number of replicas",
+            "while the rule is paused",
+            "Remove the annotations",
+            RESUME,
+            "The Deployment is brought to the number of scaling.example.com/paused-replicas, whatever the"
+            " bounds are, and kept there.",
+        ),
+    )
+    PAUSED_UNREADABLE = (
+        "PausedUnreadable",
+        _switch(
+            "paused, by an annotation that cannot be read",
+            "while the rule is paused",
+            "Correct the annotation that the message names, or remove all of them",
+            RESUME,
+            "Whoever writes such an annotation wants less scaling, so both directions are paused.",
+        ),
+    )
+    PAUSED_SCALE_UP = (
+        "PausedScaleUp",
+        _one_way("Not scaling up: that is paused", "while scaling up is paused", RESUME),
+    )
+    PAUSED_SCALE_DOWN = (
+        "PausedScaleDown",
+        _one_way("Not scaling down: that is paused", "while scaling down is paused", RESUME),
+    )
+    NOT_PAUSED = "NotPaused", _well("no annotation pauses the rule, or no longer")
     DRY_RUN = (
         "DryRun",
         _switch(

@@ -23,10 +23,10 @@ from natsscaler.core.access import (
     servers,
 )
 from natsscaler.core.errors import InvalidRule, excerpt
+from natsscaler.core.pause import Pause, pause
 from natsscaler.core.subjects import SUBJECT_PATTERN
 
 GROUP, VERSION, PLURAL, KIND = "scaling.example.com", "v1", "scalingrules", "ScalingRule"
-PAUSED_ANNOTATION = f"{GROUP}/paused"
 DEFAULT_STABILIZATION_SECONDS = 300
 """The HorizontalPodAutoscaler's default (Kubernetes API reference, autoscaling/v2 HPAScalingRules)."""
 LONGEST_PERIOD_SECONDS = 1800
@@ -200,8 +200,13 @@ class Rule(Struct, frozen=True, kw_only=True):
     generation: int
     created: str
     """creationTimestamp, RFC 3339: the older of two rules for one Deployment owns it."""
-    paused: bool
+    pause: Pause | None
+    """What annotations ask for, also when it has run out; None: nothing."""
     spec: RuleSpec
+
+    def paused(self, at: float) -> Pause | None:
+        """Say how a person has paused the rule, if so at this time (seconds since the epoch)."""
+        return self.pause if self.pause and at < self.pause.until else None
 
     @property
     def target(self) -> Target:
@@ -269,13 +274,6 @@ def parse(body: Mapping[str, Any]) -> Rule:
         uid=metadata["uid"],
         generation=metadata.get("generation", 0),
         created=metadata["creationTimestamp"],
-        paused=_paused(metadata.get("annotations") or {}),
+        pause=pause(metadata.get("annotations") or {}),
         spec=spec,
     )
-
-
-def _paused(annotations: Mapping[str, str]) -> bool:
-    value = annotations.get(PAUSED_ANNOTATION, "false").strip().lower()
-    if value not in ("true", "false"):
-        raise InvalidRule(f'metadata.annotations["{PAUSED_ANNOTATION}"] must be "true" or "false"')
-    return value == "true"

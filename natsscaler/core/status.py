@@ -25,7 +25,10 @@ USUAL = {
     "ScalingActive": "True",
     "EventDriven": "True",
     "ScalingLimited": "False",
+    "Paused": "False",
 }
+NEUTRAL = ("ScalingLimited", "Paused")
+"""Conditions that are neither good nor bad."""
 """The status that each condition has while there is nothing to tell."""
 
 RECENT_ACTIONS = 5
@@ -57,8 +60,8 @@ class Condition(Struct, frozen=True, kw_only=True):
 
     @property
     def is_bad(self) -> bool:
-        """Whether something is not as it should be; ScalingLimited is neither good nor bad."""
-        return self.type != "ScalingLimited" and not self.is_usual
+        """Whether something is not as it should be."""
+        return self.type not in NEUTRAL and not self.is_usual
 
 
 class LastScaling(Struct, frozen=True, kw_only=True):

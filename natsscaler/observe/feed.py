@@ -198,5 +198,6 @@ def _time(dated: tuple[int, Action]) -> str:
 def _outcome(facts: Facts) -> tuple[object, ...]:
     """What there is to see of an evaluation, apart from its time."""
     decision = facts.decision
-    said = decision and (decision.desired, decision.reason, decision.message)
-    return facts.seen, said, facts.unable, facts.events, facts.late
+    said = decision and (decision.desired, decision.reason, decision.message, decision.permitted)
+    seen = facts.seen and (facts.seen.backlog, facts.seen.replicas)
+    return seen, said, facts.unable, facts.events, facts.late

@@ -30,6 +30,7 @@ STATES = {
     "backlog_known": "1 if the backlog is known, 0 if the replicas are held because it is not",
     "able_to_scale": "1 if the Deployment can be scaled by this rule, 0 if something keeps it from that",
     "event_driven": "1 if messages wake the rule, 0 if it is only polled",
+    "paused": "1 if an annotation pauses the rule, in one direction or both",
 }
 COUNTERS = {
     "decisions": "Evaluations by the reason of their decision",
@@ -57,6 +58,7 @@ class RuleSeries:
     backlog_known: State | None = None
     able_to_scale: State | None = None
     event_driven: State | None = None
+    paused: State | None = None
     decisions: Counter[str] = field(default_factory=Counter)
     scaling_actions: Counter[str] = field(default_factory=Counter)
 
@@ -74,6 +76,8 @@ class RuleSeries:
         self.scale_up_threshold_messages = spec.scale_up_threshold
         self.scale_down_threshold_messages = spec.scale_down_threshold
         self.event_driven = (events.reason is Reason.LISTENING, events.reason) if events else None
+        pause = rule.paused(wall)
+        self.paused = pause is not None, pause.reason if pause else Reason.NOT_PAUSED
         self.replicas = seen.replicas if seen else None
         self.desired_replicas = decision.desired if decision else None
         self.backlog_known = self.backlog_messages = None

@@ -115,8 +115,8 @@ class EndpointLoop:
             state.connection = self._shared.connect(state.rule, None if isinstance(found, Unknown) else found)
         measured: dict[RuleKey, Backlog | Unknown] = {}
         if not isinstance(found, Unknown):
-            replicas, now = self._shared.cluster.replicas, self._shared.clock()
-            measured = await measure_all(present, found, replicas, now)
+            replicas, clocks = self._shared.cluster.replicas, (self._shared.clock(), self._shared.wall())
+            measured = await measure_all(present, found, replicas, *clocks)
         for turn in turns:
             if turn.state.gone or turn.state.rule is not turn.rule:  # it rings again
                 continue
@@ -188,10 +188,10 @@ class EndpointLoop:
         state.seen = state.decision = None
         shown = state.unable and state.unable.reason is Reason.TARGET_OWNED_BY_ANOTHER
         if shown and replicas is not None:  # both are compared while one takes over from the other
-            state.seen = Observation(measured, replicas)
+            state.seen = Observation(measured, replicas, wall)
         if state.unable is None and replicas is not None:
             memory = state.observe(replicas, now, wall)
-            seen = Observation(measured, replicas)
+            seen = Observation(measured, replicas, wall)
             state.decided(seen, decide(rule, seen, memory, now), now)
             if state.others.set_backs.wait and state.others.writer is None:
                 writer = await shared.cluster.writer(rule.target)

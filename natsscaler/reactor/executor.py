@@ -174,14 +174,14 @@ class Actor:
                     if attempt:  # others scaled it, which no watch will tell any more
                         state.ring(WakeSource.DEPLOYMENT, self._shared.clock())
                     return
-                before, after = state.seen.replicas, state.decision.desired
+                before, after = state.seen.replicas, state.decision.permitted
                 state.others = state.others._replace(unanswered=after)
                 try:
                     got = await self._shared.cluster.scale(target, before, after)
                 except ReplicasChanged:
                     state.others = state.others._replace(unanswered=None)
                     self._decide_again(state, await self._shared.cluster.fresh_replicas(target))
-                    if state.decision.desired < state.seen.replicas:
+                    if state.decision.permitted < state.seen.replicas:
                         state.ring(
                             WakeSource.DEPLOYMENT, self._shared.clock()
                         )  # a step down needs a count of its own
@@ -200,9 +200,9 @@ class Actor:
 
     def _decide_again(self, state: RuleState, replicas: int) -> None:
         if state.seen:
-            now = self._shared.clock()
-            memory = state.observe(replicas, now, self._shared.wall())
-            seen = Observation(state.seen.backlog, replicas)
+            now, wall = self._shared.clock(), self._shared.wall()
+            memory = state.observe(replicas, now, wall)
+            seen = Observation(state.seen.backlog, replicas, wall)
             state.decided(seen, decide(state.rule, seen, memory, now), now)
 
     def _scaled(
@@ -218,14 +218,15 @@ class Actor:
         if rung_at < math.inf:
             shared.metrics.reaction.observe(now - rung_at)
         backlog = seen.backlog.messages if isinstance(seen.backlog, Backlog) else None
-        state.memory = state.memory.acted(before, decision.desired, now).stepped(before, after, now)
+        state.memory = state.memory.acted(before, decision.permitted, now).stepped(before, after, now)
         state.replicas = after
-        state.seen = Observation(seen.backlog, after)
-        state.others = state.others.answered(before, decision.desired, after, now, again_at=state.deadline)
+        state.seen = replace(seen, replicas=after)
+        state.others = state.others.answered(before, decision.permitted, after, now, again_at=state.deadline)
         if after == before:
             return
         state.ring(WakeSource.SCALED, now)
-        reason = f"{decision.reason}: {decision.message}"
+        cause, message = decision.cause
+        reason = f"{cause}: {message}"
         action = Action(
             timestamp=rfc3339(wall),
             deployment=rule.target.name,
@@ -243,15 +244,15 @@ class Actor:
             recent_actions=(action, *state.status.recent_actions)[:RECENT_ACTIONS],
         )
         state.telling.unsaved = True
-        state.series.scaled(before, after, decision.reason)
+        state.series.scaled(before, after, cause)
         shared.activity.record(rule.key, action)
-        log.info("Scaled %s from %d to %d: %s", rule.target, before, after, decision.message)
+        log.info("Scaled %s from %d to %d: %s", rule.target, before, after, message)
         notices.append(
             Notice(
                 warning=False,
                 reason=Reason.SCALED_UP if after > before else Reason.SCALED_DOWN,
                 action="Scale",
-                note=f"Scaled Deployment {rule.target} from {before} to {after} replicas: {decision.message}",
+                note=f"Scaled Deployment {rule.target} from {before} to {after} replicas: {message}",
                 when=wall,
             )
         )

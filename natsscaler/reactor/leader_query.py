@@ -41,10 +41,17 @@ class Draft(NamedTuple):
 
 
 async def measure_all(
-    states: Iterable[RuleState], reading: Reading, replicas: Callable[[Target], int | None], now: float
+    states: Iterable[RuleState],
+    reading: Reading,
+    replicas: Callable[[Target], int | None],
+    now: float,
+    wall: float,
 ) -> dict[RuleKey, Backlog | Unknown]:
-    """Measure the backlogs of rules, each by what was read and what its connection is told beside."""
-    drafts = {state.rule.key: (state, draft(state, reading, replicas, now)) for state in states}
+    """Measure the backlogs of rules, each by what was read and what its connection is told beside.
+
+    `now`: on the clock of their memories, `wall`: in seconds since the epoch.
+    """
+    drafts = {state.rule.key: (state, draft(state, reading, replicas, now, wall)) for state in states}
     limit = asyncio.Semaphore(AT_ONCE)
     asked: dict[tuple[ConnectionPort, str], asyncio.Task[ConsumerInfo | NotTold]] = {}
     async with asyncio.TaskGroup() as group:
@@ -66,7 +73,9 @@ async def measure_all(
     return measured
 
 
-def draft(state: RuleState, reading: Reading, replicas: Callable[[Target], int | None], now: float) -> Draft:
+def draft(
+    state: RuleState, reading: Reading, replicas: Callable[[Target], int | None], now: float, wall: float
+) -> Draft:
     """Measure by what was read alone, and say what to ask for."""
     rule, view = state.rule, reading.view
     try:
@@ -81,7 +90,7 @@ def draft(state: RuleState, reading: Reading, replicas: Callable[[Target], int |
         return Draft(failed, None, failed)
     chosen = () if isinstance(selection, Unknown) else selection.candidates
     names = [str(one) for one in in_doubt(view, chosen)] + (missing(before.source, view) if before else [])
-    if not names and _falls(state, backlog, replicas(rule.target), now):
+    if not names and _falls(state, backlog, replicas(rule.target), now, wall):
         names = [str(one) for one in chosen]
     accounts = {one.account.key for one in chosen} or {before.source.account_id if before else ""}
     asks = state.connection is None or _leads_there(state.connection, reading, accounts)
@@ -94,12 +103,14 @@ def _leads_there(connection: ConnectionPort, reading: Reading, accounts: set[str
     return read == (connection.cluster or connection.server_id) and accounts == {connection.account}
 
 
-def _falls(state: RuleState, backlog: Backlog | Unknown, replicas: int | None, now: float) -> bool:
+def _falls(
+    state: RuleState, backlog: Backlog | Unknown, replicas: int | None, now: float, wall: float
+) -> bool:
     """Tell whether the rule would step down on this backlog."""
     if isinstance(backlog, Unknown) or not replicas:
         return False
     memory = state.memory or Memory()
-    return decide(state.rule, Observation(backlog, replicas), memory, now).desired < replicas
+    return decide(state.rule, Observation(backlog, replicas, wall), memory, now).desired < replicas
 
 
 async def _ask(connection: ConnectionPort, name: str, limit: asyncio.Semaphore) -> ConsumerInfo | NotTold:

@@ -143,10 +143,10 @@ class RuleState:
 
     def acts(self, now: float) -> bool:
         """Tell whether the last decision is to change the replicas, and whether that may be done now."""
-        if not (self.seen and self.decision) or self.unable or self.rule.paused or self.rule.spec.dry_run:
+        if not (self.seen and self.decision) or self.unable or self.rule.spec.dry_run:
             return False
-        desired = self.decision.desired
-        return desired != self.seen.replicas and self.others.may_step_at(desired) <= now
+        permitted = self.decision.permitted
+        return permitted != self.seen.replicas and self.others.may_step_at(permitted) <= now
 
     @property
     def obstacle(self) -> Finding | None:
@@ -157,8 +157,8 @@ class RuleState:
         """Take a decision, and see to what others make of it."""
         self.seen, self.decision, self.memory = seen, decision, decision.memory
         firm = isinstance(seen.backlog, Backlog) and not decision.held
-        self.others = self.others.decided(decision.desired, seen.replicas, now, firm=firm)
-        waits = self.others.next_change(decision.desired, seen.replicas, now)
+        self.others = self.others.decided(decision.permitted, seen.replicas, now, firm=firm)
+        waits = self.others.next_change(decision.permitted, seen.replicas, now)
         self.next_change = min(decision.next_change or math.inf, waits)
 
     def observe(self, replicas: int, now: float, wall: float) -> Memory:

@@ -25,8 +25,9 @@ from natsscaler.core.jetstream.documents import (
 from natsscaler.core.jetstream.selection import Match, Unknown
 from natsscaler.core.jetstream.snapshot import Node, View
 from natsscaler.core.jetstream.sources import Source
+from natsscaler.core.pause import PAUSED_ANNOTATION
 from natsscaler.core.reasons import Finding, Reason
-from natsscaler.core.rule import PAUSED_ANNOTATION, BacklogMode, Rule, parse
+from natsscaler.core.rule import BacklogMode, Rule, parse
 
 SAMPLE_SPEC: dict[str, Any] = {
     "deploymentName": "my-app",
@@ -59,9 +60,9 @@ def body(**spec: Any) -> dict[str, Any]:
     }
 
 
-def rule(*, paused: bool = False, **spec: Any) -> Rule:
+def rule(*, paused: bool = False, annotations: dict[str, str] | None = None, **spec: Any) -> Rule:
     made = body(**spec)
-    made["metadata"]["annotations"] = {PAUSED_ANNOTATION: str(paused).lower()}
+    made["metadata"]["annotations"] = annotations or {PAUSED_ANNOTATION: str(paused).lower()}
     return parse(made)
 
 
@@ -179,12 +180,14 @@ def backlog(
     )
 
 
+NOW = 1_767_225_600.0
+"""In seconds since the epoch, on every clock."""
 UNKNOWN = Unknown(Reason.MONITORING_TIMEOUT, "http://nats:8222 did not answer within 5 s")
 
 
-def seen(messages: int | Backlog | Unknown, replicas: int) -> Observation:
+def seen(messages: int | Backlog | Unknown, replicas: int, at: float = NOW) -> Observation:
     known = backlog(messages) if isinstance(messages, int) else messages
-    return Observation(known, replicas)
+    return Observation(known, replicas, at)
 
 
 def known(found: Backlog | Unknown) -> Backlog:
@@ -198,7 +201,6 @@ def unknown(found: Backlog | Unknown, reason: Reason) -> str:
     return found.message
 
 
-NOW = 1_767_225_600.0
 LISTENING = Finding(Reason.LISTENING, "listening on NATS at nats:4222")
 FREE = Memory()
 """Nothing has happened before."""
@@ -219,6 +221,6 @@ def facts(
     made = made or rule()
     if messages is None:
         return Facts(made, None, None, unable, events, late, None, now)
-    observation = seen(messages, replicas)
+    observation = seen(messages, replicas, now)
     decision = decide(made, observation, memory, now)
     return Facts(made, observation, decision, unable, events, late, decision.next_change, now)

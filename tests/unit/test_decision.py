@@ -421,7 +421,7 @@ def bounded(made: Rule, replicas: int) -> int:
 def test_desired_is_within_the_bounds_unless_scaling_is_off(
     made: Rule, messages: Backlog | Unknown, replicas: int, memory: Memory
 ) -> None:
-    decision = decide(made, Observation(messages, replicas), memory, NOW)
+    decision = decide(made, Observation(messages, replicas, NOW), memory, NOW)
     assert decision.message
     if replicas == 0:
         assert decision.desired == 0
@@ -433,7 +433,7 @@ def test_desired_is_within_the_bounds_unless_scaling_is_off(
 def test_every_number_is_explained_by_a_note(
     made: Rule, messages: Backlog | Unknown, replicas: int, memory: Memory
 ) -> None:
-    decision = decide(made, Observation(messages, replicas), memory, NOW)
+    decision = decide(made, Observation(messages, replicas, NOW), memory, NOW)
     base, so_far = bounded(made, replicas) if replicas else 0, decision.recommendation
     for note in decision.trace[1:]:
         assert note.text or note.until or note.limits or note.replicas != so_far, "a note says something"
@@ -462,11 +462,11 @@ def test_a_higher_backlog_never_means_fewer_replicas(
 def test_deciding_again_after_acting_moves_nothing(
     made: Rule, messages: Backlog | Unknown, replicas: int, memory: Memory
 ) -> None:
-    first = decide(made, Observation(messages, replicas), memory, NOW)
+    first = decide(made, Observation(messages, replicas, NOW), memory, NOW)
     after = first.memory.acted(replicas, first.desired, NOW)
-    again = decide(made, Observation(messages, first.desired), after, NOW)
+    again = decide(made, Observation(messages, first.desired, NOW), after, NOW)
     assert again.desired == first.desired
-    once_more = decide(made, Observation(messages, first.desired), again.memory, NOW)
+    once_more = decide(made, Observation(messages, first.desired, NOW), again.memory, NOW)
     assert once_more == again
 
 
@@ -474,7 +474,7 @@ def test_deciding_again_after_acting_moves_nothing(
 def test_the_same_question_has_the_same_answer(
     made: Rule, messages: Backlog | Unknown, replicas: int, memory: Memory
 ) -> None:
-    question = made, Observation(messages, replicas), memory, NOW
+    question = made, Observation(messages, replicas, NOW), memory, NOW
     assert decide(*question) == decide(*question)
 
 
@@ -483,7 +483,7 @@ def test_an_unknown_or_paused_backlog_never_moves_replicas_within_the_bounds(
     made: Rule, replicas: int, memory: Memory, paused: bool
 ) -> None:
     messages = backlog(0, paused=True) if paused else UNKNOWN
-    decision = decide(made, Observation(messages, replicas), memory, NOW)
+    decision = decide(made, Observation(messages, replicas, NOW), memory, NOW)
     assert decision.desired == (bounded(made, replicas) if replicas else 0)
     assert decision.memory == memory
 
@@ -492,7 +492,7 @@ def test_an_unknown_or_paused_backlog_never_moves_replicas_within_the_bounds(
 def test_the_next_change_lies_ahead_and_nothing_changes_before_it(
     made: Rule, messages: Backlog | Unknown, replicas: int, memory: Memory
 ) -> None:
-    decision = decide(made, Observation(messages, replicas), memory, NOW)
+    decision = decide(made, Observation(messages, replicas, NOW), memory, NOW)
     until = math.inf if decision.next_change is None else decision.next_change
     assert until > NOW
     for later in (
@@ -505,7 +505,7 @@ def test_the_next_change_lies_ahead_and_nothing_changes_before_it(
         math.nextafter(until, 0),
     ):
         if NOW < later < until:
-            unchanged = decide(made, Observation(messages, replicas), decision.memory, later)
+            unchanged = decide(made, Observation(messages, replicas, NOW), decision.memory, later)
             assert unchanged.desired == decision.desired
 
 

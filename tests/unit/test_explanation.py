@@ -12,8 +12,8 @@ from natsscaler.core.explain.story import explain
 from natsscaler.core.jetstream.backlog import Via
 from natsscaler.core.jetstream.selection import Match, Unknown
 from natsscaler.core.jetstream.sources import Source
-from natsscaler.core.reasons import Finding, Reason, State, Topic
-from natsscaler.core.rule import PAUSED_ANNOTATION, BacklogMode, RuleKey
+from natsscaler.core.reasons import RESUME, Finding, Reason, State, Topic
+from natsscaler.core.rule import BacklogMode, RuleKey
 from natsscaler.core.status import RuleStatus
 from tests.support.factories import NOW, SOURCE, UNKNOWN, backlog, facts, proportional, rule
 from tests.support.waiting import WAITING_FOR
@@ -311,7 +311,7 @@ def test_fixes_have_commands_with_the_rules_own_names() -> None:
         "kubectl scale deployment my-app -n default --replicas=1",
     )
     assert commands(facts(30, made=rule(paused=True)), "Rule") == (
-        f"kubectl annotate scalingrule my-app-scaling -n default {PAUSED_ANNOTATION}-",
+        RESUME.format(name="my-app-scaling", namespace="default"),
     )
     assert commands(facts(30, made=rule(dryRun=True)), "Rule") == (
         """kubectl patch scalingrule my-app-scaling -n default --type=merge -p '{"spec":{"dryRun":false}}'""",

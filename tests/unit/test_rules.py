@@ -9,9 +9,9 @@ import yaml
 
 from natsscaler.core.access import Nats
 from natsscaler.core.errors import EXCERPT_LENGTH, InvalidRule
+from natsscaler.core.pause import PAUSED_ANNOTATION
 from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import (
-    PAUSED_ANNOTATION,
     BacklogMode,
     EventSource,
     RuleKey,
@@ -57,7 +57,7 @@ def test_the_sample_of_the_contract_is_understood() -> None:
 def test_everything_beyond_the_contract_is_optional_and_defaults_to_it() -> None:
     parsed = rule()
     spec = parsed.spec
-    assert not parsed.paused
+    assert parsed.pause is None
     assert (spec.account, spec.stream, spec.consumer) == (None, None, None)
     assert spec.backlog is BacklogMode.PENDING_AND_UNACKNOWLEDGED
     assert spec.messages_per_replica is None
@@ -232,33 +232,6 @@ def test_a_down_threshold_above_the_up_threshold_is_refused_naming_both() -> Non
     message = refusal(body(scaleDownThreshold=51))
     assert "spec.scaleDownThreshold (51)" in message
     assert "spec.scaleUpThreshold (50)" in message
-
-
-@pytest.mark.parametrize(
-    ("annotations", "paused"),
-    [
-        pytest.param(None, False, id="no-annotations"),
-        pytest.param({}, False, id="empty"),
-        pytest.param({"other": "true"}, False, id="of-others"),
-        pytest.param({PAUSED_ANNOTATION: "true"}, True, id="true"),
-        pytest.param({PAUSED_ANNOTATION: "True "}, True, id="true-in-other-letters"),
-        pytest.param({PAUSED_ANNOTATION: "false"}, False, id="false-means-false"),
-    ],
-)
-def test_the_annotation_pauses_a_rule(annotations: dict[str, str] | None, paused: bool) -> None:
-    made = body()
-    if annotations is not None:
-        made["metadata"]["annotations"] = annotations
-    assert parse(made).paused is paused
-
-
-@pytest.mark.parametrize("value", ["", "yes", "1", "truefalse"])
-def test_an_annotation_that_is_neither_true_nor_false_is_refused(value: str) -> None:
-    made = body()
-    made["metadata"]["annotations"] = {PAUSED_ANNOTATION: value}
-    message = refusal(made)
-    assert "scaling.example.com/paused" in message
-    assert '"true" or "false"' in message
 
 
 def test_objects_that_differ_in_what_others_write_make_equal_rules() -> None:

@@ -70,6 +70,7 @@ def test_a_rule_that_scales(parse: Parser) -> None:
         "backlog_known ValidMetricFound": 1,
         "able_to_scale ReadyForNewScale": 1,
         "event_driven Listening": 1,
+        "paused NotPaused": 0,
         "decisions_total BacklogAboveThreshold": 2,
         "scaling_actions_total up BacklogAboveThreshold": 1,
         "scaling_actions_total down BacklogBelowThreshold": 0,

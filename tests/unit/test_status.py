@@ -19,6 +19,7 @@ from natsscaler.core.jetstream.sources import Birth, Source
 from natsscaler.core.reasons import Reason
 from natsscaler.core.remembering import restore
 from natsscaler.core.status import (
+    NEUTRAL,
     USUAL,
     Condition,
     LastDecision,
@@ -298,7 +299,7 @@ def with_conditions(**statuses: str) -> RuleStatus:
     return RuleStatus(conditions=tuple(condition(*found) for found in statuses.items()))
 
 
-@pytest.mark.parametrize("kind", sorted(set(USUAL) - {"ScalingLimited"}))
+@pytest.mark.parametrize("kind", sorted(set(USUAL) - set(NEUTRAL)))
 def test_a_new_condition_deserves_an_event_only_if_something_is_wrong(kind: str) -> None:
     assert changed_conditions(RuleStatus(), with_conditions(**{kind: "True"})) == []
     assert [one.type for one in changed_conditions(RuleStatus(), with_conditions(**{kind: "False"}))] == [
@@ -306,9 +307,10 @@ def test_a_new_condition_deserves_an_event_only_if_something_is_wrong(kind: str)
     ]
 
 
-def test_a_new_limit_deserves_an_event_and_no_limit_none() -> None:
-    assert changed_conditions(RuleStatus(), with_conditions(ScalingLimited="False")) == []
-    assert changed_conditions(RuleStatus(), with_conditions(ScalingLimited="True"))
+@pytest.mark.parametrize("kind", NEUTRAL)
+def test_a_new_limit_or_pause_deserves_an_event_and_none_does_not(kind: str) -> None:
+    assert changed_conditions(RuleStatus(), with_conditions(**{kind: "False"})) == []
+    assert changed_conditions(RuleStatus(), with_conditions(**{kind: "True"}))
 
 
 @pytest.mark.parametrize(

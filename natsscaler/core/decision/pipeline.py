@@ -13,7 +13,7 @@ from msgspec import Struct
 from natsscaler.core.decision.recommenders import recommender
 from natsscaler.core.decision.situation import Memory, Note, Observation, Situation, StepKind
 from natsscaler.core.jetstream.backlog import Backlog
-from natsscaler.core.reasons import Reason
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import Rule
 
 MIN_SECONDS_BETWEEN_STEPS = 1
@@ -33,12 +33,26 @@ class Decision(Struct, frozen=True, kw_only=True):
 
     trace: tuple[Note, ...]
     """What the steps made of it, first to last; never empty."""
+    switch: Note | None
+    """What a person's pause makes of the last one; None: it is carried out as it is."""
     memory: Memory
 
     @property
     def desired(self) -> int:
         """How many replicas there should be."""
         return self.trace[-1].replicas
+
+    @property
+    def permitted(self) -> int:
+        """How many replicas there may be: as desired, unless a person's pause makes another number of it."""
+        return self.switch.replicas if self.switch else self.desired
+
+    @property
+    def cause(self) -> Finding:
+        """Why there may be so many."""
+        if self.switch and self.permitted != self.desired:
+            return Finding(self.switch.reason, self.switch.text)
+        return Finding(self.reason, self.message)
 
     @property
     def reason(self) -> Reason:
@@ -72,7 +86,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     @property
     def next_change(self) -> float | None:
         """When time alone could change this decision, on the clock of the situation."""
-        return min((note.until for note in self.trace if note.until is not None), default=None)
+        notes = (*self.trace, self.switch) if self.switch else self.trace
+        return min((note.until for note in notes if note.until is not None), default=None)
 
 
 def decide(rule: Rule, seen: Observation, memory: Memory, now: float) -> Decision:
@@ -87,18 +102,20 @@ def decide(rule: Rule, seen: Observation, memory: Memory, now: float) -> Decisio
             so_far = note
             if note.final:
                 break
-    return Decision(trace=tuple(trace), memory=_remember(situation, trace[0]))
+    memory = _remember(situation, trace[0])
+    return Decision(trace=tuple(trace), switch=switch(situation, so_far), memory=memory)
 
 
 def messages_until_change(rule: Rule, seen: Observation) -> int | None:
     """Say after how many further messages the recommendation would first be more than the replicas now.
 
-    None if no number of messages would change it: at maxReplicas, at 0 replicas, paused, unknown, or if
-    it is above already and only time keeps it from being acted upon.
+    None if no number of messages would change what is done: at maxReplicas, at 0 replicas, paused, unknown,
+    or if it is above already and only time keeps it from being acted upon.
     """
     situation = Situation.of(rule, seen, Memory(), 0.0)
     backlog = situation.usable
-    stays = rule.paused or seen.replicas == 0 or situation.base >= situation.high
+    paused = situation.pause and situation.pause.reason is not Reason.PAUSED_SCALE_DOWN
+    stays = paused or seen.replicas == 0 or situation.base >= situation.high
     if stays or not isinstance(backlog, Backlog):
         return None
     missing = recommender(rule.spec).ceiling(situation) - backlog.messages + 1
@@ -221,6 +238,23 @@ def come_within_bounds(situation: Situation, so_far: Note) -> Note | None:
         reason=Reason.BELOW_MIN_REPLICAS if few else Reason.ABOVE_MAX_REPLICAS,
         text=f"{replicas} replicas are {bound}",
         limits=Reason.TOO_FEW_REPLICAS if few else Reason.TOO_MANY_REPLICAS,
+    )
+
+
+def switch(situation: Situation, decided: Note) -> Note | None:
+    """Let a person's pause have the last word, which leaves alone what a person has set to 0 replicas.
+
+    It stands beside the trace, which goes on telling what would be done.
+    """
+    pause = situation.pause
+    if pause is None or decided.reason is Reason.SCALING_DISABLED:
+        return None
+    return Note(
+        step=StepKind.SWITCH,
+        replicas=pause.permits(situation.seen.replicas, decided.replicas),
+        reason=pause.reason,
+        text=pause.message,
+        until=situation.moment(pause.until),
     )
 
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.pause import Pause
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import LONGEST_PERIOD_SECONDS, Rule, RuleSpec
 
@@ -27,6 +28,7 @@ class StepKind(StrEnum):
     THRESHOLD = "Threshold"
     STABILIZATION = "Stabilization"
     PACE = "Pace"
+    SWITCH = "Switch"
     OUT_OF_BOUNDS = "Out of bounds"
     WAKING = "Waking"
     NEXT_CHANGE = "Next change"
@@ -41,6 +43,8 @@ class Observation(Struct, frozen=True):
     backlog: Backlog | Unknown
     replicas: int
     """`spec.replicas` of the Deployment."""
+    at: float
+    """When, in seconds since the epoch."""
 
     @property
     def usable(self) -> Backlog | Finding:
@@ -120,6 +124,8 @@ class Situation(Struct, frozen=True, kw_only=True):
     """The most replicas that are allowed now."""
     window: int | None
     """How many seconds of wants count for a step down; None: steps are one replica at a time."""
+    pause: Pause | None
+    """How a person has paused the rule, if so now."""
     memory: Memory
     now: float
     """Seconds, on the clock of the memory."""
@@ -134,6 +140,7 @@ class Situation(Struct, frozen=True, kw_only=True):
             low=spec.min_replicas,
             high=spec.max_replicas,
             window=None if one_by_one else spec.behavior.scale_down.stabilization_window_seconds,
+            pause=rule.paused(seen.at),
             memory=memory,
             now=now,
         )
@@ -147,6 +154,10 @@ class Situation(Struct, frozen=True, kw_only=True):
     def base(self) -> int:
         """The replicas that steps start from: those that there are, or the bound that they are beyond."""
         return self.within_bounds(self.seen.replicas)
+
+    def moment(self, at: float) -> float | None:
+        """Turn seconds since the epoch into the clock of the memory; None: that never comes."""
+        return None if math.isinf(at) else self.now + at - self.seen.at
 
     def within_bounds(self, replicas: int) -> int:
         """Return the number of replicas nearest to this one that is allowed."""

@@ -44,7 +44,9 @@ def headline(key: RuleKey, rule: Rule | None, status: RuleStatus) -> Headline:
         found = status.condition(kind)
         if found and found.status == "False":
             return _headline(found.reason, found.message, otherwise, rule)
-    last = status.last_decision
+    last, pause = status.last_decision, status.condition("Paused")
+    if last and pause and pause.status == "True":
+        return _headline(pause.reason, pause.message, "Paused", rule)
     if last is None:
         return Headline(state=State.WAITING, title="Not looked at yet", text=NOT_YET)
     return _headline(last.reason, last.message, OTHERWISE["ScalingActive"], rule)

@@ -7,7 +7,7 @@ the chain breaks, what would have come next is left out, and the last step says 
 from collections.abc import Iterator
 
 from natsscaler.core.access import server_shown
-from natsscaler.core.conditions import Facts, inactivity, switched_off
+from natsscaler.core.conditions import Facts, inactivity, paused, switched_off
 from natsscaler.core.decision.pipeline import Decision, messages_until_change
 from natsscaler.core.decision.situation import Observation, StepKind
 from natsscaler.core.explain.steps import Step, blocked, fix, next_change
@@ -57,8 +57,9 @@ def _rule(facts: Facts) -> Step:
         f"{rule.key} asks for {spec.min_replicas} to {spec.max_replicas} replicas: more above"
         f" {spec.scale_up_threshold} messages, fewer below {spec.scale_down_threshold}, {size}"
     )
-    if rule.paused:
-        return Step(StepKind.RULE, f"{asks}; it is paused", State.ATTENTION, fix(Reason.PAUSED, rule))
+    pause = paused(facts)
+    if pause:
+        return Step(StepKind.RULE, f"{asks}. {pause.message}", State.ATTENTION, fix(pause.reason, rule))
     if spec.dry_run:
         return Step(
             StepKind.RULE, f"{asks}; it only rehearses (dryRun)", State.ATTENTION, fix(Reason.DRY_RUN, rule)
@@ -184,16 +185,17 @@ def _outcome(facts: Facts) -> str:
     if seen is None or decision is None:
         return f"Nothing happens: the replicas of {target} stay as they are"
     stay = f"{target} keeps {_replicas(seen.replicas)}"
-    change = decision.desired != seen.replicas
-    scale = f"{target} is scaled from {seen.replicas} to {decision.desired}"
+    scale = f"{target} is scaled from {seen.replicas} to {{}}".format
+    change, moves = decision.desired != seen.replicas, decision.permitted != seen.replicas
     if facts.unable:
         return f"{stay}, though {decision.desired} would be right" if change else stay
     off = switched_off(facts)
+    if moves and not facts.rule.spec.dry_run:
+        return f"{scale(decision.permitted)}: {decision.cause.message}"
+    off = off or (decision.cause if change else None)
     if off and off.reason is not decision.reason:
-        otherwise = scale if change else "it would keep them anyway"
+        otherwise = scale(decision.desired) if change else "it would keep them anyway"
         return f"{stay} {off.reason.about.holds}; otherwise {otherwise}"
-    if change:
-        return f"{scale}: {decision.message}"
     if isinstance(seen.backlog, Unknown):
         return f"{stay}, as the backlog is not known: {seen.backlog.message}"
     return f"{stay}: {decision.message}"

@@ -165,7 +165,7 @@ def switches() -> Iterator[Situation]:
             made = rule(paused=paused, dryRun=rehearses, minReplicas=2)
             yield situation("switches", title, found, replicas, made=made)
     for paused in (True, False):
-        made = replace(proportional(), paused=paused)
+        made = proportional(paused=paused)
         yield situation("switches", f"proportional, paused {paused}", 80, made=made)
 
 

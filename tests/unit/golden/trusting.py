@@ -12,7 +12,7 @@ from natsscaler.core.reasons import Reason
 from natsscaler.core.status import RuleStatus
 from natsscaler.observe.rule_metrics import RuleSeries
 from natsscaler.reactor.rule_state import RuleState
-from tests.support.factories import UNKNOWN, backlog, rule
+from tests.support.factories import NOW, UNKNOWN, backlog, rule
 
 READ_SECONDS = 0.25
 """How long each read takes here."""
@@ -32,7 +32,7 @@ def _trust(state: RuleState, began: float, found: Backlog | Unknown) -> str:
     if state.puts_off(found, began, now):
         return "waits for the next read"
     believed = state.believe(found)
-    state.seen = Observation(believed, 3)
+    state.seen = Observation(believed, 3, NOW)
     again = state.doubted(now) - now
     counted = ", ".join(state.source.consumers) if state.source else "nothing so far"
     looks = f"; looks again after {again:g} s" if again < math.inf else ""

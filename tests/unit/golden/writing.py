@@ -60,6 +60,8 @@ def _decided(one: Situation) -> Iterator[tuple[str, str]]:
     said = headline(facts.rule.key, facts.rule, status)
     yield "headline", f"{said.state}, {said.title}" + (f": {said.text}" if said.text != message else "")
     for condition in status.conditions:
+        if condition.type not in WELL:
+            continue  # Paused says what ScalingActive does
         told = f"{condition.status}, {condition.reason}, {condition.message}"
         yield condition.type, "" if told == WELL[condition.type] else told
 
@@ -77,7 +79,7 @@ def _rule(rule: Rule) -> str:
     if spec.messages_per_replica:
         window = spec.behavior.scale_down.stabilization_window_seconds
         pace = f"{spec.messages_per_replica} messages per replica, window {window} s"
-    switches = [name for name, on in (("paused", rule.paused), ("dryRun", spec.dry_run)) if on]
+    switches = [name for name, on in (("paused", rule.paused(NOW)), ("dryRun", spec.dry_run)) if on]
     return ", ".join([bounds, thresholds, pace, *switches])
 
 
