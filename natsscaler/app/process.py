@@ -20,6 +20,7 @@ from natsscaler import __version__
 from natsscaler.app.health import Health
 from natsscaler.app.rule_events import Handlers
 from natsscaler.core.access import Access
+from natsscaler.core.contention import MANAGER
 from natsscaler.core.errors import SettingsError
 from natsscaler.core.rule import EventSource
 from natsscaler.kube.cluster import Kube
@@ -54,7 +55,7 @@ async def run(settings: Settings) -> int:
     identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(await connect(settings.kubeconfig, settings.in_cluster))
-        api.user_agent = f"natsscaler/{__version__} ({identity})"
+        api.user_agent = f"{MANAGER}/{__version__} ({identity})"
         metrics, elector = Metrics(), None
         if settings.leader_elect:
             leases = await stack.enter_async_context(api.another())

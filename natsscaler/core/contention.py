@@ -9,6 +9,8 @@ from typing import NamedTuple
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import Target
 
+MANAGER = "natsscaler"
+"""Whom the API server names in `managedFields` where natsscaler wrote: how its user agent begins."""
 SET_BACKS = 3
 """So many within MEMORY_SECONDS are a conflict: a person may scale by hand once or twice."""
 MEMORY_SECONDS = 3600.0
@@ -98,6 +100,8 @@ class Others(NamedTuple):
     """What admission made of the last step; None: what was asked for."""
     unanswered: int | None = None
     """Replicas that were asked for without an answer: they may be there."""
+    unexplained: tuple[int, int] | None = None
+    """Replicas before and after a change without any step of this process, until somebody looks into it."""
     set_backs: SetBacks = SetBacks()
     writer: str | None = None
     """Who set the last step back, "" if that cannot be told; None: not looked up yet."""
@@ -136,3 +140,18 @@ class Others(NamedTuple):
         return min(
             step_at if step_at > now and not settled else math.inf, math.inf if ends_at is None else ends_at
         )
+
+
+def late_step(target: Target, before: int, after: int, writer: str) -> Finding | None:
+    """Say so if a change that this process did not make is one of natsscaler all the same.
+
+    `writer`: who last wrote the replicas, as the API server tells it.
+    """
+    if writer.partition(" ")[0] != MANAGER:
+        return None
+    return Finding(
+        Reason.LATE_STEP,
+        f"Deployment {target} was scaled from {before} to {after} replicas by natsscaler, but not by this"
+        " process: the API server carried out a step of the former leader late, or a second operator runs."
+        " The rule goes on from there",
+    )

@@ -713,6 +713,16 @@ class Reason(StrEnum):
     SCALED_UP = "ScaledUp", _well("the replicas were raised")
     SCALED_DOWN = "ScaledDown", _well("the replicas were lowered")
     BACKLOG_SOURCE_CHANGED = "BacklogSourceChanged", _well("the backlog is counted on other consumers now")
+    LATE_STEP = (
+        "LateStep",
+        About(
+            Topic.WELL,
+            State.ATTENTION,
+            "a step of the former leader was carried out late",
+            "An API server that was frozen may do so after another process took over. The rule goes on.",
+            Fix("Nothing, if the leader changed a moment ago; else make sure that no second operator runs"),
+        ),
+    )
 
 
 class Finding(NamedTuple):

@@ -1,6 +1,7 @@
 """What all endpoints of one process share."""
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,8 @@ class Shared:
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while this process acts; nothing is read, evaluated or written before all rules and Deployments
     are known and, with leader election, it leads."""
+    opened_at: float = math.inf
+    """Since when, on `clock`."""
     turns: Turns = field(default_factory=Turns)
     _budgets: WeakValueDictionary[str, Budget] = field(default_factory=WeakValueDictionary)
 

@@ -193,6 +193,7 @@ class EndpointLoop:
             memory = state.observe(replicas, now, wall)
             seen = Observation(measured, replicas, wall)
             state.decided(seen, decide(rule, seen, memory, now), now)
+            self._actor.look_into_change(state)
             if state.others.set_backs.wait and state.others.writer is None:
                 writer = await shared.cluster.writer(rule.target)
                 state.others = state.others._replace(writer=writer)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from natsscaler.core.conditions import Facts, compose
+from natsscaler.core.contention import late_step
 from natsscaler.core.decision.pipeline import decide
 from natsscaler.core.decision.situation import Observation
 from natsscaler.core.errors import KubernetesError, ReplicasChanged
@@ -37,6 +38,8 @@ ATTEMPTS = 3
 """How often a patch is tried while others change the replicas too."""
 RETRY_SECONDS = 5.0
 """After a write that the Kubernetes API did not take."""
+LATE_STEP_SECONDS = 300.0
+"""For how long after another process acted a step that it sent may still be carried out."""
 STALE_SECONDS = 5.0
 """A decision that has waited for longer is made anew: what it was made on may not be true any more."""
 
@@ -90,6 +93,27 @@ class Actor:
             state.busy = acts
             work = self._carry_out(state, rung_at, self._shared.clock(), acts=acts)
             self._shared.spawn(work, f"carry out {state.rule.key}")
+
+    def look_into_change(self, state: RuleState) -> None:
+        """Find out whether a step of the former leader was carried out late, as long as that is possible."""
+        change = state.others.unexplained
+        state.others = state.others._replace(unexplained=None)
+        if change and self._shared.clock() - self._shared.opened_at < LATE_STEP_SECONDS:
+            self._shared.spawn(self._tell_late_step(state, *change), f"look who scaled for {state.rule.key}")
+
+    async def _tell_late_step(self, state: RuleState, before: int, after: int) -> None:
+        shared, rule = self._shared, state.rule
+        try:
+            found = late_step(rule.target, before, after, await shared.cluster.writer(rule.target))
+        except Exception:  # a supervision point: one bad rule never disturbs another
+            log.exception("Looking who scaled %s failed", rule.target)
+            return
+        if found:
+            log.warning("%s: %s", rule.key, found.message)
+            notice = Notice(
+                warning=True, reason=found.reason, action="Scale", note=found.message, when=shared.wall()
+            )
+            await announce(shared, rule.key, rule.uid, [notice])
 
     def _wait_for_turns(self, state: RuleState) -> None:
         """Leave the API server alone for as long as a failure of its calls for, whatever rings meanwhile."""

@@ -82,6 +82,7 @@ class Reactor:
             await self.listed.wait()
             await self.elected.wait()
             self._shared.opened.set()
+            self._shared.opened_at = self._shared.clock()
             for endpoint in self._endpoints.values():
                 endpoint.wake()
             for key in self._rejected:

@@ -169,7 +169,8 @@ class RuleState:
             if able and able.reason == Reason.CONFLICT:
                 self.others = Others(set_backs=SetBacks.begun(now))
         elif self.replicas is not None and replicas != self.replicas:
-            self.others = self.others.changed(replicas, now)
+            unexplained = (self.replicas, replicas) if self.others.unanswered is None else None
+            self.others = self.others.changed(replicas, now)._replace(unexplained=unexplained)
             window = self.rule.spec.behavior.scale_down.stabilization_window_seconds
             self.memory = self.memory.acted(self.replicas, replicas, now).wanted(replicas, now, window)
         self.replicas = replicas

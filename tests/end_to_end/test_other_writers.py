@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
+from kubernetes.aio import client
 
+from natsscaler.core.contention import MANAGER
+from tests.conftest import KubeApi
 from tests.support.clusters import RealCluster
-from tests.support.stage import Stage, last_scaling, listening
+from tests.support.stage import LONG, Stage, last_scaling, listening
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.parametrize("kube_api", ["real"], indirect=True)]
 
@@ -175,3 +178,25 @@ async def scaled_and_at_rest(stage: Stage, **changes: Any) -> None:
     await stage.becomes(4, stage.replicas)
     await stage.becomes((1, 4), partial(last_scaling, stage))
     assert await stage.condition("AbleToScale") == ("True", "ReadyForNewScale")
+
+
+async def test_a_step_of_the_leader_before_that_comes_late_is_told(
+    stage: Stage, control_plane: RealCluster, kube_api: KubeApi
+) -> None:
+    """It is written as natsscaler writes, by a process that leads no more."""
+    assert control_plane
+    await stage.create_deployment()
+    await stage.apply_sample(messagesPerReplica=50, pollIntervalSeconds=LONG)
+    await stage.start()
+    await listening(stage)
+    async with client.ApiClient(kube_api.client.configuration) as before:
+        before.user_agent = f"{MANAGER}/0.0 (the leader before)"
+        patch = [{"op": "replace", "path": "/spec/replicas", "value": 3}]
+        await client.AppsV1Api(before).patch_namespaced_deployment_scale(
+            "my-app", stage.namespace, patch, _content_type="application/json-patch+json"
+        )
+
+    async def told() -> bool:
+        return "LateStep" in await stage.event_reasons("my-app-scaling")
+
+    await stage.becomes(True, told)

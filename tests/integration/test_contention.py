@@ -5,6 +5,7 @@ from nats.aio.client import Client
 
 from natsscaler.core import contention
 from natsscaler.core.rule import RuleKey
+from natsscaler.reactor import executor
 from tests.support.until import until
 from tests.support.world import TARGET, World, publish, work_off
 
@@ -73,3 +74,51 @@ async def test_a_person_who_scales_by_hand_is_no_conflict(here: World, orders: C
         await until(lambda: here.cluster.statuses[key].current_replicas == replicas)  # noqa: B023
     assert here.condition("AbleToScale") == ("True", "ReadyForNewScale")
     assert here.reactor._states[RuleKey("default", "rule")].others.set_backs.wait == 0
+
+
+LATE = "natsscaler (Update, subresource scale, last at 2026-01-01T00:00:00Z)"
+
+
+async def test_a_step_of_the_leader_before_that_is_carried_out_late_is_told(
+    here: World, orders: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The API server froze with it, say, and thawed once another process led."""
+    await publish(orders, 80)
+    key = here.apply(messagesPerReplica=20)
+    await until(lambda: here.cluster.table[TARGET] == 4)
+    here.cluster.written_by = LATE
+    here.cluster.table[TARGET] = 7
+    here.reactor.ring_target(TARGET)
+    await until(lambda: ("rule", "Scale", "LateStep") in here.cluster.events)
+    assert "was scaled from 4 to 7 replicas by natsscaler, but not by this process" in caplog.text
+    await until(lambda: here.cluster.statuses[key].current_replicas == 7)
+    assert here.condition("AbleToScale") == ("True", "ReadyForNewScale")
+    assert [event for event in here.cluster.events if event[2] == "LateStep"] == [
+        ("rule", "Scale", "LateStep")
+    ]
+
+
+@pytest.mark.parametrize("written_by", ["kubectl (Update, last at …)", "natsscaler-demo ()", ""])
+async def test_what_others_scale_is_no_late_step(here: World, orders: Client, written_by: str) -> None:
+    here.cluster.written_by = written_by
+    await publish(orders, 80)
+    key = here.apply(messagesPerReplica=20)
+    await until(lambda: here.cluster.table[TARGET] == 4)
+    here.cluster.table[TARGET] = 7
+    here.reactor.ring_target(TARGET)
+    await until(lambda: here.cluster.statuses[key].current_replicas == 7)
+    assert not [event for event in here.cluster.events if event[2] == "LateStep"]
+
+
+async def test_long_after_the_leader_before_nobody_is_asked(
+    here: World, orders: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor, "LATE_STEP_SECONDS", 0.0)
+    here.cluster.written_by = LATE
+    await publish(orders, 80)
+    key = here.apply(messagesPerReplica=20)
+    await until(lambda: here.cluster.table[TARGET] == 4)
+    here.cluster.table[TARGET] = 7
+    here.reactor.ring_target(TARGET)
+    await until(lambda: here.cluster.statuses[key].current_replicas == 7)
+    assert not [event for event in here.cluster.events if event[2] == "LateStep"]

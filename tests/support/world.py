@@ -50,6 +50,7 @@ class Cluster:
         """Replicas before each patch, and those that it asked for."""
         self.admit: Callable[[int], int] | None = None
         """What admission makes of a number; None: it leaves numbers alone."""
+        self.written_by = "argocd-controller (Apply, last at 2026-01-01T00:00:00Z)"
         self.statuses: dict[RuleKey, RuleStatus] = {}
         self.events: list[tuple[str, str, str]] = []
         """Rule, action and reason of each Event."""
@@ -75,7 +76,7 @@ class Cluster:
 
     async def writer(self, target: Target) -> str:
         assert target
-        return "argocd-controller (Apply, last at 2026-01-01T00:00:00Z)"
+        return self.written_by
 
     async def fresh_replicas(self, target: Target) -> int:
         return self.table[target]
