@@ -40,7 +40,8 @@ from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
 from natsscaler.observe.metrics import Metrics
 from natsscaler.observe.rule_metrics import RuleSeries
-from natsscaler.reactor.leader_query import draft, measure_all
+from natsscaler.reactor.leader_query import counts, draft
+from natsscaler.reactor.questions import Asking
 from natsscaler.reactor.rule_state import RuleState
 from natsscaler.settings import Settings
 
@@ -226,13 +227,17 @@ class Explainer:
     async def _measure(self, state: RuleState, reading: Reading) -> Backlog | Unknown:
         """Count as the operator does, but for the confirmation that it asks for before a step down."""
         rule, seen = state.rule, draft(state, reading, _of_none, 0.0, 0.0)
-        if seen.questions:
+        if seen.wanted:
             access = rule.nats(self._options.settings.nats_url or reading.nats_url)
             if access not in self._connections:
                 task = asyncio.create_task(self._connect(access), name=f"connect to {access.url}")
                 self._connections[access] = task
-            state.connection = await self._connections[access]
-        return state.believe((await measure_all([state], reading, _of_none, 0.0, 0.0))[rule.key])
+            connection = state.connection = await self._connections[access]
+            seen = draft(state, reading, _of_none, 0.0, 0.0)
+            if seen.wanted:
+                answers = await Asking().ask(connection, {rule.key: seen.wanted}, partial(counts, connection))
+                return state.believe(seen.completed(rule, reading, answers[rule.key]))
+        return state.believe(seen.backlog)
 
     async def _connect(self, access: Access) -> Connection:
         """Connect to NATS; where nobody answers in time, the connection knows no account and is not asked."""

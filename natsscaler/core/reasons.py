@@ -667,7 +667,7 @@ class Reason(StrEnum):
         "OtherServer",
         _polled(
             "polled: NATS and its monitoring endpoint are not of one cluster",
-            "",
+            "Their servers differ, or NATS does not know the stream or consumer that the endpoint counts.",
             Fix("Name a server of the same cluster in spec.nats.url", (EDIT,)),
             lasts=True,
         ),

@@ -16,6 +16,8 @@ MAX_LENGTH = 1024
 """Of a subject that is subscribed to, in bytes; nats-server ends a connection at a line of over 4 KiB."""
 MAX_TOKENS = 255
 """Of a subject that is subscribed to."""
+ANSWERS = ("_INBOX", "_R_", "_GR_")
+"""First token of what answers to requests come on (nats-server: server/accounts.go, server/gateway.go)."""
 
 
 def subscribable(pattern: str) -> bool:
@@ -33,6 +35,11 @@ def subscribable(pattern: str) -> bool:
         and len(pattern.encode()) <= MAX_LENGTH
         and len(tokens) <= MAX_TOKENS
     )
+
+
+def is_token(name: str) -> bool:
+    """Tell whether a name can stand in a subject as one token, as those of streams and consumers can."""
+    return subscribable(name) and is_literal(name) and "." not in name
 
 
 def is_literal(pattern: str) -> bool:
@@ -93,7 +100,8 @@ def disjoint(groups: Iterable[Sequence[str]]) -> bool:
 def too_wide(pattern: str) -> bool:
     """Tell whether a core subscription to this would also see traffic that feeds no stream.
 
-    A pattern of wildcards alone includes replies to inboxes; `$…` is the server's own name space
+    A pattern of wildcards alone includes answers to requests; `$…` is the server's own name space
     (https://docs.nats.io/nats-concepts/subjects#reserved-subject-names).
     """
-    return pattern.startswith("$") or all(token in ("*", ">") for token in pattern.split("."))
+    first, *_ = tokens = pattern.split(".")
+    return first.startswith("$") or first in ANSWERS or all(token in ("*", ">") for token in tokens)

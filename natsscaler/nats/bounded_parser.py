@@ -1,13 +1,18 @@
 """What one connection may make natsscaler keep of what a NATS server sends.
 
 nats-py keeps whatever arrives: each line and message as a whole, and every address that servers tell of. Who
-may create rules chooses the server, so a line, a message and the addresses have a limit here.
+may create rules chooses the server, so a line, a message and the addresses have a limit here. So has the time
+that is spent on all of it: nats-py goes on for as long as something is there.
 """
 
+import asyncio
+import time
 from typing import Any
 
 from nats.aio.client import Client
-from nats.protocol.parser import AWAITING_MSG_PAYLOAD, Parser
+from nats.protocol.parser import AWAITING_MSG_PAYLOAD, CRLF_SIZE, Parser
+
+from natsscaler.core.time_budget import Budget
 
 LINE_BYTES = 32 * 1024
 """Of a line of the protocol; nats-py accepts no longer one as the first."""
@@ -18,6 +23,10 @@ KEPT_BYTES = 2**20
 ADDRESSES = 64
 """Of other servers."""
 ADDRESS_LENGTH = 300
+TIME_SHARE, BURST_SECONDS = 0.2, 0.25
+"""Of the time, what may be spent on reading from one connection, and what a burst may take at once."""
+SLICE_BYTES = 2048
+"""What is read before others are let in: some dozens of small messages."""
 
 
 class TooLarge(OSError):
@@ -30,13 +39,33 @@ class BoundedParser(Parser):
     _passed_over = 0
     """Bytes of the present message that are still to come and not kept."""
 
+    def __init__(self, client: Client) -> None:
+        super().__init__(client)
+        self._budget = Budget(TIME_SHARE, time.monotonic(), BURST_SECONDS)
+
     def reset(self) -> None:
         """Begin anew."""
         super().reset()
         self._passed_over = 0
 
     async def parse(self, data: bytes = b"") -> None:
-        """Take what has arrived. Raises TooLarge."""
+        """Take what has arrived, bit by bit. Raises TooLarge."""
+        start = 0
+        while start < len(data):
+            end = start + max(SLICE_BYTES, self._missing())
+            began = time.monotonic()
+            await self._parse(data[start:end])
+            start, ended = end, time.monotonic()
+            self._budget.spend(ended - began, ended)
+            await asyncio.sleep(self._budget.delay(ended))
+
+    def _missing(self) -> int:
+        """Say how many bytes of the present message are still to come, as these take no time."""
+        if self.state != AWAITING_MSG_PAYLOAD:
+            return 0
+        return int(self.needed) + CRLF_SIZE - len(self.buf) + self._passed_over
+
+    async def _parse(self, data: bytes) -> None:
         if self._passed_over:
             room = max(0, self.needed - len(self.buf))
             kept, rest = data[:room], data[room:]

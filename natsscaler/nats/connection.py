@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,12 +22,13 @@ from nats.aio.msg import Msg
 from natsscaler.core.access import servers
 from natsscaler.core.errors import EXCERPT_LENGTH, CredentialsError, NotAllowed, excerpt
 from natsscaler.core.jetstream.advisories import SUBJECTS, Advisory, advisory_of
-from natsscaler.core.jetstream.documents import ConsumerAnswer, ConsumerInfo
+from natsscaler.core.jetstream.documents import ConsumerInfo, StreamTold
 from natsscaler.core.jetstream.sources import NotTold
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.nats.bounded_parser import TooLarge
 from natsscaler.nats.credential_store import MAX_AGE_SECONDS
 from natsscaler.nats.credentials import NatsCredentials
+from natsscaler.nats.denials import Denials
 from natsscaler.nats.dial import (
     CONNECT_SECONDS,
     INBOX_PREFIX,
@@ -38,6 +40,7 @@ from natsscaler.nats.dial import (
     obediently,
 )
 from natsscaler.nats.doorbell import Doorbell
+from natsscaler.nats.jetstream_api import Querying
 from natsscaler.net.allowlist import AllowList
 from natsscaler.net.tls import failure
 from natsscaler.observe.metrics import Metrics
@@ -48,11 +51,9 @@ USER_INFO = "$SYS.REQ.USER.INFO"
 INBOX = f"{INBOX_PREFIX}.>"
 OWN = {subject.lower(): subject for subject in (*SUBJECTS, INBOX)}
 """What natsscaler itself subscribes to, by how nats-py tells it."""
-CONSUMER_INFO = "$JS.API.CONSUMER.INFO."
+VIOLATION = re.compile(r"permissions violation for (publish|subscription) to \"([^\"]+)\"")
+"""How nats-server says what it does not permit (server/client.go), as nats-py tells it."""
 FLUSH_SECONDS = 2
-INFO_SECONDS = 1
-UNTOLD = {10014: NotTold.NO_CONSUMER, 10059: NotTold.NO_STREAM}
-"""By the codes of JetStream's errors (nats-server: server/errors.json)."""
 PERMISSION_SECONDS = 5.0
 """After how long what NATS denied is tried again: it does not tell when permissions are granted."""
 SHORT_SECONDS = 60.0
@@ -118,12 +119,15 @@ class Connection:
         self._credentials = NatsCredentials()
         self._client: Client | None = None
         self._closed = asyncio.Event()
-        self._denied: dict[str, str] = {}
-        """What the server refuses, in lower case as nats-py tells it, and as it was asked for."""
-        self._mute: set[str] = set()
-        """Requests that it denies, in lower case."""
-        self._violations: set[str] = set()
-        """What it refused since these were last cleared, in lower case."""
+        self._denied = Denials(OWN)
+        """Subscriptions that the server does not permit."""
+        self._querying = Querying()
+        self._trying: set[str] = set()
+        """Subscriptions that are tried again, as far as they have not been denied, in lower case."""
+        self._listening: dict[str, dict[Doorbell, str]] = {}
+        """Doorbells that are not closed, by their subjects in lower case, with the subject as it is."""
+        self._grants = 0
+        """How often it has permitted what it did not before."""
         self._refused = self._short = 0
         """Subscriptions that were too many for it; and how many of these natsscaler needs for itself."""
         self._unsettled: list[Doorbell] = []
@@ -140,11 +144,12 @@ class Connection:
 
     def denied(self, subjects: Sequence[str]) -> str | None:
         """Return one of the subjects that the server does not let us subscribe to, if there is one."""
-        for subject in subjects:
-            if subject.lower() in self._denied:
-                self._denied[subject.lower()] = subject
-                return subject
-        return None
+        return next((subject for subject in subjects if subject in self._denied), None)
+
+    @property
+    def whose(self) -> object:
+        """Whose word it is that comes over it; another one once that may be another word."""
+        return self.account, self.cluster or self.server_id, self._grants
 
     @property
     def limited(self) -> bool:
@@ -157,7 +162,9 @@ class Connection:
         """Subscribe a doorbell; it guards only after `settle`. None where there is no connection."""
         if self._client is None:
             return None
-        bell = Doorbell(self._client, limit, ring, self._metrics)
+        bell = Doorbell(self._client, limit, ring, self._metrics, partial(self._leave, subjects))
+        for subject in subjects:
+            self._listening.setdefault(subject.lower(), {})[bell] = subject
         try:
             if self.limited:
                 fits = await self._subscribe_alone(bell, subjects, self._client)
@@ -172,6 +179,12 @@ class Connection:
         await bell.close()
         return None
 
+    def _leave(self, subjects: Sequence[str], bell: Doorbell) -> None:
+        for subject in map(str.lower, subjects):
+            self._listening.get(subject, {}).pop(bell, None)
+            if not self._listening.get(subject):
+                self._listening.pop(subject, None)
+
     async def _subscribe_alone(self, bell: Doorbell, subjects: Sequence[str], client: Client) -> bool:
         """Subscribe a doorbell, and tell whether there was room: the server does not say what it refused."""
         async with self._one_by_one:
@@ -181,18 +194,12 @@ class Connection:
             return self._refused == before
 
     async def consumer_info(self, stream: str, consumer: str) -> ConsumerInfo | NotTold:
-        """Ask a consumer's leader for its counts; wait for INFO_SECONDS at the most."""
-        subject = f"{CONSUMER_INFO}{stream}.{consumer}"
-        if self._client is None or subject.lower() in self._mute:
-            return NotTold.CANNOT_ASK
-        try:
-            answer = await obediently(self._client.request(subject, timeout=INFO_SECONDS))
-            error = msgspec.json.decode(answer.data, type=ConsumerAnswer).error
-            if error:
-                return UNTOLD.get(error.err_code, NotTold.NO_ANSWER)
-            return msgspec.json.decode(answer.data, type=ConsumerInfo)
-        except (msgspec.MsgspecError, *NATS_ERRORS):
-            return NotTold.CANNOT_ASK if subject.lower() in self._mute else NotTold.NO_ANSWER
+        """Ask a consumer's leader for its counts and filters."""
+        return await self._querying.consumer(stream, consumer)
+
+    async def stream_info(self, stream: str) -> StreamTold | NotTold:
+        """Ask a stream's leader for its subjects."""
+        return await self._querying.stream(stream)
 
     async def settle(self) -> bool:
         """Return once the server has seen every subscription made so far; False if it has not.
@@ -287,18 +294,21 @@ class Connection:
 
     async def _drop(self) -> None:
         client, self._client = self._client, None
+        self._querying.begin(None)
         if client is not None:
             self._metrics.connected.dec()
             await hang_up(client)
 
     async def _connect(self) -> None:
-        self._denied, self._refused, self._unsettled = {}, 0, []
-        self._mute.clear()
+        self._refused, self._unsettled = 0, []
+        self._denied.clear()
+        self._listening.clear()
         self._credentials = await self._find_credentials(0.0)
         client, self._closed, self._place = await dial(
             self.url, self._gossiped, self._credentials, self._allow, self._error, left=self._place
         )
         self._client = client
+        self._querying.begin(client)
         self._metrics.connected.inc()
         if self._advisories:
             for subject in SUBJECTS:
@@ -328,28 +338,28 @@ class Connection:
         return Finding(Reason.LISTENING, f"listening on NATS at {_shown(self.url)}")
 
     def _lacks(self) -> bool:
-        return bool(self._denied or self._mute) or not self.account
+        return bool(self._denied or self._querying.denied) or not self.account
 
     async def _try_again(self, client: Client) -> bool:
         """Try what was refused again; tell whether more of what natsscaler itself needs is permitted now.
 
         The rules that are concerned are told of what is permitted to them.
         """
-        tried = {lower: subject for lower, subject in self._denied.items() if subject}
-        self._violations.clear()
-        self._mute.clear()
-        probes = [await client.subscribe(subject) for subject in tried.values()]
+        tried = self._denied.subjects
+        self._trying = set(map(str.lower, tried))
+        probes = [await client.subscribe(subject) for subject in tried]
         await self._flush(client)
         for probe in probes:
             await probe.unsubscribe()
-        granted = tried.keys() - self._violations
+        granted, self._trying = self._trying, set()
         if granted & OWN.keys():
             return True
         if not self.account:
             await self._identify(client)
             return bool(self.account)
-        if granted:
-            self._denied = {lower: one for lower, one in self._denied.items() if lower not in granted}
+        self._denied.remove(granted)
+        if await self._querying.may_again() or granted:
+            self._grants += 1
             await self._advised(self, None)
         return False
 
@@ -376,21 +386,23 @@ class Connection:
             if first:  # whichever of these it was, they are tried one by one
                 for bell in self._unsettled:
                     await bell.close()
-        denied = re.search(r"permissions violation for (\w+) to \"([^\"]+)\"", told)
+        denied = VIOLATION.search(told)
         if denied and denied[1] == "publish":
-            self._mute.add(denied[2])
+            self._querying.refused(denied[2])
         elif denied:
             inbox = denied[2].startswith(INBOX_PREFIX.lower())
             await self._deny(INBOX.lower() if inbox else denied[2])
 
     async def _deny(self, subject: str) -> None:
-        self._violations.add(subject)
-        if subject in self._denied:
-            return
-        self._denied[subject] = OWN.get(subject, "")
-        if self._state and self._state.reason is Reason.LISTENING:
-            self._state = self._verdict()
-        await self._advised(self, None)
+        """Take note of a denied subscription, if it was made, and tell the rules that are concerned."""
+        self._trying.discard(subject)
+        if subject in OWN and self._denied.add(OWN[subject]):
+            if self._state and self._state.reason is Reason.LISTENING:
+                self._state = self._verdict()
+            await self._advised(self, None)
+        for bell, asked in tuple(self._listening.get(subject, {}).items()):
+            self._denied.add(asked)
+            bell.refuse()
 
     async def _advisory(self, message: Msg) -> None:
         await self._advised(self, advisory_of(message.subject))

@@ -20,7 +20,14 @@ from natsscaler.observe.metrics import Metrics
 class Doorbell:
     """One arming; ringing again takes a new one, as a raised limit can leave a subscription deaf."""
 
-    def __init__(self, client: Client, limit: int, ring: Callable[[], None], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        client: Client,
+        limit: int,
+        ring: Callable[[], None],
+        metrics: Metrics,
+        closed: Callable[["Doorbell"], None] = lambda _: None,
+    ) -> None:
         self.limit = limit
         """Messages after which it rings."""
         self.last_delivery = -1.0
@@ -30,6 +37,7 @@ class Doorbell:
         self._client = client
         self._ring = ring
         self._metrics = metrics
+        self._closed = closed
         self._spent = False
         self._counted = 0
         self._subscriptions: list[Subscription] = []
@@ -67,10 +75,15 @@ class Doorbell:
     async def close(self) -> None:
         """Stop listening: publishers find no responder here any more."""
         self._spent = True
+        self._closed(self)
         for subscription in self._subscriptions:
             with suppress(*NATS_ERRORS):
                 await subscription.unsubscribe()
         self._count()
+
+    def refuse(self) -> None:
+        """Ring, as the server does not let it listen."""
+        self._rings()
 
     async def _deliver(self, message: Msg) -> None:
         self.last_delivery = time.monotonic()

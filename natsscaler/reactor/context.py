@@ -10,10 +10,12 @@ from weakref import WeakValueDictionary
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.reasons import Finding
 from natsscaler.core.rule import Rule
+from natsscaler.core.time_budget import Budget
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
 from natsscaler.reactor.ports import ClusterPort, ConnectionPort, MonitoringPort
-from natsscaler.reactor.read_budget import Budget
+from natsscaler.reactor.questions import Asking
+from natsscaler.reactor.rule_state import RuleState
 from natsscaler.reactor.write_turns import Turns
 from natsscaler.settings import Settings
 
@@ -36,6 +38,8 @@ class Shared:
     connect: Callable[[Rule, Reading | None], ConnectionPort | None]
     """The NATS connection of a rule, as far as its address is known without a reading, too; None: all of its
     events are switched off, or the address is not known."""
+    evaluated: Callable[[RuleState], None]
+    """To be told after each evaluation of a rule."""
     spawn: Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
     """Start a named task that the reactor owns."""
     opened: asyncio.Event = field(default_factory=asyncio.Event)
@@ -44,7 +48,11 @@ class Shared:
     opened_at: float = math.inf
     """Since when, on `clock`."""
     turns: Turns = field(default_factory=Turns)
+    asking: Asking = field(init=False)
     _budgets: WeakValueDictionary[str, Budget] = field(default_factory=WeakValueDictionary)
+
+    def __post_init__(self) -> None:
+        self.asking = Asking(self.clock)
 
     def budget(self, place: str) -> Budget:
         """Return the read budget of who answers at ADDRESS:PORT; it is kept by those who read it."""

@@ -6,13 +6,14 @@ until then one more read is asked for.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from itertools import filterfalse
 
 from natsscaler.core.decision.pipeline import messages_until_change
 from natsscaler.core.errors import excerpt
 from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.jetstream.feeds import Answer, Feeds, questions, told
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.reasons import Finding, Reason
@@ -21,7 +22,8 @@ from natsscaler.core.subjects import subscribable, too_wide
 from natsscaler.core.waking import WakeSource
 from natsscaler.reactor.context import Shared
 from natsscaler.reactor.ports import ConnectionPort
-from natsscaler.reactor.rule_state import BACKOFF_SECONDS, RuleState
+from natsscaler.reactor.questions import Questions
+from natsscaler.reactor.rule_state import BACKOFF_SECONDS, Fed, RuleState
 
 CONFIRM_SECONDS = 1.0
 """How long NATS may take to store what it has delivered (measured with `sync_interval: always`)."""
@@ -35,8 +37,12 @@ QUIET_SECONDS = BACKOFF_SECONDS[1] + CONFIRM_SECONDS
 """A doorbell that listened for longer than this before it rang in vain begins to back off anew."""
 
 
+ARM_SECONDS = 5.0
+"""After how long no more doorbells are subscribed in one go: a server may take its time for each."""
 LIMITED_SECONDS = 30.0
 """After how long a doorbell that found no room among NATS's subscriptions is tried again."""
+UNKNOWN_SECONDS, PASSING_SECONDS = 30.0, 5.0
+"""After how long NATS is asked again for feeds that it does not know, or did not answer about."""
 
 
 class Listening:
@@ -46,37 +52,78 @@ class Listening:
         self._shared = shared
         self._ring = ring
 
-    async def arm(self, batch: Iterable[RuleState]) -> None:
-        """Subscribe the doorbells that are due; a read that begins after this misses no message."""
-        now = self._shared.clock()
-        armed: dict[ConnectionPort, list[RuleState]] = {}
-        for state in batch:
-            if state.arm_at > now:
-                continue
-            state.arm_at = math.inf
-            backlog = state.seen.backlog if state.seen else None
-            if state.connection is None or not isinstance(backlog, Backlog):
-                continue
-            await self.disarm(state)
-            limit = max(1, min(DOORBELL_LIMIT, DOORBELL_BYTES // state.message_size))
-            ring = partial(self._ring, state, WakeSource.DOORBELL)
-            state.armed_for, state.armed_at = (state.connection, backlog.feeds), math.inf
-            state.doorbell = await state.connection.doorbell(backlog.feeds, limit, ring)
-            if state.gone:  # meanwhile
+    async def arm(self, connection: ConnectionPort, states: Collection[RuleState]) -> None:
+        """Subscribe doorbells on a connection, and ask for a read: one that begins then misses no message."""
+        await self._ask(connection, states)
+        due = [state for state in states if not state.gone and self._has_news(state)]
+        armed = [state for state in due if self._wants_doorbell(state)]
+        until = self._shared.clock() + ARM_SECONDS
+        for state in armed:
+            if self._shared.clock() < until:
+                await self._subscribe(connection, state)
+            else:
                 await self.disarm(state)
-            armed.setdefault(state.connection, []).append(state)
-        for connection, states in armed.items():
-            settled = await connection.settle()
-            for state in states:
-                if not settled or state.doorbell is None:
-                    await self.disarm(state)
-                    state.back_off(self._shared.clock())
-                    state.crowded_out = settled and connection.limited
-                    if state.crowded_out:
-                        state.arm_at = self._shared.clock() + LIMITED_SECONDS
-                else:
-                    state.crowded_out = False
-                    state.armed_at = self._shared.clock()
+        settled = not armed or await connection.settle()
+        for state in armed:
+            if not settled or state.doorbell is None:
+                await self.disarm(state)
+                state.back_off(self._shared.clock())
+                state.crowded_out = settled and connection.limited
+                if state.crowded_out:
+                    state.arm_at = self._shared.clock() + LIMITED_SECONDS
+            else:
+                state.crowded_out = False
+                state.armed_at = self._shared.clock()
+        for state in due:
+            state.confirm_at = self._shared.clock()
+
+    async def _ask(self, connection: ConnectionPort, states: Iterable[RuleState]) -> None:
+        """Ask NATS what feeds the backlogs of rules of which it has not said so for good."""
+
+        async def put(name: str) -> Answer:
+            stream, _, consumer = name.partition("/")
+            if consumer:
+                return await connection.consumer_info(stream, consumer)
+            return await connection.stream_info(stream)
+
+        backlogs = {
+            state.rule.key: (state, _claim(state), state.seen.backlog)
+            for state in states
+            if state.seen and isinstance(state.seen.backlog, Backlog)
+            if not (feeds := _feeds(state)) or feeds.unknown
+        }
+        wanted = {key: Questions(there=questions(backlog)) for key, (_, _, backlog) in backlogs.items()}
+        answers = await self._shared.asking.ask(connection, wanted, put) if wanted else {}
+        now = self._shared.clock()
+        for key, (state, claim, backlog) in backlogs.items():
+            feeds = told(backlog, answers[key])
+            state.fed = Fed(claim, feeds, now + (PASSING_SECONDS if feeds.passing else UNKNOWN_SECONDS))
+
+    def _has_news(self, state: RuleState) -> bool:
+        """Tell whether to evaluate the rule; it is asked for again later if its feeds still are not known."""
+        feeds = _feeds(state)
+        if feeds and feeds.unknown and feeds.unknown == state.events:
+            state.arm_at = state.fed.again_at
+            return False
+        return True
+
+    def _wants_doorbell(self, state: RuleState) -> bool:
+        feeds, seen = _feeds(state), state.seen
+        if not feeds or feeds.unknown or not seen or not state.connection:
+            return False
+        if _unheard(feeds.subjects, state.connection):
+            return False
+        return state.decision is not None and messages_until_change(state.rule, seen) is not None
+
+    async def _subscribe(self, connection: ConnectionPort, state: RuleState) -> None:
+        feeds = state.fed.feeds.subjects if state.fed.feeds else ()
+        await self.disarm(state)
+        limit = max(1, min(DOORBELL_LIMIT, DOORBELL_BYTES // state.message_size))
+        ring = partial(self._ring, state, WakeSource.DOORBELL)
+        state.armed_for, state.armed_at = (connection, feeds), math.inf
+        state.doorbell = await connection.doorbell(feeds, limit, ring)
+        if state.gone:  # meanwhile
+            await self.disarm(state)
 
     async def tend(self, state: RuleState, heard: int, began: float) -> None:
         """Leave the doorbell as the decision needs it: lower, away, or to be armed at a later time.
@@ -87,6 +134,7 @@ class Listening:
         if bell:
             certain_at = max(state.armed_at, bell.last_delivery) + CONFIRM_SECONDS
             state.confirm_at = certain_at if began < certain_at else math.inf
+        feeds = _feeds(state)
         listening = state.events is not None and state.events.reason in (
             Reason.LISTENING,
             Reason.SUBSCRIPTION_LIMIT,
@@ -98,10 +146,13 @@ class Listening:
         )
         if state.acts(self._shared.clock()):
             state.calm_down()  # the evaluation that follows the scaling arms again
-        elif missing is None or state.seen is None or isinstance(state.seen.backlog, Unknown):
-            state.arm_at, state.crowded_out = math.inf, False
+        elif _to_be_asked(state):
+            state.arm_at = min(state.arm_at, now)
+        elif missing is None or state.seen is None or isinstance(state.seen.backlog, Unknown) or not feeds:
+            state.arm_at = state.fed.again_at if feeds and feeds.unknown else math.inf
+            state.crowded_out = False
             await self.disarm(state)
-        elif bell is None or state.armed_for != (state.connection, state.seen.backlog.feeds):
+        elif bell is None or state.armed_for != (state.connection, feeds.subjects):
             room = state.crowded_out and state.connection is not None and not state.connection.limited
             if state.arm_at == math.inf or room:  # another connection, or made anew
                 state.arm_at = now
@@ -145,7 +196,17 @@ class Listening:
             return Finding(
                 Reason.OTHER_SERVER, "NATS leads to another server than natsMonitoringURL: set spec.nats.url"
             )
-        return _deaf(backlog, connection) or _crowded_out(state, connection) or listening
+        deaf = _deaf(backlog, connection) or _unheard(backlog.feeds, connection)
+        return deaf or _by_feeds(state, connection, listening)
+
+
+def _by_feeds(state: RuleState, connection: ConnectionPort, listening: Finding) -> Finding | None:
+    """Say whether the feeds that NATS tells of are listened to; until it has told of them nothing is news."""
+    feeds = _feeds(state)
+    if feeds is None:
+        return listening if state.events and state.events.reason is Reason.LISTENING else None
+    unheard = feeds.unknown or _unheard(feeds.subjects, connection)
+    return unheard or _crowded_out(state, connection) or listening
 
 
 def _lasting(events: Finding | None) -> Finding | None:
@@ -164,40 +225,65 @@ def _crowded_out(state: RuleState, connection: ConnectionPort) -> Finding | None
     )
 
 
-def _unusable(feeds: Collection[str]) -> Finding | None:
-    """Say why these cannot be subscribed to, whoever asks, if so."""
-    unusable = next(filterfalse(subscribable, feeds), None)
+def _claim(state: RuleState) -> object:
+    """Return all that an answer about the feeds of a rule depends on."""
+    backlog, connection = (state.seen.backlog if state.seen else None), state.connection
+    if not isinstance(backlog, Backlog) or connection is None:
+        return None
+    source = backlog.source
+    return connection, connection.whose, source.consumers, source.created, backlog.feeds, backlog.whole
+
+
+def _feeds(state: RuleState) -> Feeds | None:
+    """Return what NATS has said that feeds the backlog, if it was asked for this one."""
+    claim = _claim(state)
+    return state.fed.feeds if claim is not None and state.fed.claim == claim else None
+
+
+def _to_be_asked(state: RuleState) -> bool:
+    """Tell whether NATS is to be asked for the feeds of a rule, as nothing else keeps it from being woken."""
+    unsaid = state.events is None or state.events.reason is Reason.LISTENING
+    connected = state.connection and state.connection.state
+    listens = bool(connected and connected.reason is Reason.LISTENING)
+    return unsaid and listens and _claim(state) is not None and _feeds(state) is None
+
+
+def _unheard(subjects: Sequence[str], connection: ConnectionPort) -> Finding | None:
+    """Say why these cannot be subscribed to, if so."""
+    unusable = next(filterfalse(subscribable, subjects), None)
     if unusable is not None:
         return Finding(
             Reason.SUBJECT_UNUSABLE,
             f"a filter of the stream or consumer, {excerpt(unusable)!r}, cannot be subscribed to:"
             " * and > stand alone in a token, without blanks, in 1,024 bytes and 255 tokens at most",
         )
-    if len(feeds) > MAX_FEEDS:
-        return Finding(
-            Reason.SUBJECT_UNUSABLE,
-            f"the backlog is fed by {len(feeds)} filters, and a rule listens on {MAX_FEEDS} at most:"
-            " polling decides, use fewer and wider filters to be woken",
-        )
+    if len(subjects) > MAX_FEEDS:
+        return _too_many(f"{len(subjects)} filters")
+    wide = next(filter(too_wide, subjects), None)
+    if wide:
+        return Finding(Reason.SUBJECT_TOO_WIDE, f"{wide} also covers traffic that feeds no stream")
+    denied = connection.denied(subjects)
+    if denied:
+        return Finding(Reason.PERMISSION_DENIED, f"the NATS user may not subscribe to {denied}")
     return None
+
+
+def _too_many(what: str) -> Finding:
+    return Finding(
+        Reason.SUBJECT_UNUSABLE,
+        f"the backlog is fed by {what}, and a rule listens on {MAX_FEEDS} at most:"
+        " polling decides, use fewer and wider filters to be woken",
+    )
 
 
 def _deaf(backlog: Backlog, connection: ConnectionPort) -> Finding | None:
     """Say why no message of this backlog could be heard on the connection, if so."""
-    source, wide = backlog.source, next(filter(too_wide, backlog.feeds), None)
-    unusable = _unusable(backlog.feeds)
-    denied = connection.denied(backlog.feeds)
     if backlog.account_key != connection.account:
         return Finding(
             Reason.OTHER_ACCOUNT,
-            f"the stream is in account {source.account}, events come from {connection.account}",
+            f"the stream is in account {backlog.source.account}, events come from {connection.account}",
         )
     if backlog.sourced:
         return Finding(Reason.SOURCED_STREAM, "the stream is filled from others, which ring no doorbell")
-    if unusable:
-        return unusable
-    if wide:
-        return Finding(Reason.SUBJECT_TOO_WIDE, f"{wide} also covers traffic that feeds no stream")
-    if denied:
-        return Finding(Reason.PERMISSION_DENIED, f"the NATS user may not subscribe to {denied}")
-    return None
+    asked = len(questions(backlog))
+    return _too_many(f"{asked} streams and consumers") if asked > MAX_FEEDS else None

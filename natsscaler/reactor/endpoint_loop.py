@@ -7,6 +7,8 @@ rang, are due, or would soon be. A ring that comes after a read has begun asks f
 import asyncio
 import logging
 import math
+from collections.abc import Awaitable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from natsscaler.core.access import Access
@@ -19,12 +21,13 @@ from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.ownership import missing
 from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Rule, RuleKey
+from natsscaler.core.time_budget import Budget
 from natsscaler.core.waking import WakeSource
 from natsscaler.reactor.context import Shared
 from natsscaler.reactor.doorbells import Listening
 from natsscaler.reactor.executor import Actor
-from natsscaler.reactor.leader_query import measure_all
-from natsscaler.reactor.read_budget import Budget
+from natsscaler.reactor.leader_query import Draft, counts, draft
+from natsscaler.reactor.ports import ConnectionPort
 from natsscaler.reactor.rule_state import LED_SECONDS, RuleState
 
 log = logging.getLogger(__name__)
@@ -98,41 +101,91 @@ class EndpointLoop:
         """Say when to read next; infinite: not before something wakes this loop."""
         if not self._shared.opened.is_set():
             return math.inf
-        due = min((state.due for state in self.rules.values() if not state.busy), default=math.inf)
+        due = min((state.due for state in self.rules.values() if state.free), default=math.inf)
         return max(due, self._not_before)
 
     async def _serve(self) -> None:
+        self._arm()
         batch = self._batch(self._shared.clock())
         if not batch:
             return
-        await self._listening.arm(batch)
         began = self._shared.clock()
         turns = [_Turn(state, state.rule, state.answer(), _deliveries(state)) for state in batch]
         found = await self._read()
-        turns = [turn._replace(rule=turn.state.rule) for turn in turns]
-        present = [state for state in batch if not state.gone]
-        for state in present:
-            state.connection = self._shared.connect(state.rule, None if isinstance(found, Unknown) else found)
-        measured: dict[RuleKey, Backlog | Unknown] = {}
-        if not isinstance(found, Unknown):
-            replicas, clocks = self._shared.cluster.replicas, (self._shared.clock(), self._shared.wall())
-            measured = await measure_all(present, found, replicas, *clocks)
+        turns = [turn._replace(rule=turn.state.rule) for turn in turns if not turn.state.gone]
+        reading = None if isinstance(found, Unknown) else found
         for turn in turns:
-            if turn.state.gone or turn.state.rule is not turn.rule:  # it rings again
-                continue
-            try:
-                backlog = found if isinstance(found, Unknown) else measured[turn.rule.key]
+            turn.state.connection = self._shared.connect(turn.rule, reading)
+        asking: dict[ConnectionPort, list[tuple[_Turn, Draft]]] = {}
+        for turn in turns:
+            drafted = found if isinstance(found, Unknown) else self._draft(turn, found)
+            if isinstance(drafted, Draft) and drafted.wanted and turn.state.connection:
+                asking.setdefault(turn.state.connection, []).append((turn, drafted))
+            else:
+                backlog = drafted if isinstance(drafted, Unknown) else drafted.backlog
                 await self._evaluate(turn, found, backlog, began)
-            except Exception:  # a supervision point: one bad rule never disturbs another
-                log.exception("Evaluating %s failed", turn.state.rule.key)
+            await asyncio.sleep(0)  # so that nobody waits for the evaluations of many rules
+        if reading:
+            for connection, drafts in asking.items():
+                work = self._ask(connection, drafts, reading, began)
+                self._apart(work, [turn.state for turn, _ in drafts])
+        self._arm()
+
+    def _draft(self, turn: "_Turn", reading: Reading) -> Draft:
+        clocks = (self._shared.clock(), self._shared.wall())
+        return draft(turn.state, reading, self._shared.cluster.replicas, *clocks)
+
+    async def _ask(
+        self,
+        connection: ConnectionPort,
+        drafts: Sequence[tuple["_Turn", Draft]],
+        reading: Reading,
+        began: float,
+    ) -> None:
+        """Evaluate rules by what NATS is asked for beside the read."""
+        wanted = {turn.rule.key: drafted.wanted for turn, drafted in drafts if drafted.wanted}
+        told = await self._shared.asking.ask(connection, wanted, partial(counts, connection))
+        for turn, drafted in drafts:
+            backlog = drafted.completed(turn.rule, reading, told[turn.rule.key])
+            await self._evaluate(turn, reading, backlog, began)
+            await asyncio.sleep(0)
+
+    def _arm(self) -> None:
+        """Have the doorbells armed that are due, those of each connection apart."""
+        now = self._shared.clock()
+        due: dict[ConnectionPort, list[RuleState]] = {}
+        for state in self.rules.values():
+            if state.free and state.arm_at <= now:
+                state.arm_at = math.inf
+                if state.connection:
+                    state.in_hand = True
+                    due.setdefault(state.connection, []).append(state)
+        for connection, states in due.items():
+            self._apart(self._listening.arm(connection, states), states)
+
+    def _apart(self, work: Awaitable[None], states: Sequence[RuleState]) -> None:
+        """Do in a task what waits for a server of NATS: rules that use another one do not wait for it."""
+
+        async def do() -> None:
+            try:
+                await work
+            except Exception:  # a supervision point: what a strange server sends must not end the process
+                log.exception("Asking NATS for rules of %s failed", self.access.url)
                 self._shared.metrics.failed("evaluate", "Internal")
-                turn.state.at_rest(self._shared.clock())
+                for state in states:
+                    state.at_rest(self._shared.clock())
+            for state in states:
+                state.in_hand = False
+            self._arm()
+            self.wake()
+
+        self._shared.spawn(do(), f"ask NATS for rules of {self.access.url}")
 
     def _batch(self, now: float) -> list[RuleState]:
         batch = []
         for state in self.rules.values():
             soon = now + state.rule.spec.poll_interval_seconds / 2
-            if not state.busy and (state.due <= now or state.deadline <= soon):
+            if state.free and (state.due <= now or state.deadline <= soon):
                 due = min(state.deadline, state.next_change)
                 excused = max(LATE_SECONDS, LATE_SHARE * state.rule.spec.poll_interval_seconds)
                 state.late = self._held > 0 and -math.inf < due < now - excused
@@ -141,6 +194,7 @@ class EndpointLoop:
                 for source in state.rings or {WakeSource.DEADLINE}:
                     self._shared.metrics.wakeups.labels(source).inc()
                     state.woken[source] = self._shared.wall()
+                state.in_hand = True
                 batch.append(state)
         return batch
 
@@ -170,6 +224,20 @@ class EndpointLoop:
         return Unknown(reason, message)
 
     async def _evaluate(
+        self, turn: "_Turn", found: Reading | Unknown, measured: Backlog | Unknown, began: float
+    ) -> None:
+        state = turn.state
+        try:
+            if not state.gone and state.rule is turn.rule:  # else it rings again
+                await self._decide(turn, found, measured, began)
+        except Exception:  # a supervision point: one bad rule never disturbs another
+            log.exception("Evaluating %s failed", state.rule.key)
+            self._shared.metrics.failed("evaluate", "Internal")
+            state.at_rest(self._shared.clock())
+        self._shared.evaluated(state)
+        state.in_hand = False
+
+    async def _decide(
         self, turn: "_Turn", found: Reading | Unknown, measured: Backlog | Unknown, began: float
     ) -> None:
         shared, state, rule = self._shared, turn.state, turn.state.rule

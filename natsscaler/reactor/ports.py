@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from natsscaler.core.access import Access
-from natsscaler.core.jetstream.documents import ConsumerInfo
+from natsscaler.core.jetstream.documents import ConsumerInfo, StreamTold
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.jetstream.sources import NotTold
 from natsscaler.core.reasons import Finding
@@ -63,6 +63,10 @@ class ConnectionPort(Protocol):
     def state(self) -> Finding | None: ...
 
     @property
+    def whose(self) -> object:
+        """Whose word it is that comes over it; another one once that may be another word."""
+
+    @property
     def limited(self) -> bool: ...
 
     def denied(self, subjects: Sequence[str]) -> str | None: ...
@@ -72,6 +76,8 @@ class ConnectionPort(Protocol):
     ) -> DoorbellPort | None: ...
 
     async def consumer_info(self, stream: str, consumer: str) -> ConsumerInfo | NotTold: ...
+
+    async def stream_info(self, stream: str) -> StreamTold | NotTold: ...
 
     async def settle(self) -> bool: ...
 

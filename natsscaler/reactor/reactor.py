@@ -52,7 +52,7 @@ class Reactor:
         self._connections: dict[Access, tuple[ConnectionPort, asyncio.Task[None]]] = {}
         self._by_target: dict[Target, dict[RuleKey, Rule]] = {}
         self._states: dict[RuleKey, RuleState] = {}
-        self._hearing = Hearing(self._states, self._ring, self._spawn)
+        self._hearing = Hearing(self._ring, self._spawn)
         self._group: asyncio.TaskGroup | None = None
         self._shared: Shared | None = None
         self.listed = asyncio.Event()
@@ -76,6 +76,7 @@ class Reactor:
                 wall=time.time,
                 obstacle=self._obstacle,
                 connect=self._connection,
+                evaluated=self._hearing.index.note,
                 spawn=self._spawn,
             )
             await cluster.wait_synced()
@@ -147,6 +148,7 @@ class Reactor:
             return
         state.gone = True
         self._leave_target(state.rule)
+        self._hearing.index.note(state)
         endpoint = self._endpoints[state.rule.monitoring]
         del endpoint.rules[key]
         if state.doorbell:
@@ -205,11 +207,12 @@ class Reactor:
         state = self._states[rule.key]
         if state.connection is not connection:
             old, state.connection = state.connection, connection
+            self._hearing.index.note(state)
             self._release(old)
         return connection
 
     def _release(self, connection: ConnectionPort | None) -> None:
-        if connection is None or any(state.connection is connection for state in self._states.values()):
+        if connection is None or self._hearing.index.of(connection):
             return
         for access, (known, task) in list(self._connections.items()):
             if known is connection:

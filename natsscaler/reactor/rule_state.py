@@ -8,6 +8,7 @@ from natsscaler.core.contention import Others, SetBacks
 from natsscaler.core.decision.pipeline import Decision
 from natsscaler.core.decision.situation import Memory, Observation
 from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.jetstream.feeds import Feeds
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.sources import Source
 from natsscaler.core.reasons import Finding, Reason
@@ -47,6 +48,29 @@ class Telling:
     written_at: float = -math.inf
 
 
+@dataclass(slots=True)
+class Fed:
+    """What NATS said that feeds a rule's backlog."""
+
+    claim: object = None
+    """What it was asked about: another one is asked about anew."""
+    feeds: Feeds | None = None
+    """None: it has not been asked."""
+    again_at: float = math.inf
+    """When it is asked again, should the feeds not be known."""
+
+
+@dataclass(slots=True)
+class Led:
+    """Who leads what the backlog is counted on."""
+
+    leaders: tuple[str, ...] = ()
+    since: float = -math.inf
+    """Since when these were seen to."""
+    put_off_since: float = math.inf
+    """Since when evaluations wait until the leader is no longer new."""
+
+
 class RuleState:
     """One rule, its timers (seconds on the monotonic clock, infinite: none), its doorbell and its past."""
 
@@ -72,6 +96,7 @@ class RuleState:
         """Listening, or why not; None: not known yet."""
         self.connection: ConnectionPort | None = None
         self.doorbell: DoorbellPort | None = None
+        self.fed = Fed()
         self.armed_for: tuple[ConnectionPort | None, tuple[str, ...]] = (None, ())
         """The connection that the doorbell is armed on, and is lost with; and its subjects."""
         self.crowded_out = False
@@ -89,6 +114,8 @@ class RuleState:
         self.telling = Telling()
         self.busy = False
         """A task is taking a step or writing the status."""
+        self.in_hand = False
+        """It is being evaluated, or its doorbell armed; both may wait for NATS."""
         self.writing_since = math.inf
         """When it began to write, after having waited for its turn."""
         self.deadline = -math.inf
@@ -96,11 +123,12 @@ class RuleState:
         self.late = False
         self.doubts = 0
         """How many reads in a row left the backlog in doubt."""
-        self.leaders: tuple[str, ...] = ()
-        self.led_since = -math.inf
-        """Since when these were seen to lead what the backlog is counted on."""
-        self.put_off_since = math.inf
-        """Since when evaluations wait until the leader is no longer new."""
+        self.led = Led()
+
+    @property
+    def free(self) -> bool:
+        """Whether nobody is at work for it."""
+        return not (self.busy or self.in_hand)
 
     @property
     def due(self) -> float:
@@ -184,7 +212,7 @@ class RuleState:
 
     def believe(self, found: Backlog | Unknown) -> Backlog | Unknown:
         """Accept a backlog as the one that later ones must go on from, unless its leaders are new."""
-        if isinstance(found, Backlog) and self.put_off_since < math.inf:
+        if isinstance(found, Backlog) and self.led.put_off_since < math.inf:
             return Unknown(
                 Reason.LEADER_UNCLEAR,
                 f"{', '.join(found.leaders)} lead it only since a moment ago, again and again",
@@ -199,13 +227,13 @@ class RuleState:
         `began`: when the read did. It happens in silence, unless it happens again and again.
         """
         new = isinstance(found, Backlog) and self._is_new(found, began, now)
-        self.put_off_since = min(self.put_off_since, now) if new else math.inf
-        return new and now - self.put_off_since <= QUIET_SECONDS
+        self.led.put_off_since = min(self.led.put_off_since, now) if new else math.inf
+        return new and now - self.led.put_off_since <= QUIET_SECONDS
 
     def _is_new(self, found: Backlog, began: float, now: float) -> bool:
-        if found.leaders != self.leaders:
-            self.leaders, self.led_since = found.leaders, now
-        return found.led_seconds < LED_SECONDS and began - self.led_since < LED_SECONDS
+        if found.leaders != self.led.leaders:
+            self.led.leaders, self.led.since = found.leaders, now
+        return found.led_seconds < LED_SECONDS and began - self.led.since < LED_SECONDS
 
     def doubted(self, now: float) -> float:
         """Say when to look again at a backlog that may become known by itself; infinite: no need to."""

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from natsscaler.core.jetstream.documents import ConsumerInfo
-from natsscaler.core.jetstream.sources import NotTold
+from natsscaler.core.rule import Target
 from natsscaler.demo.nats_server import NatsServer
 from tests.support.secrets import Servers, login
 from tests.support.until import until
@@ -27,9 +26,10 @@ def permissions() -> dict[str, list[str]]:
 
 
 LEAST = permissions()
-OPTIONAL = "$JS.API.CONSUMER.INFO.>"
-"""Only asked where the monitoring endpoint does not lead to a consumer's leader."""
-NEEDED = [(verb, subject) for verb, subjects in LEAST.items() for subject in subjects if subject != OPTIONAL]
+OTHER = Target("default", "other")
+NEEDED = [(verb, subject) for verb, subjects in LEAST.items() for subject in subjects]
+OF_STREAMS = "$JS.API.STREAM.INFO.>"
+"""Only needed by rules that count all of a stream."""
 
 
 def account(name: str, without: str = "") -> str:
@@ -43,6 +43,7 @@ async def serve(nats_servers: Servers, *accounts: str) -> NatsServer:
     async with user(admin_of(server)) as admin:
         await create_stream(admin)
         await create_consumer(admin)
+        await create_consumer(admin, name="everything", subject="")
     return server
 
 
@@ -60,12 +61,14 @@ async def test_they_are_enough(nats_servers: Servers) -> None:
     server = await serve(nats_servers, account("least"))
     async with world(server) as here:
         apply_as(here, "least")
-        await here.listens("orders.processing")
+        secret = {"secretRef": {"name": "least"}}
+        here.cluster.table[OTHER] = 1
+        here.apply("whole", deploymentName=OTHER.name, consumer="everything", nats=secret)
+        await here.listens("orders.>", "orders.processing")
         await here.rests()
         async with user(admin_of(server)) as admin:
             await publish(admin, 51)
         await until(lambda: here.cluster.table[TARGET] == 2)
-        assert isinstance(await here.connections[0].consumer_info("ORDERS", "worker"), ConsumerInfo)
         assert here.condition("EventDriven", "least") == ("True", "Listening")
     assert "Violation" not in server.log.read_text()
 
@@ -75,8 +78,9 @@ async def test_each_is_needed_and_named_where_it_lacks(nats_servers: Servers) ->
     names = {f"user-{number}": subject for number, (_, subject) in enumerate(NEEDED)}
     server = await serve(nats_servers, *(account(*item) for item in names.items()))
     async with world(server) as here:
-        for name in names:
-            apply_as(here, name, dryRun=name != "user-0", pollIntervalSeconds=1)
+        for name, subject in names.items():
+            whole = {"consumer": "everything"} if subject == OF_STREAMS else {}
+            apply_as(here, name, dryRun=name != "user-0", pollIntervalSeconds=1, **whole)
         for name, subject in names.items():
             await here.becomes("EventDriven", "False", "PermissionDenied", name)
             lacking = "orders.processing" if subject == "orders.>" else subject
@@ -84,11 +88,3 @@ async def test_each_is_needed_and_named_where_it_lacks(nats_servers: Servers) ->
         async with user(admin_of(server)) as admin:
             await publish(admin, 51)
         await until(lambda: here.cluster.table[TARGET] == 2)
-
-
-async def test_without_the_optional_one_the_leader_is_not_asked(nats_servers: Servers) -> None:
-    server = await serve(nats_servers, account("most", OPTIONAL))
-    async with world(server) as here:
-        apply_as(here, "most")
-        await here.listens("orders.processing")
-        assert await here.connections[0].consumer_info("ORDERS", "worker") is NotTold.CANNOT_ASK

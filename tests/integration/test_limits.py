@@ -136,6 +136,7 @@ DENIED = [
     pytest.param('subscribe: {deny: ["$JS.EVENT.ADVISORY.STREAM.>"]}', id="advisories"),
     pytest.param('subscribe: {deny: ["_INBOX.natsscaler.>"]}', id="inbox"),
     pytest.param('publish: {deny: ["$SYS.>"]}', id="account"),
+    pytest.param('publish: {deny: ["$JS.API.CONSUMER.INFO.>"]}', id="feeds"),
 ]
 
 

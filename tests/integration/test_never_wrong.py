@@ -259,7 +259,9 @@ async def test_a_step_down_is_confirmed_over_nats(nats_servers: Servers, *, perm
         here.cluster.table[TARGET] = 8
         nats_at: dict[str, Any] = {"url": server.url, "secretRef": {"name": "nats"}}
         here.apply(**LIVELY, natsMonitoringURL=behind.url, nats=nats_at)
-        await here.becomes("EventDriven", "True", "Listening")
+        await here.becomes(
+            "EventDriven", *(("True", "Listening") if permitted else ("False", "PermissionDenied"))
+        )
         await here.becomes("Ready", "True", "Scaling")
         behind.fault = changed(lambda truth: re.sub(rb'"num_pending": ?160', b'"num_pending": 0', truth))
         begun = here.monitoring.begun

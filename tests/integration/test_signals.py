@@ -19,6 +19,7 @@ from natsscaler.nats.doorbell import Doorbell
 from natsscaler.net.allowlist import AllowList
 from natsscaler.observe.metrics import Metrics
 from tests.conftest import in_background
+from tests.support.false_nats import false_nats
 from tests.support.until import until
 
 pytestmark = pytest.mark.timeout(60)
@@ -241,7 +242,7 @@ async def test_a_denied_subject(nats_servers: Callable[..., Awaitable[NatsServer
         await listener.bell(1, "Secret.orders", "secret.orders")
         await until(lambda: connection.denied(["public", "secret.orders"]) == "secret.orders")
         assert connection.denied(["public"]) is None
-        assert len(listener.states) > 1, "the rules are told"
+        assert listener.rings == 1, "the rule is told"
 
 
 async def test_a_cancellation_that_comes_with_an_answer_is_not_lost(
@@ -291,3 +292,23 @@ async def test_what_workers_do_with_a_message_is_not_listened_to(listener: Liste
                 await worker.fetch(1, timeout=0.2)
     assert await listener.connection.settle()
     assert [advisory.action for advisory in listener.heard] == ["STREAM.CREATED", "CONSUMER.CREATED"]
+
+
+async def test_denials_of_what_was_never_asked_for_are_not_kept() -> None:
+    """A server may tell of as many as it likes; the one that it tells of last was asked for."""
+    invented = "".join(
+        f"-ERR 'Permissions Violation for {what} to \"x.{number}\"'\r\n"
+        for number in range(3000)
+        for what in ("Subscription", "Publish")
+    )
+    async with false_nats("S", {}) as server:
+        real = "-ERR 'Permissions Violation for Subscription to \"orders.>\"'\r\n"
+        server.says = {"orders.>": (invented + real).encode()}
+        async with listening(f"nats://127.0.0.1:{server.port}") as listener:
+            connection = listener.connection
+            await connection.doorbell(["orders.>"], 1, listener.ring)
+            await until(lambda: connection.denied(["orders.>"]) is not None)
+            assert connection.denied([f"x.{number}" for number in range(3000)]) is None
+            assert (listener.rings, len(listener.states)) == (1, 1)
+            await connection.doorbell(["orders.>"], 1, listener.ring)
+            await until(lambda: listener.rings == 2)

@@ -83,7 +83,9 @@ async def test_sourced_stream(nats_server: NatsServer) -> None:
         await polled(here, nats_server.url, "SourcedStream", stream="COPY")
 
 
-@pytest.mark.parametrize(("wide", "published"), [("*", "orders"), ("*.>", "orders.processing")])
+@pytest.mark.parametrize(
+    ("wide", "published"), [("*", "orders"), ("*.>", "orders.processing"), ("_INBOX.mine.>", "_INBOX.mine.a")]
+)
 async def test_subject_too_wide(nats_server: NatsServer, wide: str, published: str) -> None:
     async with user(nats_server.url) as client, world(nats_server) as here:
         await create_stream(client, "ORDERS", wide, no_ack=wide == "*.>")

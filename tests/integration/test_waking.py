@@ -95,7 +95,9 @@ async def test_all_rules_are_evaluated_once_after_the_start(nats_server: NatsSer
             here.cluster.table[Target("default", name)] = 1
             here.apply(name, deploymentName=name)
         await here.listens(*["orders.processing"] * len(names))
-        assert all(here.cluster.statuses[RuleKey("default", name)].pending_messages == 0 for name in names)
+        keys = {RuleKey("default", name) for name in names}
+        await until(lambda: here.cluster.statuses.keys() == keys)
+        assert {status.pending_messages for status in here.cluster.statuses.values()} == {0}
         assert here.monitoring.begun <= 6, "reads are shared"
 
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from msgspec.structs import replace
+
 from natsscaler.core.access import Access
 from natsscaler.core.errors import MonitoringError
-from natsscaler.core.jetstream.documents import ConsumerInfo, Varz
+from natsscaler.core.jetstream.documents import ConsumerInfo, StreamTold, Varz
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.jetstream.sources import NotTold
 from natsscaler.core.reasons import Finding, Reason
@@ -54,6 +56,11 @@ def in_virtual_time(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
         runner.run(scenario())
 
 
+def worker(pending: int) -> ConsumerInfo:
+    made = factories.consumer("worker", "orders.processing", pending=pending)
+    return replace(made, created=factories.MOMENT)
+
+
 class Bell:
     """A doorbell on the imagined NATS (natsscaler.reactor.ports.DoorbellPort)."""
 
@@ -91,6 +98,7 @@ class ImaginedWorld:
     """NATS, its connection and Kubernetes in one: what the endpoint of one rule needs of them."""
 
     account, server_id, cluster = "$G", SERVER.server_id, ""
+    whose: object = account
 
     def __init__(self, rule: Rule, *, storing: float = 0.0, reading: float = 0.002) -> None:
         self.replicas_now = 1
@@ -116,6 +124,7 @@ class ImaginedWorld:
             wall=self.clock,
             obstacle=lambda _: None,
             connect=lambda _rule, _reading: self,
+            evaluated=lambda _: None,
             spawn=lambda work, name: self._tasks.create_task(work, name=name),
         )
         shared.opened.set()
@@ -174,8 +183,7 @@ class ImaginedWorld:
         await asyncio.sleep(self._reading)
         if self.failing:
             raise MonitoringError(Reason.MONITORING_UNREACHABLE, f"{access.url} cannot be reached")
-        worker = factories.consumer("worker", "orders.processing", pending=pending)
-        view = factories.view(factories.stream("ORDERS", ["orders.>"], worker))
+        view = factories.view(factories.stream("ORDERS", ["orders.>"], worker(pending)))
         return Reading(view, SERVER, "nats://nats:4222", [(SERVER.server_id, self._reading)])
 
     async def forget(self, access: Access) -> None:
@@ -191,7 +199,10 @@ class ImaginedWorld:
     async def consumer_info(self, stream: str, consumer: str) -> ConsumerInfo | NotTold:
         assert stream
         assert consumer
-        return NotTold.CANNOT_ASK
+        return worker(0)
+
+    async def stream_info(self, stream: str) -> StreamTold | NotTold:
+        raise NotImplementedError
 
     async def doorbell(self, subjects: Sequence[str], limit: int, ring: Callable[[], None]) -> Bell | None:
         assert subjects == ("orders.processing",)

@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 
 from natsscaler.core.rule import Rule
+from natsscaler.core.time_budget import CAPACITY_SECONDS
 from natsscaler.core.waking import WakeSource
-from natsscaler.reactor.read_budget import CAPACITY_SECONDS
 from tests.support.factories import proportional
 from tests.support.waking import ImaginedWorld, in_virtual_time
 

@@ -13,6 +13,7 @@ from natsscaler.core.subjects import (
     any_overlap,
     disjoint,
     is_literal,
+    is_token,
     overlaps,
     subscribable,
     too_wide,
@@ -147,12 +148,24 @@ def test_the_pattern_agrees_with_the_rules_of_subjects(text: str) -> None:
     ("pattern", "expected"),
     [
         (">", True), ("*", True), ("*.>", True), ("*.*", True), ("$JS.API.>", True), ("$KV.bucket.key", True),
-        ("$SYS", True), ("_INBOX.>", False), ("orders.>", False), ("*.processing", False), ("orders", False),
-        ("orders.$x", False),
+        ("$SYS", True), ("_INBOX.>", True), ("_INBOX.natsscaler.>", True), ("_R_.x", True), ("_GR_.>", True),
+        ("orders.>", False), ("*.processing", False), ("orders", False), ("orders.$x", False),
+        ("_INBOXES.>", False), ("orders._INBOX", False),
     ],
 )  # fmt: skip
 def test_too_wide_a_subscription_sees_what_feeds_no_stream(pattern: str, expected: bool) -> None:
     assert too_wide(pattern) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ORDERS", True), ("Ünï:kode", True), ("a$b#c;d", True), ("'quoted\"", True), ("", False),
+        ("a.b", False), ("a*", False), ("*", False), (">", False), ("a b", False), ("a\r\nPUB b", False),
+    ],
+)  # fmt: skip
+def test_what_can_be_the_name_of_a_stream(name: str, expected: bool) -> None:
+    assert is_token(name) is expected
 
 
 @pytest.mark.parametrize(

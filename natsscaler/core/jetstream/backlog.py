@@ -23,7 +23,7 @@ from natsscaler.core.jetstream.documents import (
 )
 from natsscaler.core.jetstream.selection import Candidate, Match, Selection, Unknown, listed, select
 from natsscaler.core.jetstream.snapshot import View, cut_off
-from natsscaler.core.jetstream.sources import Former, NotTold, Source, Told, interrupted, source_of
+from natsscaler.core.jetstream.sources import UNASKED, Former, NotTold, Source, Told, interrupted, source_of
 from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import BacklogMode, Rule
 from natsscaler.core.subjects import within
@@ -49,6 +49,8 @@ class Backlog(Struct, frozen=True, kw_only=True):
     """What no other account has: its name, but its public key with JWTs, where the name is a mere tag."""
     feeds: tuple[str, ...]
     """Subjects whose messages raise this backlog; sorted."""
+    whole: tuple[str, ...] = ()
+    """Streams all of whose subjects are among `feeds`; sorted."""
     leaders: tuple[str, ...] = ()
     """Nodes whose word this is; sorted."""
     led_seconds: float = math.inf
@@ -188,6 +190,7 @@ def _count_consumers(
         source=source,
         account_key=chosen[0].account.key,
         feeds=tuple(sorted({subject for candidate in chosen for subject in candidate.feeds})),
+        whole=tuple(sorted({one.stream.name for one in chosen if one.takes_all})),
         at=view.now,
         leaders=_leaders(view, counts),
         led_seconds=min(map(_led_seconds, counts)),
@@ -208,7 +211,7 @@ def _word(view: View, one: Candidate, answer: ConsumerInfo | NotTold) -> tuple[C
         return answer, cut_off(answer.cluster) or view.behind(one.account, one.stream, answer.cluster)
     doubt = view.doubt(one.account, one.stream, one.consumer)
     doubt = doubt or view.behind(one.account, one.stream, one.consumer.cluster)
-    if not doubt and answer is not NotTold.CANNOT_ASK:
+    if not doubt and answer not in UNASKED:
         doubt = f"asked over NATS, there is {answer}"
     return one.consumer, doubt
 
@@ -242,6 +245,7 @@ def _count_streams(rule: Rule, view: View, selection: Selection, source: Source)
         source=source,
         account_key=selection.streams[0][0].key,
         feeds=tuple(sorted({subject for stream in streams for subject in published_subjects(stream)})),
+        whole=tuple(sorted({stream.name for stream in streams})),
         at=view.now,
         leaders=_leaders(view, streams),
         led_seconds=min(map(_led_seconds, streams)),

@@ -105,8 +105,8 @@ class JetStreamError(Struct, frozen=True):
     err_code: int = 0
 
 
-class ConsumerAnswer(Struct, frozen=True):
-    """The answer of `$JS.API.CONSUMER.INFO`, as far as it tells of an error."""
+class ApiAnswer(Struct, frozen=True):
+    """An answer of JetStream's API, as far as it tells of an error."""
 
     error: JetStreamError | None = None
 
@@ -124,6 +124,18 @@ class StreamConfig(Struct, frozen=True):
     mirror: Present | None = None
     sources: tuple[Present, ...] = ()
     subject_transform: Present | None = None
+
+
+class StreamTold(Struct, frozen=True):
+    """The answer of `$JS.API.STREAM.INFO`, as far as it is needed."""
+
+    config: StreamConfig = StreamConfig()
+    created: Moment | None = None
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """What it takes messages of when they are published."""
+        return self.config.subjects
 
 
 class StreamState(Struct, frozen=True):

@@ -74,7 +74,12 @@ class Candidate(NamedTuple):
     @property
     def feeds(self) -> tuple[str, ...]:
         """Subjects whose messages it takes, as they are published."""
-        return published_subjects(self.stream) if is_transformed(self.stream) else self.filters
+        return published_subjects(self.stream) if self.takes_all else self.filters
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether whatever is published to the stream may be for it."""
+        return is_transformed(self.stream) or not own_filters(self.consumer)
 
     def __str__(self) -> str:
         return f"{self.stream.name}/{self.consumer.name}"

@@ -62,9 +62,13 @@ class NotTold(StrEnum):
     NO_STREAM = "no such stream"
     NO_ANSWER = "no answer"
     CANNOT_ASK = "it cannot be asked"
-    """There is no connection at the moment, or its user may not."""
+    """There is no connection at the moment."""
+    DENIED = "it may not be asked"
+    """The user of the connection may not."""
 
 
+UNASKED = (NotTold.CANNOT_ASK, NotTold.DENIED)
+"""NATS was not asked at all."""
 Told = Mapping[str, ConsumerInfo | NotTold]
 """What NATS said of consumers when it was asked for them, by STREAM/CONSUMER ($JS.API.CONSUMER.INFO)."""
 
