@@ -152,6 +152,9 @@ def _limit(facts: Facts) -> tuple[str, Finding]:
     if facts.admitted:
         return "True", facts.admitted.finding
     if facts.decision and facts.decision.limited_by:
+        if facts.decision.limited_by.about.topic is Topic.DECISION:
+            allowed = "The policies of spec.behavior do not allow at once what the backlog asks for"
+            return "True", Finding(facts.decision.limited_by, allowed)
         beyond = "The backlog asks, or did in the stabilization window, for replicas beyond the bounds"
         return "True", Finding(facts.decision.limited_by, beyond)
     return "False", Finding(Reason.DESIRED_WITHIN_RANGE, "The desired replicas are within the bounds")

@@ -10,7 +10,17 @@ from typing import Any
 
 import msgspec
 
-from natsscaler.core.rule import DOCUMENT_PATH, GROUP, INT32_MAX, KIND, NO_DOCUMENT, PLURAL, VERSION, RuleSpec
+from natsscaler.core.rule import (
+    DOCUMENT_PATH,
+    GROUP,
+    INT32_MAX,
+    KIND,
+    NO_DOCUMENT,
+    PLURAL,
+    TOLERANCE_NEEDS,
+    VERSION,
+    RuleSpec,
+)
 from natsscaler.core.status import RuleStatus
 
 PRINTER_COLUMNS: list[dict[str, Any]] = [
@@ -45,6 +55,14 @@ VALIDATIONS = [
         " lower the one or raise the other",
         "fieldPath": ".scaleDownThreshold",
     },
+    *(
+        {
+            "rule": f"has(self.messagesPerReplica) || !has(self.behavior.{side}.tolerance)",
+            "message": f"behavior.{side}.{TOLERANCE_NEEDS}",
+            "fieldPath": f".behavior.{side}.tolerance",
+        }
+        for side in ("scaleUp", "scaleDown")
+    ),
 ]
 PATTERN_MESSAGES = {
     "deploymentName": "deploymentName must be the name of a Deployment: lower case letters, digits, - and .",

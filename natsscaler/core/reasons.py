@@ -211,6 +211,49 @@ class Reason(StrEnum):
         ),
     )
 
+    STABILIZING_UP = (
+        "StabilizingUp",
+        _decided(
+            "Waiting to scale up: stabilization window",
+            "Fewer replicas were wanted at times within behavior.scaleUp.stabilizationWindowSeconds.",
+            State.WAITING,
+        ),
+    )
+    SCALE_UP_LIMIT = (
+        "ScaleUpLimit",
+        _decided(
+            "Waiting to scale up: a policy's period",
+            "The steps within the period have used up what the policies of behavior.scaleUp allow.",
+            State.WAITING,
+        ),
+    )
+    SCALE_DOWN_LIMIT = (
+        "ScaleDownLimit",
+        _decided(
+            "Waiting to scale down: a policy's period",
+            "The steps within the period have used up what the policies of behavior.scaleDown allow.",
+            State.WAITING,
+        ),
+    )
+    SCALE_UP_DISABLED = (
+        "ScaleUpDisabled",
+        _decided(
+            "Not scaling up: disabled by the rule",
+            "More replicas are asked for, but behavior.scaleUp.selectPolicy is Disabled.",
+            State.ATTENTION,
+            Fix("Set it to Max, if steps up are wanted", (EDIT,)),
+        ),
+    )
+    SCALE_DOWN_DISABLED = (
+        "ScaleDownDisabled",
+        _decided(
+            "Not scaling down: disabled by the rule",
+            "Fewer replicas would do, but behavior.scaleDown.selectPolicy is Disabled.",
+            State.ATTENTION,
+            Fix("Set it to Max, if steps down are wanted", (EDIT,)),
+        ),
+    )
+
     # A person switched it off, or asked for a rehearsal.
     SCALING_DISABLED = (
         "ScalingDisabled",

@@ -63,7 +63,7 @@ def restore(
     spares comparing this machine's wall clock with that of the machine that wrote the status. Replicas
     that differ from the status were changed while nobody looked, perhaps by ourselves just before a crash:
     that counts as a step of this moment, so none is taken twice. What was wanted last counts as wanted until
-    now; where the status does not tell, that is the present replicas.
+    now, unless the backlog was unknown; where the status does not tell, that is the present replicas.
     """
     last, kept = status.last_scaling, status.memory
     ahead = 0.0
@@ -78,7 +78,9 @@ def restore(
     def wants(kept: tuple[Wanted, ...]) -> tuple[Want, ...]:
         if not kept:
             return (Want(now, replicas),)
-        return (*(Want(then(one.time), one.replicas) for one in kept[:-1]), Want(now, kept[-1].replicas))
+        *older, newest = (Want(then(one.time), one.replicas) for one in kept)
+        unknown = status.pending_messages is None
+        return (*older, newest if unknown else Want(now, newest.replicas))
 
     if kept:
         memory = Memory(

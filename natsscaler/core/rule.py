@@ -31,6 +31,10 @@ DEFAULT_STABILIZATION_SECONDS = 300
 """The HorizontalPodAutoscaler's default (Kubernetes API reference, autoscaling/v2 HPAScalingRules)."""
 LONGEST_PERIOD_SECONDS = 1800
 """Of a policy, as for a HorizontalPodAutoscaler (autoscaling/v2 HPAScalingPolicy)."""
+LONGEST_WINDOW_SECONDS = 3600
+"""For stabilization, as for a HorizontalPodAutoscaler (autoscaling/v2 HPAScalingRules)."""
+MOST_POLICIES = 10
+"""Of one direction."""
 
 INT32_MAX = 2**31 - 1
 Threshold = Annotated[int, Meta(ge=0, le=INT32_MAX)]
@@ -40,6 +44,7 @@ STREAM_NAME = r"^[^ \t\r\n\f\v.*>/\\]+\Z"
 """Names of streams and consumers (NATS ADR-6: no white space, dots, wildcards or path separators)."""
 DOCUMENT_PATH = "/(accountz|accstatz|connz|gatewayz|healthz|jsz|leafz|raftz|routez|subsz|varz)/*$"
 NO_DOCUMENT = "must be the address alone: leave out /jsz, /varz and the like at its end"
+TOLERANCE_NEEDS = "tolerance needs messagesPerReplica: set that, or use the thresholds as a tolerance"
 Name = Annotated[str, Meta(pattern=STREAM_NAME, max_length=255)]
 
 
@@ -57,26 +62,110 @@ class EventSource(StrEnum):
     DOORBELL = "Doorbell"
 
 
-class ScaleDown(Struct, frozen=True, forbid_unknown_fields=True):
+class PolicyType(StrEnum):
+    """What the value of a policy is."""
+
+    PODS = "Pods"
+    PERCENT = "Percent"
+
+
+class SelectPolicy(StrEnum):
+    """Which of several policies counts."""
+
+    MAX = "Max"
+    MIN = "Min"
+    DISABLED = "Disabled"
+
+
+class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How far the replicas may change within a period."""
+
+    type: Annotated[
+        PolicyType,
+        Meta(description="Pods: value is a number of replicas. Percent: of those at the period's start."),
+    ]
+    value: Annotated[int, Meta(ge=1, le=INT32_MAX, description="How many Pods, or how many Percent.")]
+    period_seconds: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=LONGEST_PERIOD_SECONDS,
+            description="So much within this many seconds, counting the steps already taken. 1 to 1800.",
+        ),
+    ] = field(name="periodSeconds")
+
+    def __str__(self) -> str:
+        return f"{self.value} {self.type} in {self.period_seconds} s"
+
+
+class Direction(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """How scaling one way behaves."""
+
+    policies: Annotated[
+        Annotated[tuple[Policy, ...], Meta(max_length=MOST_POLICIES)],
+        Meta(description="How far one may go within a period. Default: as far as the backlog asks for."),
+    ] = ()
+    select_policy: Annotated[
+        SelectPolicy,
+        Meta(
+            description="Of several policies, the one that allows the greatest change (Max), or the smallest"
+            " (Min). Disabled: no step this way."
+        ),
+    ] = field(default=SelectPolicy.MAX, name="selectPolicy")
+    tolerance: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(
+            description="With messagesPerReplica: no step while the backlog differs from that of the present"
+            " replicas by no more than this share. 0 to 1, such as 0.1. Default: 0."
+        ),
+    ] = None
+
+
+class ScaleUp(Direction, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """How scaling up behaves."""
+
+    stabilization_window_seconds: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=LONGEST_WINDOW_SECONDS,
+            description="Scale up no higher than the lowest number of replicas wanted in this many seconds."
+            " 0 to 3600.",
+        ),
+    ] = field(default=0, name="stabilizationWindowSeconds")
+
+
+class ScaleDown(Direction, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """How scaling down behaves."""
 
     stabilization_window_seconds: Annotated[
         int,
         Meta(
             ge=0,
-            le=3600,
-            description="With messagesPerReplica: scale down no lower than the highest number of replicas"
-            " wanted in this many seconds. 0 to 3600.",
+            le=LONGEST_WINDOW_SECONDS,
+            description="Scale down no lower than the highest number of replicas wanted in this many"
+            " seconds. 0 to 3600.",
         ),
     ] = field(default=DEFAULT_STABILIZATION_SECONDS, name="stabilizationWindowSeconds")
 
 
-class Behavior(Struct, frozen=True, forbid_unknown_fields=True):
+class Behavior(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """How scaling behaves over time, in the fields of a HorizontalPodAutoscaler."""
 
-    scale_down: Annotated[ScaleDown, Meta(description="How scaling down behaves.")] = field(
-        default=ScaleDown(), name="scaleDown"
-    )
+    scale_up: Annotated[
+        ScaleUp,
+        Meta(
+            description="How scaling up behaves. Without messagesPerReplica, anything but the defaults here"
+            " replaces the pace of one step up per pollIntervalSeconds."
+        ),
+    ] = field(default=ScaleUp(), name="scaleUp")
+    scale_down: Annotated[
+        ScaleDown,
+        Meta(
+            description="How scaling down behaves. Without messagesPerReplica, anything but the defaults"
+            " here replaces the pace of one step down per pollIntervalSeconds."
+        ),
+    ] = field(default=ScaleDown(), name="scaleDown")
 
 
 class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -264,6 +353,9 @@ def parse(body: Mapping[str, Any]) -> Rule:
             f"spec.minReplicas ({spec.min_replicas}) is greater than spec.maxReplicas"
             f" ({spec.max_replicas}): lower the one or raise the other"
         )
+    for name, side in (("scaleUp", spec.behavior.scale_up), ("scaleDown", spec.behavior.scale_down)):
+        if spec.messages_per_replica is None and side.tolerance is not None:
+            raise InvalidRule(f"spec.behavior.{name}.{TOLERANCE_NEEDS}")
     if spec.scale_down_threshold > spec.scale_up_threshold:
         raise InvalidRule(
             f"spec.scaleDownThreshold ({spec.scale_down_threshold}) is greater than spec.scaleUpThreshold"

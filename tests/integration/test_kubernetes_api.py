@@ -163,6 +163,15 @@ async def test_an_unserved_kind_is_not_found(api: Api) -> None:
         {"natsMonitoringURL": "http://a,b"},
         {"nats": {"url": "http://nats:8222"}},
         {"nats": {"url": "nats://a,nats://u:p@b"}},
+        {"behavior": {"scaleUp": {"policies": [{"type": "Pods", "value": 0, "periodSeconds": 60}]}}},
+        {"behavior": {"scaleUp": {"policies": [{"type": "Pods", "value": 4, "periodSeconds": 1801}]}}},
+        {"behavior": {"scaleUp": {"policies": [{"type": "Pod", "value": 4, "periodSeconds": 60}]}}},
+        {"behavior": {"scaleDown": {"policies": [{"type": "Pods", "value": 4}]}}},
+        {"behavior": {"scaleDown": {"policies": [{"type": "Pods", "value": 4, "periodSeconds": 60}] * 11}}},
+        {"behavior": {"scaleDown": {"selectPolicy": "None"}}},
+        {"behavior": {"scaleUp": {"stabilizationWindowSeconds": 3601}}},
+        {"behavior": {"scaleUp": {"tolerance": 0.1}}},
+        {"behavior": {"scaleDown": {"tolerance": 1.1}}, "messagesPerReplica": 10},
     ],
 )
 async def test_an_object_against_the_schema_is_invalid(api: Api, change: Object) -> None:
@@ -181,6 +190,25 @@ async def test_an_object_against_the_schema_is_invalid(api: Api, change: Object)
 )
 async def test_addresses_as_people_write_them_are_accepted(api: Api, change: Object) -> None:
     assert (await api.call("POST", api.rules, rule("a", **change))).status_code == 201
+
+
+async def test_the_defaults_of_behavior_are_written_whatever_of_it_is_given(api: Api) -> None:
+    up: Object = {"stabilizationWindowSeconds": 0, "selectPolicy": "Max"}
+    down: Object = {"stabilizationWindowSeconds": 300, "selectPolicy": "Max"}
+    policies = [{"type": "Percent", "value": 10, "periodSeconds": 60}]
+    for name, given, expected in (
+        ("a", None, {"scaleUp": up, "scaleDown": down}),
+        ("b", {}, {"scaleUp": up, "scaleDown": down}),
+        (
+            "c",
+            {"scaleUp": {"policies": policies, "tolerance": 0.1}},
+            {"scaleUp": {**up, "policies": policies, "tolerance": 0.1}, "scaleDown": down},
+        ),
+    ):
+        body = rule(name, messagesPerReplica=10)
+        if given is not None:
+            body["spec"]["behavior"] = given
+        assert (await api.create(api.rules, body))["spec"]["behavior"] == expected
 
 
 async def test_a_missing_required_field_is_invalid(api: Api) -> None:

@@ -35,7 +35,8 @@ def memories(draw: st.DrawFn) -> Memory:
 
 def written(memory: Memory, replicas: int = 3, **others: Any) -> RuleStatus:
     """Write a status and read it back, as if the process had ended in between."""
-    status = RuleStatus(current_replicas=replicas, memory=remembered(memory, NOW, WALL), **others)
+    known = {"current_replicas": replicas, "pending_messages": 5, **others}
+    status = RuleStatus(memory=remembered(memory, NOW, WALL), **known)
     return read_back(json.loads(msgspec.json.encode(status)))
 
 
@@ -62,6 +63,12 @@ def test_what_was_wanted_last_counts_as_wanted_until_the_restart() -> None:
     memory = Memory().wanted(7, NOW - 50, 300).wanted(3, NOW - 10, 300)
     restored = restore(written(memory, 7), 7, NOW + 60, WALL + 60)
     assert restored.wants == (Want(NOW - 50, 7), Want(NOW + 60, 3))
+
+
+def test_while_the_backlog_is_unknown_nothing_is_wanted() -> None:
+    memory = Memory().wanted(7, NOW - 50, 300)
+    restored = restore(written(memory, 7, pending_messages=None), 7, NOW + 60, WALL + 60)
+    assert restored.wants == (Want(NOW - 50, 7),)
 
 
 def test_replicas_that_changed_meanwhile_count_as_a_step_and_as_wanted() -> None:

@@ -163,7 +163,53 @@ def test_a_rule_without_spec_is_refused() -> None:
             "spec.behavior.scaleDown.stabilizationWindowSeconds",
             id="window-negative",
         ),
-        pytest.param({"behavior": {"scaleUp": {}}}, "scaleUp", id="behavior-of-an-hpa-not-yet-known"),
+        pytest.param(
+            {"behavior": {"scaleUp": {"policies": [{"type": "Pods", "value": 0, "periodSeconds": 60}]}}},
+            "spec.behavior.scaleUp.policies[0].value",
+            id="policy-value",
+        ),
+        pytest.param(
+            {"behavior": {"scaleUp": {"policies": [{"type": "Pods", "value": 4, "periodSeconds": 1801}]}}},
+            "spec.behavior.scaleUp.policies[0].periodSeconds",
+            id="policy-period",
+        ),
+        pytest.param(
+            {"behavior": {"scaleDown": {"policies": [{"type": "Pod", "value": 4, "periodSeconds": 60}]}}},
+            "spec.behavior.scaleDown.policies[0].type",
+            id="policy-type",
+        ),
+        pytest.param(
+            {"behavior": {"scaleDown": {"policies": [{"type": "Pods", "value": 4}]}}},
+            "periodSeconds",
+            id="policy-without-period",
+        ),
+        pytest.param(
+            {
+                "behavior": {
+                    "scaleUp": {"policies": [{"type": "Pods", "value": 4, "periodSeconds": 60}] * 11},
+                }
+            },
+            "spec.behavior.scaleUp.policies",
+            id="many-policies",
+        ),
+        pytest.param(
+            {"behavior": {"scaleUp": {"selectPolicy": "None"}}}, "selectPolicy", id="select-policy-word"
+        ),
+        pytest.param(
+            {"behavior": {"scaleUp": {"stabilizationWindowSeconds": 3601}}},
+            "spec.behavior.scaleUp.stabilizationWindowSeconds",
+            id="window-up",
+        ),
+        pytest.param(
+            {"messagesPerReplica": 10, "behavior": {"scaleUp": {"tolerance": 1.1}}},
+            "spec.behavior.scaleUp.tolerance",
+            id="tolerance",
+        ),
+        pytest.param(
+            {"behavior": {"scaleDown": {"tolerance": 0.1}}},
+            "spec.behavior.scaleDown.tolerance needs messagesPerReplica",
+            id="tolerance-alone",
+        ),
         pytest.param({"events": ["Advisory"]}, "spec.events", id="events-word"),
         pytest.param({"events": "Doorbell"}, "spec.events", id="events-are-a-list"),
         pytest.param({"events": ["Doorbell", "Doorbell"]}, "spec.events", id="events-are-a-set"),

@@ -10,15 +10,16 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from natsscaler.core.decision import policies
 from natsscaler.core.decision.recommenders import recommender
 from natsscaler.core.decision.situation import Memory, Note, Observation, Situation, StepKind
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.reasons import Finding, Reason
-from natsscaler.core.rule import Rule
+from natsscaler.core.rule import Rule, SelectPolicy
 
 MIN_SECONDS_BETWEEN_STEPS = 1
-"""Least time between two steps up, or two steps down, of a rule with messagesPerReplica."""
-HOLDING = (StepKind.THRESHOLD, StepKind.STABILIZATION, StepKind.PACE)
+"""Least time between two steps up, or two steps down, where they are no poll interval apart."""
+HOLDING = (StepKind.THRESHOLD, StepKind.STABILIZATION, StepKind.POLICIES, StepKind.PACE)
 """Steps that may keep a recommendation from being followed at once."""
 JOINTS = {
     StepKind.BOUNDS: "{before}, {text}",
@@ -80,7 +81,7 @@ class Decision(Struct, frozen=True, kw_only=True):
 
     @property
     def limited_by(self) -> Reason | None:
-        """TooManyReplicas or TooFewReplicas, where a bound matters."""
+        """What a bound or a policy does not allow, where it matters: the reason of ScalingLimited."""
         return next((note.limits for note in reversed(self.trace) if note.limits), None)
 
     @property
@@ -110,12 +111,13 @@ def messages_until_change(rule: Rule, seen: Observation) -> int | None:
     """Say after how many further messages the recommendation would first be more than the replicas now.
 
     None if no number of messages would change what is done: at maxReplicas, at 0 replicas, paused, unknown,
-    or if it is above already and only time keeps it from being acted upon.
+    with steps up disabled, or if it is above already and only time keeps it from being acted upon.
     """
     situation = Situation.of(rule, seen, Memory(), 0.0)
     backlog = situation.usable
     paused = situation.pause and situation.pause.reason is not Reason.PAUSED_SCALE_DOWN
-    stays = paused or seen.replicas == 0 or situation.base >= situation.high
+    disabled = situation.direction(up=True).select_policy is SelectPolicy.DISABLED
+    stays = paused or disabled or seen.replicas == 0 or situation.base >= situation.high
     if stays or not isinstance(backlog, Backlog):
         return None
     missing = recommender(rule.spec).ceiling(situation) - backlog.messages + 1
@@ -152,8 +154,9 @@ def bound(situation: Situation, so_far: Note) -> Note | None:
         if base == low:
             text, reason = f"and minReplicas {low} is reached", Reason.AT_MIN_REPLICAS
     elif wanted > high:
-        one_by_one = situation.window is None
-        text = f"and maxReplicas {high} is reached" if one_by_one else f"more than maxReplicas {high}"
+        text = (
+            f"and maxReplicas {high} is reached" if situation.one_by_one else f"more than maxReplicas {high}"
+        )
         limits = Reason.TOO_MANY_REPLICAS
         if base == high:
             reason = Reason.AT_MAX_REPLICAS
@@ -182,9 +185,30 @@ def pass_threshold(situation: Situation, so_far: Note) -> Note | None:
 
 
 def stabilize(situation: Situation, so_far: Note) -> Note | None:
-    """Go down no lower than the highest number that was wanted in the stabilization window."""
+    """Go up no higher, and down no lower, than was wanted all along the stabilization window."""
+    if not isinstance(situation.usable, Backlog):
+        return None
+    return _stabilize_up(situation, so_far) or _stabilize_down(situation, so_far)
+
+
+def _stabilize_up(situation: Situation, so_far: Note) -> Note | None:
+    now, window, base, wanted = situation.now, situation.window_up, situation.base, so_far.replicas
+    lowest = situation.memory.wanted_low(wanted, now, window).lows[0]
+    if wanted <= base or lowest.replicas == wanted:
+        return None
+    replicas = max(lowest.replicas, base)
+    return Note(
+        step=StepKind.STABILIZATION,
+        replicas=replicas,
+        reason=Reason.STABILIZING_UP if replicas == base else so_far.reason,
+        text=f"only {lowest.replicas} were wanted at times in the last {window} s",
+        until=lowest.time + window,
+    )
+
+
+def _stabilize_down(situation: Situation, so_far: Note) -> Note | None:
     now, window, base, wanted = situation.now, situation.window, situation.base, so_far.replicas
-    if window is None or not isinstance(situation.usable, Backlog):
+    if window is None:
         return None
     reason, replicas, text, until, limits = so_far.reason, wanted, "", None, None
     if base == situation.high and situation.memory.last_beyond_max + window > now:
@@ -201,15 +225,45 @@ def stabilize(situation: Situation, so_far: Note) -> Note | None:
     )
 
 
+def limit(situation: Situation, so_far: Note) -> Note | None:
+    """Go no further than the policies of spec.behavior allow."""
+    base, wanted = situation.base, so_far.replicas
+    if wanted == base:
+        return None
+    up = wanted > base
+    direction, name = situation.direction(up=up), "behavior.scaleUp" if up else "behavior.scaleDown"
+    if direction.select_policy is SelectPolicy.DISABLED:
+        reason = Reason.SCALE_UP_DISABLED if up else Reason.SCALE_DOWN_DISABLED
+        text = f"{name}.selectPolicy is Disabled"
+        return Note(step=StepKind.POLICIES, replicas=base, reason=reason, text=text, limits=reason)
+    found = policies.limit(direction, base, situation.memory.steps, situation.now)
+    if found is None:
+        return None
+    if found.replicas >= wanted if up else found.replicas <= wanted:
+        if found.until is None:
+            return None
+        return Note(step=StepKind.POLICIES, replicas=wanted, reason=so_far.reason, until=found.until)
+    reason = Reason.SCALE_UP_LIMIT if up else Reason.SCALE_DOWN_LIMIT
+    return Note(
+        step=StepKind.POLICIES,
+        replicas=found.replicas,
+        reason=reason if found.replicas == base else so_far.reason,
+        text=f"{name} allows no {'more' if up else 'fewer'} than {found.replicas} yet: {found.policy}",
+        until=found.until,
+        limits=reason,
+    )
+
+
 def pace(situation: Situation, so_far: Note) -> Note | None:
     """Keep steps apart: single replicas by the poll interval, others by a second."""
-    memory, base, one_by_one = situation.memory, situation.base, situation.window is None
+    memory, base = situation.memory, situation.base
     if so_far.replicas == base:
         return None
     up = so_far.replicas > base
-    seconds = situation.spec.poll_interval_seconds if one_by_one else MIN_SECONDS_BETWEEN_STEPS
+    by_interval = situation.keeps_interval(up=up)
+    seconds = situation.spec.poll_interval_seconds if by_interval else MIN_SECONDS_BETWEEN_STEPS
     last, which = (memory.last_up, "step up") if up else (memory.last_down, "step down")
-    if one_by_one and not up:
+    if by_interval and not up:
         last, which = max(memory.last_up, memory.last_down), "step"
     if last + seconds > situation.now:
         return Note(
@@ -219,7 +273,7 @@ def pace(situation: Situation, so_far: Note) -> Note | None:
             text=f"the last {which} was less than {seconds} s ago",
             until=last + seconds,
         )
-    if not one_by_one:
+    if not situation.one_by_one:
         return None
     next_one = situation.now + seconds
     return Note(step=StepKind.PACE, replicas=so_far.replicas, reason=so_far.reason, until=next_one)
@@ -265,6 +319,7 @@ PIPELINE: tuple[Step, ...] = (
     bound,
     pass_threshold,
     stabilize,
+    limit,
     pace,
     come_within_bounds,
 )
@@ -272,8 +327,10 @@ PIPELINE: tuple[Step, ...] = (
 
 def _remember(situation: Situation, first: Note) -> Memory:
     """Add what the backlog asks for to the memory, where later decisions look back at it."""
-    memory, window = situation.memory, situation.window
-    if first.step is not StepKind.RECOMMENDATION or window is None:
+    memory, window, now = situation.memory, situation.window, situation.now
+    if first.step is not StepKind.RECOMMENDATION:
         return memory
     wanted, beyond = situation.within_bounds(first.replicas), first.replicas > situation.high
-    return memory.wanted(wanted, situation.now, window, beyond_max=beyond)
+    if window is not None:
+        memory = memory.wanted(wanted, now, window, beyond_max=beyond)
+    return memory.wanted_low(wanted, now, situation.window_up) if situation.window_up else memory

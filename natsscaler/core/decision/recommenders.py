@@ -4,6 +4,8 @@ Each also tells its inverse, the largest backlog that asks for no more replicas 
 armed by it.
 """
 
+import math
+from fractions import Fraction
 from typing import NamedTuple, Protocol
 
 from natsscaler.core.decision.situation import Note, Situation, StepKind
@@ -51,18 +53,37 @@ class PerReplica(NamedTuple):
             fewest = min(wanted, situation.low)
             return _recommended(fewest, Reason.BACKLOG_BELOW_THRESHOLD, _below(spec, messages))
         reason = Reason.WITHIN_THRESHOLDS
+        if wanted != base and self._tolerates(situation, messages, up=wanted > base):
+            share = situation.direction(up=wanted > base).tolerance
+            tolerated = f"is within the tolerance of {share:g} around {base}"
+            return _recommended(
+                base, reason, f"Backlog {messages} at {self.messages_per_replica} per replica {tolerated}"
+            )
         if wanted != base:
             reason = Reason.BACKLOG_ABOVE_THRESHOLD if wanted > base else Reason.FEWER_REPLICAS_SUFFICE
         wants = f"Backlog {messages} at {self.messages_per_replica} per replica wants {wanted}"
         return _recommended(wanted, reason, wants)
 
     def ceiling(self, situation: Situation) -> int:
-        return max(situation.spec.scale_up_threshold, situation.base * self.messages_per_replica)
+        borne = situation.base * self.messages_per_replica
+        return max(
+            situation.spec.scale_up_threshold, math.floor(borne * (1 + _tolerance(situation, up=True)))
+        )
+
+    def _tolerates(self, situation: Situation, messages: int, *, up: bool) -> bool:
+        """Tell whether a backlog is near enough to what the present replicas are for (KEP-4951)."""
+        borne = situation.base * self.messages_per_replica
+        return abs(messages - borne) <= borne * _tolerance(situation, up=up)
 
 
 def recommender(spec: RuleSpec) -> Recommender:
     """Return the recommender that a rule asks for."""
     return OneByOne() if spec.messages_per_replica is None else PerReplica(spec.messages_per_replica)
+
+
+def _tolerance(situation: Situation, *, up: bool) -> Fraction:
+    """Give the share exactly as it is written: a float's 0.1 is a little more than a tenth."""
+    return Fraction(str(situation.direction(up=up).tolerance or 0))
 
 
 def _below(spec: RuleSpec, messages: int) -> str:

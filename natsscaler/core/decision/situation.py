@@ -10,7 +10,7 @@ from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.pause import Pause
 from natsscaler.core.reasons import Finding, Reason
-from natsscaler.core.rule import LONGEST_PERIOD_SECONDS, Rule, RuleSpec
+from natsscaler.core.rule import LONGEST_PERIOD_SECONDS, Rule, RuleSpec, ScaleDown, ScaleUp
 
 _change = msgspec.structs.replace
 
@@ -27,6 +27,7 @@ class StepKind(StrEnum):
     BOUNDS = "Bounds"
     THRESHOLD = "Threshold"
     STABILIZATION = "Stabilization"
+    POLICIES = "Policies"
     PACE = "Pace"
     SWITCH = "Switch"
     OUT_OF_BOUNDS = "Out of bounds"
@@ -122,8 +123,6 @@ class Situation(Struct, frozen=True, kw_only=True):
     """The fewest replicas that are allowed now."""
     high: int
     """The most replicas that are allowed now."""
-    window: int | None
-    """How many seconds of wants count for a step down; None: steps are one replica at a time."""
     pause: Pause | None
     """How a person has paused the rule, if so now."""
     memory: Memory
@@ -133,13 +132,12 @@ class Situation(Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, rule: Rule, seen: Observation, memory: Memory, now: float) -> "Situation":
         """Gather it."""
-        spec, one_by_one = rule.spec, rule.spec.messages_per_replica is None
+        spec = rule.spec
         return cls(
             spec=spec,
             seen=seen,
             low=spec.min_replicas,
             high=spec.max_replicas,
-            window=None if one_by_one else spec.behavior.scale_down.stabilization_window_seconds,
             pause=rule.paused(seen.at),
             memory=memory,
             now=now,
@@ -149,6 +147,35 @@ class Situation(Struct, frozen=True, kw_only=True):
     def usable(self) -> Backlog | Finding:
         """The backlog to decide by, or why there is none."""
         return self.seen.usable
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether the backlog asks for one replica more or fewer at a time."""
+        return self.spec.messages_per_replica is None
+
+    def direction(self, *, up: bool) -> ScaleUp | ScaleDown:
+        """Return how scaling that way behaves."""
+        return self.spec.behavior.scale_up if up else self.spec.behavior.scale_down
+
+    def keeps_interval(self, *, up: bool) -> bool:
+        """Tell whether steps that way are a poll interval apart: nothing of spec.behavior asks otherwise.
+
+        A direction that is as by default asks for nothing: the API server writes defaults into every rule.
+        """
+        direction = self.direction(up=up)
+        return self.one_by_one and direction == type(direction)()
+
+    @property
+    def window(self) -> int | None:
+        """How many seconds of wants count for a step down; None: not even the last one."""
+        return (
+            None if self.keeps_interval(up=False) else self.direction(up=False).stabilization_window_seconds
+        )
+
+    @property
+    def window_up(self) -> int:
+        """How many seconds of wants count for a step up."""
+        return self.direction(up=True).stabilization_window_seconds
 
     @property
     def base(self) -> int:
@@ -176,6 +203,6 @@ class Note(Struct, frozen=True, kw_only=True):
     until: float | None = None
     """When time alone may change this, on the clock of the situation."""
     limits: Reason | None = None
-    """TooManyReplicas or TooFewReplicas: the backlog asks for what the bounds do not allow, or did."""
+    """The backlog asks for what the bounds or policies do not allow, or did: the reason of ScalingLimited."""
     final: bool = False
     """No further step applies."""

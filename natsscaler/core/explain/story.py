@@ -14,7 +14,7 @@ from natsscaler.core.explain.steps import Step, blocked, fix, next_change
 from natsscaler.core.jetstream.backlog import Backlog, Via
 from natsscaler.core.jetstream.selection import Match, Unknown
 from natsscaler.core.reasons import Finding, Fix, Reason, State, Topic
-from natsscaler.core.rule import BacklogMode, Rule
+from natsscaler.core.rule import BacklogMode, Behavior, Rule
 from natsscaler.core.status import rfc3339
 
 MATCHES = {
@@ -48,10 +48,12 @@ def explain(facts: Facts) -> tuple[Step, ...]:
 
 def _rule(facts: Facts) -> Step:
     rule, spec = facts.rule, facts.rule.spec
+    default = spec.behavior == Behavior()
+    pace = f"every {spec.poll_interval_seconds} s at most" if default else "at the pace of spec.behavior"
     size = (
         f"one replica for every {spec.messages_per_replica} messages"
         if spec.messages_per_replica
-        else f"one replica at a time, every {spec.poll_interval_seconds} s at most"
+        else f"one replica at a time, {pace}"
     )
     asks = (
         f"{rule.key} asks for {spec.min_replicas} to {spec.max_replicas} replicas: more above"
@@ -137,7 +139,9 @@ def _decided(facts: Facts, decision: Decision) -> Iterator[Step]:
     for note in held:
         ends_at = facts.next_change if note is held[-1] else None
         until = f", until {rfc3339(ends_at)}" if ends_at else ""
-        yield Step(note.step, f"It is held back: {note.text}{until}", State.WAITING)
+        lasts = note.reason.about.state is State.ATTENTION
+        state, what = (State.ATTENTION, fix(note.reason, facts.rule)) if lasts else (State.WAITING, None)
+        yield Step(note.step, f"It is held back: {note.text}{until}", state, what)
 
 
 def _bounds(rule: Rule, decision: Decision) -> Step:
