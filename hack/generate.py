@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from hack.plots import plots
 from natsscaler import __version__
 from natsscaler.core.crd import crd
 from natsscaler.core.reasons import Reason, State, Topic
@@ -137,6 +138,7 @@ def generated() -> dict[Path, str]:
         MANAGER: manager,
         REFERENCE: reference(definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]),
         REASONS: reasons(),
+        **plots(),
         OPENAPI: json.dumps(openapi(), indent=1, ensure_ascii=False) + "\n",
     }
 

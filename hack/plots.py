@@ -1,0 +1,163 @@
+"""The plots of docs/policies.md, drawn from the pipeline that decides: `make generate` writes them.
+
+Each shows what rules do about the same backlog: a fold of `decide` over it, a decision every second.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.sax.saxutils import escape
+
+from natsscaler.core.decision.pipeline import decide
+from natsscaler.core.decision.situation import Memory, Observation
+from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.jetstream.selection import Match
+from natsscaler.core.jetstream.sources import Source
+from natsscaler.core.rule import BacklogMode, Rule, parse
+
+FOLDER = Path(__file__).parent.parent / "docs/images"
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 300, 46, 60, 34, 40
+COLOURS = ("#0b6bcb", "#c2410c", "#15803d", "#7e22ce")
+SPEC: Mapping[str, Any] = {
+    "deploymentName": "workers",
+    "namespace": "default",
+    "minReplicas": 1,
+    "maxReplicas": 40,
+    "natsMonitoringURL": "http://nats:8222",
+    "subject": "orders.processing",
+    "scaleUpThreshold": 50,
+    "scaleDownThreshold": 10,
+    "pollIntervalSeconds": 30,
+    "messagesPerReplica": 50,
+}
+SOURCE = Source(selector="", account="$G", match=Match.EQUAL, consumers=("ORDERS/workers",))
+
+Trace = tuple[tuple[float, float], ...]
+"""Corners of a backlog over time: seconds, messages; straight lines between them."""
+
+
+class Plot(NamedTuple):
+    """What happens, and the rules that answer to it, by the names that the legend gives them."""
+
+    title: str
+    backlog: Trace
+    rules: Mapping[str, Rule]
+
+
+def rule(**spec: object) -> Rule:
+    """Make a rule of this spec and the usual one."""
+    metadata = {"name": "workers", "namespace": "default", "uid": "", "creationTimestamp": ""}
+    return parse({"metadata": metadata, "spec": {**SPEC, **spec}})
+
+
+def observed(messages: int, replicas: int, at: float) -> Observation:
+    """See this many messages that wait, and this many replicas, at a time."""
+    backlog = Backlog(
+        pending=messages,
+        unacknowledged=0,
+        mode=BacklogMode.PENDING,
+        source=SOURCE,
+        account_key="",
+        feeds=(),
+    )
+    return Observation(backlog, replicas, at)
+
+
+def replicas_over_time(
+    made: Rule, backlog: Callable[[float], int], seconds: int
+) -> Iterator[tuple[int, int]]:
+    """Decide and act every second; give each second and its replicas."""
+    memory, replicas = Memory(), made.spec.min_replicas
+    for now in range(seconds + 1):
+        decision = decide(made, observed(backlog(now), replicas, float(now)), memory, float(now))
+        memory = decision.memory.acted(replicas, decision.desired, now)
+        memory = memory.stepped(replicas, decision.desired, now)
+        replicas = decision.desired
+        yield now, replicas
+
+
+def interpolated(trace: Trace) -> Callable[[float], int]:
+    """Return the messages at any second."""
+
+    def at(now: float) -> int:
+        for (begin, low), (end, high) in pairwise(trace):
+            if begin <= now <= end and begin < end:
+                return round(low + (high - low) * (now - begin) / (end - begin))
+        return round(trace[-1][1])
+
+    return at
+
+
+def svg(plot: Plot) -> str:
+    """Draw a plot: the backlog as an area, the replicas of each rule as steps."""
+    seconds, most = int(plot.backlog[-1][0]), max(messages for _, messages in plot.backlog)
+    runs = {
+        name: list(replicas_over_time(made, interpolated(plot.backlog), seconds))
+        for name, made in plot.rules.items()
+    }
+    highest = max(replicas for run in runs.values() for _, replicas in run)
+
+    def x(now: float) -> float:
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * now / seconds, 1)
+
+    def y(share: float) -> float:
+        return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share, 1)
+
+    area = " ".join(f"{x(now)},{y(messages / most)}" for now, messages in plot.backlog)
+    parts = [
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
+        f'<polygon fill="#e5e7eb" points="{x(0)},{y(0)} {area} {x(seconds)},{y(0)}"/>',
+        f'<path stroke="#9ca3af" d="M{LEFT} {y(0)}H{WIDTH - RIGHT}"/>',
+    ]
+    minutes = range(0, seconds // 60 + 1, max(1, seconds // 600))
+    parts += [_text(x(60 * minute), y(0) + 16, f"{minute} min", "middle") for minute in minutes]
+    counts = sorted({0, highest // 2, highest})
+    parts += [_text(LEFT - 6, y(count / highest) + 4, str(count), "end") for count in counts]
+    parts += [
+        _text(WIDTH - RIGHT + 6, y(1) + 4, f"{most:g}", "start"),
+        _text(WIDTH - RIGHT + 6, y(1) + 18, "messages", "start"),
+    ]
+    for index, (name, run) in enumerate(runs.items()):
+        steps = [(now, replicas) for now, replicas in run if now == 0 or run[now - 1][1] != replicas]
+        line = f"M{x(0)} {y(steps[0][1] / highest)}"
+        line += "".join(f"H{x(now)}V{y(replicas / highest)}" for now, replicas in steps[1:])
+        colour = COLOURS[index]
+        parts.append(f'<path fill="none" stroke="{colour}" stroke-width="2" d="{line}H{x(seconds)}"/>')
+        parts.append(_text(LEFT + 230 * index, 20, f"replicas: {name}", "start", colour))
+    body = "\n".join(parts)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
+        f' font-family="sans-serif" font-size="12">\n<title>{escape(plot.title)}</title>\n{body}\n</svg>\n'
+    )
+
+
+def _text(x: float, y: float, text: str, anchor: str, colour: str = "#374151") -> str:
+    return f'<text x="{x}" y="{round(y, 1)}" text-anchor="{anchor}" fill="{colour}">{escape(text)}</text>'
+
+
+BURSTS: Trace = ((0, 50), (60, 50), (61, 1500), (240, 50), (330, 50), (331, 700), (390, 50), (1200, 50))
+POLICIES = {
+    "scaleUp": {
+        "policies": [
+            {"type": "Percent", "value": 100, "periodSeconds": 30},
+            {"type": "Pods", "value": 4, "periodSeconds": 30},
+        ]
+    },
+    "scaleDown": {
+        "stabilizationWindowSeconds": 120,
+        "policies": [{"type": "Percent", "value": 10, "periodSeconds": 60}],
+    },
+}
+PLOTS = {
+    "policies-behavior.svg": Plot(
+        "Two bursts, answered with and without policies",
+        BURSTS,
+        {"no behavior": rule(), "the sample's policies": rule(behavior=POLICIES)},
+    ),
+}
+
+
+def plots() -> dict[Path, str]:
+    """Return what each file must be."""
+    return {FOLDER / name: svg(plot) for name, plot in PLOTS.items()}
