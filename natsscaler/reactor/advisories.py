@@ -81,7 +81,7 @@ class Index:
         return list(dict.fromkeys(one for name in names for one in self._rules.get((connection, name), ())))
 
 
-class Hearing:
+class Advisories:
     """Rings rules by what connections hear; `ring` is given the source, `spawn` starts a named task."""
 
     def __init__(

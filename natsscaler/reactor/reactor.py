@@ -17,7 +17,7 @@ from natsscaler.core.status import RuleStatus, of_no_deployment
 from natsscaler.core.waking import WakeSource
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
-from natsscaler.reactor.advisories import Advised, Hearing
+from natsscaler.reactor.advisories import Advised, Advisories
 from natsscaler.reactor.context import Shared
 from natsscaler.reactor.endpoint_loop import EndpointLoop
 from natsscaler.reactor.executor import RETRY_SECONDS, announce, publish
@@ -52,7 +52,7 @@ class Reactor:
         self._connections: dict[Access, tuple[ConnectionPort, asyncio.Task[None]]] = {}
         self._by_target: dict[Target, dict[RuleKey, Rule]] = {}
         self._states: dict[RuleKey, RuleState] = {}
-        self._hearing = Hearing(self._ring, self._spawn)
+        self._advisories = Advisories(self._ring, self._spawn)
         self._group: asyncio.TaskGroup | None = None
         self._shared: Shared | None = None
         self.listed = asyncio.Event()
@@ -76,7 +76,7 @@ class Reactor:
                 wall=time.time,
                 obstacle=self._obstacle,
                 connect=self._connection,
-                evaluated=self._hearing.index.note,
+                evaluated=self._advisories.index.note,
                 spawn=self._spawn,
             )
             await cluster.wait_synced()
@@ -148,7 +148,7 @@ class Reactor:
             return
         state.gone = True
         self._leave_target(state.rule)
-        self._hearing.index.note(state)
+        self._advisories.index.note(state)
         endpoint = self._endpoints[state.rule.monitoring]
         del endpoint.rules[key]
         if state.doorbell:
@@ -200,19 +200,19 @@ class Reactor:
             if not access.url:  # what was known of it before holds
                 return self._states[rule.key].connection
             if access not in self._connections:
-                made = self._connect(access, self._hearing.advised)
+                made = self._connect(access, self._advisories.advised)
                 self._connections[access] = made, self._spawn(made.run(), "NATS connection")
                 self._metrics.connections.set(len(self._connections))
             connection = self._connections[access][0]
         state = self._states[rule.key]
         if state.connection is not connection:
             old, state.connection = state.connection, connection
-            self._hearing.index.note(state)
+            self._advisories.index.note(state)
             self._release(old)
         return connection
 
     def _release(self, connection: ConnectionPort | None) -> None:
-        if connection is None or self._hearing.index.of(connection):
+        if connection is None or self._advisories.index.of(connection):
             return
         for access, (known, task) in list(self._connections.items()):
             if known is connection:

@@ -14,7 +14,7 @@ from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import EventSource
 from natsscaler.core.waking import WakeSource
-from natsscaler.reactor.advisories import Gathered, Hearing, Index
+from natsscaler.reactor.advisories import Advisories, Gathered, Index
 from natsscaler.reactor.ports import ConnectionPort
 from natsscaler.reactor.rule_state import RuleState
 from tests.support.factories import SOURCE, backlog, seen
@@ -127,21 +127,21 @@ async def test_a_flood_is_gone_through_once_and_closes_what_it_must() -> None:
         closed.append("closed")
 
     tasks: list[asyncio.Task[None]] = []
-    hearing = Hearing(
+    advisories = Advisories(
         lambda state, source: state.rings.append(source),  # type: ignore[attr-defined]
         lambda work, name: tasks.append(asyncio.create_task(work, name=name)),
     )
     state: Any = counts_on("A/x")
     state.rule = SimpleNamespace(spec=SimpleNamespace(events=list(EventSource)))
     state.doorbell, state.rings = SimpleNamespace(close=close), []
-    hearing.index.note(state)
+    advisories.index.note(state)
     for number in range(1000):
-        await hearing.advised(HERE, Advisory("CONSUMER.DELETED", "A", "x"))
-        await hearing.advised(HERE, Advisory("CONSUMER.DELETED", "A", f"other-{number}"))
+        await advisories.advised(HERE, Advisory("CONSUMER.DELETED", "A", "x"))
+        await advisories.advised(HERE, Advisory("CONSUMER.DELETED", "A", f"other-{number}"))
     await asyncio.gather(*tasks)
     assert (len(tasks), state.rings, closed) == (1, [WakeSource.ADVISORY], ["closed"])
     state.rings.clear()
-    await hearing.advised(HERE, Advisory("STREAM.UPDATED", "A", ""))
+    await advisories.advised(HERE, Advisory("STREAM.UPDATED", "A", ""))
     await tasks[-1]
     assert (len(tasks), state.rings) == (2, [WakeSource.ADVISORY])
 
@@ -152,16 +152,16 @@ def test_advisories_that_keep_coming_are_told_less_and_less_often() -> None:
     async def scenario() -> None:
         clock = asyncio.get_running_loop().time
         tasks: list[asyncio.Task[None]] = []
-        hearing = Hearing(
+        advisories = Advisories(
             lambda *_: told.append(clock()),
             lambda work, name: tasks.append(asyncio.create_task(work, name=name)),
         )
         state: Any = counts_on("A/x")
         state.rule = SimpleNamespace(spec=SimpleNamespace(events=list(EventSource)))
         state.doorbell, state.rings = None, ()
-        hearing.index.note(state)
+        advisories.index.note(state)
         for _ in range(6000):
-            await hearing.advised(HERE, Advisory("CONSUMER.PAUSE", "A", "x"))
+            await advisories.advised(HERE, Advisory("CONSUMER.PAUSE", "A", "x"))
             await asyncio.sleep(0.001)
         await asyncio.gather(*tasks)
 
