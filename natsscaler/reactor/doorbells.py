@@ -10,6 +10,22 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from itertools import filterfalse
 
+from natsscaler.core.arming import (
+    CONFIRM_SECONDS,
+    NO_ROOM_SECONDS,
+    Armed,
+    Arming,
+    Due,
+    Why,
+    armed,
+    ask,
+    begin,
+    calm,
+    drop,
+    failed,
+    need,
+    rang,
+)
 from natsscaler.core.decision.pipeline import messages_until_change
 from natsscaler.core.errors import excerpt
 from natsscaler.core.jetstream.backlog import Backlog
@@ -23,57 +39,73 @@ from natsscaler.core.waking import WakeSource
 from natsscaler.reactor.context import Shared
 from natsscaler.reactor.ports import ConnectionPort
 from natsscaler.reactor.questions import Questions
-from natsscaler.reactor.rule_state import BACKOFF_SECONDS, Fed, RuleState
+from natsscaler.reactor.rule_state import Fed, RuleState
 
-CONFIRM_SECONDS = 1.0
-"""How long NATS may take to store what it has delivered (measured with `sync_interval: always`)."""
 DOORBELL_LIMIT = 64
 """Messages that a doorbell may cost before it rings, at the most."""
 DOORBELL_BYTES = 64 * 1024
 """Bytes that it may cost, as far as the size of the last messages tells."""
 MAX_FEEDS = 64
 """Subjects of a rule's doorbell; all rules of a connection share its subscriptions."""
-QUIET_SECONDS = BACKOFF_SECONDS[1] + CONFIRM_SECONDS
-"""A doorbell that listened for longer than this before it rang in vain begins to back off anew."""
-
-
 ARM_SECONDS = 5.0
 """After how long no more doorbells are subscribed in one go: a server may take its time for each."""
-LIMITED_SECONDS = 30.0
-"""After how long a doorbell that found no room among NATS's subscriptions is tried again."""
 UNKNOWN_SECONDS, PASSING_SECONDS = 30.0, 5.0
 """After how long NATS is asked again for feeds that it does not know, or did not answer about."""
 
 
-class Listening:
+class Doorbells:
     """Keeps each rule's doorbell as its last decision needs it."""
 
     def __init__(self, shared: Shared, ring: Callable[[RuleState, WakeSource], None]) -> None:
         self._shared = shared
         self._ring = ring
 
+    def due(self, states: Iterable[RuleState]) -> dict[ConnectionPort, list[RuleState]]:
+        """Begin to arm the doorbells that are due; the caller passes them to `arm`, by connection."""
+        now, due = self._shared.clock(), dict[ConnectionPort, list[RuleState]]()
+        for state in states:
+            if state.free and isinstance(state.arm, Due) and state.arm.at <= now:
+                if state.connection is None:
+                    state.arm = drop(state.arm)
+                else:
+                    state.arm, state.in_hand = begin(state.arm), True
+                    due.setdefault(state.connection, []).append(state)
+        return due
+
     async def arm(self, connection: ConnectionPort, states: Collection[RuleState]) -> None:
         """Subscribe doorbells on a connection, and ask for a read: one that begins then misses no message."""
+        try:
+            await self._arm(connection, states)
+        finally:
+            for state in states:
+                if isinstance(state.arm, Arming):  # something went wrong
+                    state.arm = failed(state.arm, self._shared.clock(), room=True)
+
+    async def _arm(self, connection: ConnectionPort, states: Collection[RuleState]) -> None:
         await self._ask(connection, states)
         due = [state for state in states if not state.gone and self._has_news(state)]
-        armed = [state for state in due if self._wants_doorbell(state)]
+        wanted = []
+        for state in due:
+            if self._wants_doorbell(state):
+                wanted.append(state)
+            else:
+                await self._do_without(state)
         until = self._shared.clock() + ARM_SECONDS
-        for state in armed:
+        for state in wanted:
             if self._shared.clock() < until:
                 await self._subscribe(connection, state)
             else:
                 await self.disarm(state)
-        settled = not armed or await connection.settle()
-        for state in armed:
+        settled = not wanted or await connection.settle()
+        for state in wanted:
+            if not isinstance(state.arm, Arming):
+                continue
             if not settled or state.doorbell is None:
                 await self.disarm(state)
-                state.back_off(self._shared.clock())
-                state.crowded_out = settled and connection.limited
-                if state.crowded_out:
-                    state.arm_at = self._shared.clock() + LIMITED_SECONDS
+                room = not (settled and connection.limited)
+                state.arm = failed(state.arm, self._shared.clock(), room=room)
             else:
-                state.crowded_out = False
-                state.armed_at = self._shared.clock()
+                state.arm = armed(state.arm, self._shared.clock())
         for state in due:
             state.confirm_at = self._shared.clock()
 
@@ -103,7 +135,7 @@ class Listening:
         """Tell whether to evaluate the rule; it is asked for again later if its feeds still are not known."""
         feeds = _feeds(state)
         if feeds and feeds.unknown and feeds.unknown == state.events:
-            state.arm_at = state.fed.again_at
+            state.arm = drop(state.arm, state.fed.again_at)
             return False
         return True
 
@@ -120,7 +152,7 @@ class Listening:
         await self.disarm(state)
         limit = max(1, min(DOORBELL_LIMIT, DOORBELL_BYTES // state.message_size))
         ring = partial(self._ring, state, WakeSource.DOORBELL)
-        state.armed_for, state.armed_at = (connection, feeds), math.inf
+        state.armed_for = (connection, feeds)
         state.doorbell = await connection.doorbell(feeds, limit, ring)
         if state.gone:  # meanwhile
             await self.disarm(state)
@@ -132,7 +164,8 @@ class Listening:
         """
         now, bell = self._shared.clock(), state.doorbell
         if bell:
-            certain_at = max(state.armed_at, bell.last_delivery) + CONFIRM_SECONDS
+            since = state.arm.since if isinstance(state.arm, Armed) else -math.inf
+            certain_at = max(since, bell.last_delivery) + CONFIRM_SECONDS
             state.confirm_at = certain_at if began < certain_at else math.inf
         feeds = _feeds(state)
         listening = state.events is not None and state.events.reason in (
@@ -145,25 +178,23 @@ class Listening:
             else None
         )
         if state.acts(self._shared.clock()):
-            state.calm_down()  # the evaluation that follows the scaling arms again
+            state.arm = calm(state.arm)  # the evaluation that follows the scaling arms again
         elif _to_be_asked(state):
-            state.arm_at = min(state.arm_at, now)
+            state.arm = ask(state.arm, now)
         elif missing is None or state.seen is None or isinstance(state.seen.backlog, Unknown) or not feeds:
-            state.arm_at = state.fed.again_at if feeds and feeds.unknown else math.inf
-            state.crowded_out = False
-            await self.disarm(state)
+            await self._do_without(state, state.fed.again_at if feeds and feeds.unknown else math.inf)
         elif bell is None or state.armed_for != (state.connection, feeds.subjects):
-            room = state.crowded_out and state.connection is not None and not state.connection.limited
-            if state.arm_at == math.inf or room:  # another connection, or made anew
-                state.arm_at = now
+            room = state.connection is not None and not state.connection.limited
+            state.arm = need(state.arm, now, room=room)  # another connection, or made anew
         elif bell.spent:
-            if state.arm_at == math.inf:
-                if now - state.armed_at > QUIET_SECONDS:
-                    state.calm_down()
-                state.back_off(now)
+            state.arm = rang(state.arm, now)
             await bell.close()
         else:
             await bell.lower(heard + missing)
+
+    async def _do_without(self, state: RuleState, again_at: float = math.inf) -> None:
+        state.arm = drop(state.arm, again_at)
+        await self.disarm(state)
 
     async def disarm(self, state: RuleState) -> None:
         """Take the doorbell away, if there is one; what it learnt of the messages' size stays."""
@@ -216,12 +247,12 @@ def _lasting(events: Finding | None) -> Finding | None:
 
 def _crowded_out(state: RuleState, connection: ConnectionPort) -> Finding | None:
     """Say that there is no room for the rule's doorbell, if so."""
-    if not (state.crowded_out and connection.limited):
+    if not (isinstance(state.arm, Due) and state.arm.why is Why.NO_ROOM and connection.limited):
         return None
     return Finding(
         Reason.SUBSCRIPTION_LIMIT,
         "NATS limits the subscriptions of a connection or account, and there was no room for this rule's:"
-        f" raise max_subscriptions; it is tried again every {LIMITED_SECONDS:g} s",
+        f" raise max_subscriptions; it is tried again every {NO_ROOM_SECONDS:g} s",
     )
 
 

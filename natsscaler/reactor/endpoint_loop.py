@@ -24,8 +24,8 @@ from natsscaler.core.rule import Rule, RuleKey
 from natsscaler.core.time_budget import Budget
 from natsscaler.core.waking import WakeSource
 from natsscaler.reactor.context import Shared
-from natsscaler.reactor.doorbells import Listening
-from natsscaler.reactor.executor import Actor
+from natsscaler.reactor.doorbells import Doorbells
+from natsscaler.reactor.executor import Executor
 from natsscaler.reactor.leader_query import Draft, counts, draft
 from natsscaler.reactor.ports import ConnectionPort
 from natsscaler.reactor.rule_state import LED_SECONDS, RuleState
@@ -47,8 +47,8 @@ class EndpointLoop:
         self.access = access
         self.rules: dict[RuleKey, RuleState] = {}
         self._shared = shared
-        self._actor = Actor(shared, self.wake)
-        self._listening = Listening(shared, self.ring)
+        self._executor = Executor(shared, self.wake)
+        self._doorbells = Doorbells(shared, self.ring)
         self._woken = asyncio.Event()
         self._budgets: list[Budget] = []
         self._failures = 0
@@ -152,16 +152,8 @@ class EndpointLoop:
 
     def _arm(self) -> None:
         """Have the doorbells armed that are due, those of each connection apart."""
-        now = self._shared.clock()
-        due: dict[ConnectionPort, list[RuleState]] = {}
-        for state in self.rules.values():
-            if state.free and state.arm_at <= now:
-                state.arm_at = math.inf
-                if state.connection:
-                    state.in_hand = True
-                    due.setdefault(state.connection, []).append(state)
-        for connection, states in due.items():
-            self._apart(self._listening.arm(connection, states), states)
+        for connection, states in self._doorbells.due(self.rules.values()).items():
+            self._apart(self._doorbells.arm(connection, states), states)
 
     def _apart(self, work: Awaitable[None], states: Sequence[RuleState]) -> None:
         """Do in a task what waits for a server of NATS: rules that use another one do not wait for it."""
@@ -261,15 +253,15 @@ class EndpointLoop:
             memory = state.observe(replicas, now, wall)
             seen = Observation(measured, replicas, wall)
             state.decided(seen, decide(rule, seen, memory, now), now)
-            self._actor.look_into_change(state)
+            self._executor.look_into_change(state)
             if state.others.set_backs.wait and state.others.writer is None:
                 writer = await shared.cluster.writer(rule.target)
                 state.others = state.others._replace(writer=writer)
         state.retry_at = self._not_before if isinstance(found, Unknown) else state.doubted(now)
-        state.events = self._listening.finding(state, found)
-        await self._listening.tend(state, turn.heard, began)
+        state.events = self._doorbells.finding(state, found)
+        await self._doorbells.tend(state, turn.heard, began)
         if not state.gone:
-            self._actor.carry_out(state, turn.rung_at)
+            self._executor.carry_out(state, turn.rung_at)
 
 
 class _Turn(NamedTuple):

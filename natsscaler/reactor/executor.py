@@ -73,7 +73,7 @@ async def announce(shared: Shared, key: RuleKey, uid: str, notices: Iterable[Not
             await shared.cluster.emit(key, uid, **notice._asdict())
 
 
-class Actor:
+class Executor:
     """Carries out the decisions of one endpoint's rules, each in a task of its own."""
 
     def __init__(self, shared: Shared, wake: Callable[[], None]) -> None:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 
+from natsscaler.core.arming import Arm, Off, due_at
 from natsscaler.core.contention import Others, SetBacks
 from natsscaler.core.decision.pipeline import Decision
 from natsscaler.core.decision.situation import Memory, Observation
@@ -19,10 +20,6 @@ from natsscaler.core.waking import WakeSource
 from natsscaler.observe.rule_metrics import RuleSeries
 from natsscaler.reactor.backoff import Backoff
 from natsscaler.reactor.ports import ConnectionPort, DoorbellPort
-
-BACKOFF_SECONDS = (0.05, 2.0)
-"""Before a doorbell that rang in vain is armed again: the first wait, and the one that doubling ends at."""
-
 
 DOUBT_SECONDS = (1.0, 8.0)
 """Before an unknown backlog that may be passing is read again: the first wait, and where doubling ends."""
@@ -95,15 +92,12 @@ class RuleState:
         self.events: Finding | None = None
         """Listening, or why not; None: not known yet."""
         self.connection: ConnectionPort | None = None
+        self.arm: Arm = Off()
+        """The state of its doorbell; `reactor.doorbells.Doorbells` alone changes it and what follows."""
         self.doorbell: DoorbellPort | None = None
         self.fed = Fed()
         self.armed_for: tuple[ConnectionPort | None, tuple[str, ...]] = (None, ())
         """The connection that the doorbell is armed on, and is lost with; and its subjects."""
-        self.crowded_out = False
-        """NATS limits its subscriptions, and there was no room for the doorbell."""
-        self.armed_at = math.inf
-        """When the doorbell began to miss nothing; infinite: it does not yet."""
-        self.backoff = BACKOFF_SECONDS[0]
         self.message_size = 1
         self.rings: set[WakeSource] = set()
         self.rung_at = math.inf
@@ -119,7 +113,7 @@ class RuleState:
         self.writing_since = math.inf
         """When it began to write, after having waited for its turn."""
         self.deadline = -math.inf
-        self.next_change = self.arm_at = self.confirm_at = self.retry_at = math.inf
+        self.next_change = self.confirm_at = self.retry_at = math.inf
         self.late = False
         self.doubts = 0
         """How many reads in a row left the backlog in doubt."""
@@ -135,7 +129,7 @@ class RuleState:
         """When the rule is to be evaluated, if nothing rings before."""
         if self.rings:
             return -math.inf
-        return min(self.deadline, self.next_change, self.arm_at, self.confirm_at, self.retry_at)
+        return min(self.deadline, self.next_change, due_at(self.arm), self.confirm_at, self.retry_at)
 
     @property
     def waiting_since(self) -> float:
@@ -147,15 +141,6 @@ class RuleState:
         rung_at, self.rung_at = self.rung_at, math.inf
         self.rings.clear()
         return rung_at
-
-    def back_off(self, now: float) -> None:
-        """Arm the doorbell later, and later still the next time."""
-        self.arm_at = now + self.backoff
-        self.backoff = min(2 * self.backoff, BACKOFF_SECONDS[1])
-
-    def calm_down(self) -> None:
-        """Begin with the shortest back-off again."""
-        self.backoff = BACKOFF_SECONDS[0]
 
     def follow(self, status: RuleStatus, now: float) -> None:
         """Take in what the process that leads has written."""

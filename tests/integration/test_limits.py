@@ -3,11 +3,11 @@
 import pytest
 from nats.aio.client import RawCredentials
 
+from natsscaler.core import arming
 from natsscaler.core.jetstream.advisories import SUBJECTS
 from natsscaler.core.rule import RuleKey, Target
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.nats import connection
-from natsscaler.reactor import doorbells
 from tests.support.nats_jwt import OperatorMode
 from tests.support.unheard import USERS, Servers
 from tests.support.until import until
@@ -36,7 +36,7 @@ def having(here: World, reason: str) -> list[str]:
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have what was refused tried again in the time of a test."""
-    monkeypatch.setattr(doorbells, "LIMITED_SECONDS", 1.0)
+    monkeypatch.setattr(arming, "NO_ROOM_SECONDS", 1.0)
     monkeypatch.setattr(connection, "PERMISSION_SECONDS", 0.5)
 
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 from nats.aio.client import Client
 
+from natsscaler.core.arming import Armed
 from natsscaler.core.decision import pipeline
 from natsscaler.core.rule import RuleKey
 from natsscaler.demo.ports import free_port
@@ -84,9 +85,10 @@ class Good:
 
     def _listens(self) -> bool:
         state = self._here.reactor._states[RuleKey("default", "good")]
-        armed = state.doorbell and not state.doorbell.spent and state.armed_at < time.monotonic()
         return (
-            bool(armed)
+            isinstance(state.arm, Armed)
+            and state.doorbell is not None
+            and not state.doorbell.spent
             and not state.busy
             and state.seen is not None
             and state.seen.replicas == self._replicas

@@ -14,6 +14,7 @@ from nats.js.api import ConsumerConfig, StreamConfig
 from nats.js.errors import NoStreamResponseError
 
 from natsscaler.core.access import USE_LABEL, Access, SecretKey
+from natsscaler.core.arming import CONFIRM_SECONDS, Armed
 from natsscaler.core.errors import KubernetesError, MonitoringError, ReplicasChanged, SecretNotFound
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.rule import EventSource, Rule, RuleKey, Target, parse
@@ -26,7 +27,6 @@ from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
-from natsscaler.reactor.doorbells import CONFIRM_SECONDS
 from natsscaler.reactor.reactor import Reactor
 from natsscaler.settings import Settings
 from tests.support.factories import body
@@ -213,7 +213,9 @@ class World:
         def resting() -> bool:
             now, idle = time.monotonic(), self.monitoring.begun == self.monitoring.reads
             return idle and all(
-                state.doorbell and state.due > now > state.armed_at + CONFIRM_SECONDS and not state.busy
+                isinstance(state.arm, Armed)
+                and state.due > now > state.arm.since + CONFIRM_SECONDS
+                and not state.busy
                 for state in self.reactor._states.values()
             )
 
