@@ -1,12 +1,13 @@
 """Whose turn it is to write to Kubernetes: steps first, then statuses, then Events; namespaces in turn.
 
-A namespace with thousands of writes to come keeps the others waiting for no more than one of them, and slow
-statuses or Events leave turns for steps.
+A namespace with thousands of writes to come keeps the others waiting for no more than one of them, and one
+whose writes hang, as with a webhook of its own, has a third of the turns for its steps at most, and a third
+for the rest. Slow statuses or Events leave turns for steps.
 """
 
 import asyncio
 import contextlib
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
 from enum import IntEnum
 
@@ -31,6 +32,8 @@ class Turns:
         self._free = turns
         self._turns = turns
         self._for_steps = for_steps
+        self._taken: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
+        """For steps, and for the rest, by each namespace."""
         self._waiting: dict[Kind, OrderedDict[str, deque[asyncio.Future[None]]]] = {
             kind: OrderedDict() for kind in Kind
         }
@@ -51,6 +54,7 @@ class Turns:
         finally:
             if mine.done() and not mine.cancelled():
                 self._free += 1
+                self._taken[kind is Kind.STEP] -= Counter([namespace])
             mine.cancel()
             self._hand_out()
             if self._free == self._turns:
@@ -63,13 +67,19 @@ class Turns:
     def _hand_out(self) -> None:
         for kind, namespaces in self._waiting.items():
             kept = 0 if kind is Kind.STEP else self._for_steps
-            while namespaces and self._free > kept:
-                namespace, waiting = namespaces.popitem(last=False)
+            while self._free > kept and (namespace := self._next(kind)) is not None:
+                waiting = namespaces.pop(namespace)
                 while waiting and waiting[0].cancelled():
                     waiting.popleft()
                 if not waiting:
                     continue
                 waiting.popleft().set_result(None)
                 self._free -= 1
+                self._taken[kind is Kind.STEP][namespace] += 1
                 if waiting:
                     namespaces[namespace] = waiting  # behind all others
+
+    def _next(self, kind: Kind) -> str | None:
+        """Say which namespace's turn it is; None: nobody's, or all that wait have what one may."""
+        most, taken = max(1, self._turns // 3), self._taken[kind is Kind.STEP]
+        return next((one for one in self._waiting[kind] if taken[one] < most), None)

@@ -19,7 +19,7 @@ from natsscaler.demo.nats_server import NatsServer
 from natsscaler.reactor import reactor
 from natsscaler.reactor.endpoint_loop import EndpointLoop
 from natsscaler.reactor.executor import STALE_SECONDS
-from natsscaler.reactor.write_turns import FOR_STEPS, TURNS, Kind
+from natsscaler.reactor.write_turns import TURNS, Kind
 from tests.support.until import until
 from tests.support.world import TARGET, World, publish, world
 
@@ -229,8 +229,8 @@ async def test_a_decision_that_has_waited_for_its_turn_is_made_anew(here: World,
     shared = here.reactor._shared
     assert shared
     async with contextlib.AsyncExitStack() as stack:
-        for _ in range(TURNS):
-            await stack.enter_async_context(shared.turns.turn(Kind.STEP, "other"))
+        for number in range(TURNS):
+            await stack.enter_async_context(shared.turns.turn(Kind.STEP, f"other-{number}"))
         here.apply()
         state = here.reactor._states[RuleKey("default", "rule")]
         await until(lambda: state.busy and state.acts(time.monotonic()))
@@ -310,7 +310,7 @@ async def test_a_step_waits_for_no_status_of_other_rules(here: World, orders: Cl
         here.apply(f"slow-{number}", deploymentName="missing", events=[])
     shared = here.reactor._shared
     assert shared
-    await until(lambda: shared.turns._free <= FOR_STEPS)
+    await until(lambda: shared.turns._free <= TURNS - TURNS // 3)
     await publish(orders, 100)
     here.apply(messagesPerReplica=20)
     await until(lambda: here.cluster.table[TARGET] == 5)
@@ -347,8 +347,8 @@ async def test_a_rule_that_is_replaced_while_its_step_waits_is_decided_anew(
     assert shared
     await publish(orders, 100)
     async with contextlib.AsyncExitStack() as stack:
-        for _ in range(TURNS):
-            await stack.enter_async_context(shared.turns.turn(Kind.STEP, "other"))
+        for number in range(TURNS):
+            await stack.enter_async_context(shared.turns.turn(Kind.STEP, f"other-{number}"))
         key = here.apply(messagesPerReplica=20)
         await until(lambda: here.reactor._states[key].busy)
         here.reactor.upsert(replace(here.rule(messagesPerReplica=50), generation=9), RuleStatus())

@@ -16,8 +16,8 @@ FEW = {"turns": 3, "for_steps": 1}
 @contextlib.asynccontextmanager
 async def all_taken(turns: Turns, number: int = 3) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as stack:
-        for _ in range(number):
-            await stack.enter_async_context(turns.turn(Kind.STEP, "busy"))
+        for n in range(number):
+            await stack.enter_async_context(turns.turn(Kind.STEP, f"busy-{n}"))
         yield
 
 
@@ -52,12 +52,43 @@ async def test_a_namespace_with_many_writes_lets_the_others_in() -> None:
 
 async def test_writes_that_hang_leave_a_turn_for_steps() -> None:
     turns = Turns(**FEW)
-    async with turns.turn(Kind.STATUS, "a"), turns.turn(Kind.EVENT, "a"):
+    async with turns.turn(Kind.STATUS, "a"), turns.turn(Kind.EVENT, "b"):
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01), turns.turn(Kind.STATUS, "b"):
+            async with asyncio.timeout(0.01), turns.turn(Kind.STATUS, "c"):
                 pytest.fail("no turn is left for it")
-        async with asyncio.timeout(1), turns.turn(Kind.STEP, "b"):
+        async with asyncio.timeout(1), turns.turn(Kind.STEP, "c"):
             pass
+
+
+async def test_a_namespace_whose_writes_hang_leaves_turns_to_others() -> None:
+    turns = Turns(turns=6, for_steps=1)
+    async with contextlib.AsyncExitStack() as stack:
+        for kind in (Kind.STEP, Kind.STEP, Kind.STATUS, Kind.EVENT):
+            await stack.enter_async_context(turns.turn(kind, "hung"))
+        for kind in Kind:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01), turns.turn(kind, "hung"):
+                    pytest.fail("it has a third of the turns already")
+        for kind in Kind:
+            async with asyncio.timeout(1), turns.turn(kind, "other"):
+                pass
+
+
+async def test_a_turn_that_a_namespace_gives_back_is_handed_to_its_next_write() -> None:
+    turns = Turns(turns=2, for_steps=0)
+    done = asyncio.Event()
+
+    async def write() -> None:
+        async with turns.turn(Kind.STATUS, "a"):
+            done.set()
+
+    async with asyncio.TaskGroup() as group:
+        async with turns.turn(Kind.EVENT, "a"):
+            group.create_task(write(), name="next")
+            await asyncio.sleep(0)
+            assert not done.is_set()
+        async with asyncio.timeout(1):
+            await done.wait()
 
 
 async def test_idle_once_nobody_writes_or_waits() -> None:
