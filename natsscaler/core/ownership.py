@@ -19,8 +19,9 @@ def obstacle(
 ) -> Finding | None:
     """Say what keeps a rule from scaling its Deployment, whatever the backlog is; None: nothing.
 
-    `rules`: all that name the Deployment, this one too; `autoscaler`: the HorizontalPodAutoscaler that scales
-    it, if there is one; `namespaces`: those that natsscaler watches, none: all.
+    `rules`: all that name the Deployment, or just the one that owns it; `autoscaler`: the
+    HorizontalPodAutoscaler that scales it, if there is one; `namespaces`: those that natsscaler watches,
+    none: all.
     """
     target = rule.target
     if target.namespace != rule.key.namespace and not allow_cross_namespace:
@@ -41,14 +42,19 @@ def obstacle(
             Reason.TARGET_OWNED_BY_ANOTHER,
             f"HorizontalPodAutoscaler {autoscaler} scales {target}: delete one of the two",
         )
-    rivals = (one for one in rules if not one.spec.dry_run)
-    owner = min(rivals, key=lambda one: (one.created, one.key), default=None)
-    if owner and owner.key != rule.key:
+    oldest = owner(rules)
+    if oldest and oldest.key != rule.key:
         return Finding(
             Reason.TARGET_OWNED_BY_ANOTHER,
-            f"the older ScalingRule {owner.key} scales {target}: delete one of the two",
+            f"the older ScalingRule {oldest.key} scales {target}: delete one of the two",
         )
     return None
+
+
+def owner(rules: Iterable[Rule]) -> Rule | None:
+    """Say which of the rules that name a Deployment may scale it."""
+    rivals = (one for one in rules if not one.spec.dry_run)
+    return min(rivals, key=lambda one: (one.created, one.key), default=None)
 
 
 def unseen(rule: Rule) -> Finding:

@@ -7,6 +7,7 @@ CustomResourceDefinition, so that what the API server accepts is what this parse
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -304,9 +305,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     @property
     def monitoring(self) -> Access:
         """How to get at the monitoring endpoint; in a path, unlike before it, case matters."""
-        parts = urlsplit(self.spec.nats_monitoring_url)
-        url = parts._replace(netloc=parts.netloc.lower(), path=parts.path.rstrip("/")).geturl()
-        return Access(url, self._secret(self.spec.monitoring))
+        return Access(_normal(self.spec.nats_monitoring_url), self._secret(self.spec.monitoring))
 
     def nats(self, otherwise: str) -> Access:
         """How to get at NATS itself; `otherwise`: at which address if the rule names none."""
@@ -369,3 +368,10 @@ def parse(body: Mapping[str, Any]) -> Rule:
         pause=pause(metadata.get("annotations") or {}),
         spec=spec,
     )
+
+
+@lru_cache(maxsize=10_000)
+def _normal(url: str) -> str:
+    """Write a URL that is the same place in the same way."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.lower(), path=parts.path.rstrip("/")).geturl()

@@ -10,7 +10,7 @@ from natsscaler.core.access import Access
 from natsscaler.core.conditions import invalid
 from natsscaler.core.errors import KubernetesError
 from natsscaler.core.jetstream.snapshot import Reading
-from natsscaler.core.ownership import obstacle, unseen
+from natsscaler.core.ownership import obstacle, owner, unseen
 from natsscaler.core.reasons import Finding
 from natsscaler.core.rule import Rule, RuleKey, Target
 from natsscaler.core.status import RuleStatus, of_no_deployment
@@ -51,6 +51,8 @@ class Reactor:
         self._endpoints: dict[Access, EndpointLoop] = {}
         self._connections: dict[Access, tuple[ConnectionPort, asyncio.Task[None]]] = {}
         self._by_target: dict[Target, dict[RuleKey, Rule]] = {}
+        self._owners: dict[Target, Rule] = {}
+        """Those that may scale: with thousands of rules for one Deployment each has but one to look at."""
         self._states: dict[RuleKey, RuleState] = {}
         self._advisories = Advisories(self._ring, self._spawn)
         self._group: asyncio.TaskGroup | None = None
@@ -126,7 +128,6 @@ class Reactor:
         if old and _identity(old.rule) == _identity(rule):
             if old.rule.selector != rule.selector:
                 old.source = old.source_seen = None
-            self._leave_target(old.rule)
             old.rule = rule
             state = old
         else:
@@ -137,7 +138,7 @@ class Reactor:
         self._by_target.setdefault(rule.target, {})[rule.key] = rule
         self._metrics.rules.set(len(self._states))
         self._ring(state, WakeSource.RULE)
-        self._ring_target(rule.target, WakeSource.RULE)
+        self._find_owner(rule.target, rule)
 
     def forget(self, key: RuleKey) -> None:
         """Drop a rule that is gone. The replicas stay as they are."""
@@ -171,7 +172,8 @@ class Reactor:
 
     def ring_target(self, target: Target) -> None:
         """Ring the rules of a Deployment that changed."""
-        self._ring_target(target, WakeSource.DEPLOYMENT)
+        for key in self._by_target.get(target, {}):
+            self._ring(self._states[key], WakeSource.DEPLOYMENT)
 
     @property
     def _acts(self) -> bool:
@@ -224,7 +226,7 @@ class Reactor:
         cluster = self._shared.cluster if self._shared else None
         found = obstacle(
             rule,
-            self._by_target.get(rule.target, {}).values(),
+            [self._owners[rule.target]] if rule.target in self._owners else [],
             cluster.autoscaler(rule.target) if cluster else None,
             allow_cross_namespace=self._settings.allow_cross_namespace,
             namespaces=self._settings.namespaces,
@@ -238,14 +240,21 @@ class Reactor:
         del rules[rule.key]
         if not rules:
             del self._by_target[rule.target]
-        self._ring_target(rule.target, WakeSource.RULE)
+        self._find_owner(rule.target)
+
+    def _find_owner(self, target: Target, changed: Rule | None = None) -> None:
+        """See who owns a Deployment; if that is another rule than before, both look at it again."""
+        rules, before = self._by_target.get(target, {}), self._owners.pop(target, None)
+        stays = before if before and before.key in rules else None
+        found = owner([stays, changed] if stays and changed and stays.key != changed.key else rules.values())
+        if found:
+            self._owners[target] = found
+        for one in (before, found):
+            if one and one.key in rules and not (before and found and before.key == found.key):
+                self._ring(self._states[one.key], WakeSource.RULE)
 
     def _ring(self, state: RuleState, source: WakeSource) -> None:
         self._endpoint(state.rule).ring(state, source)
-
-    def _ring_target(self, target: Target, source: WakeSource) -> None:
-        for key in self._by_target.get(target, {}):
-            self._ring(self._states[key], source)
 
     async def _say_invalid(self, key: RuleKey) -> None:
         """Write what is wrong with a rule, as often as it takes, unless there is other news of it."""

@@ -128,6 +128,34 @@ async def test_a_changed_rule_is_evaluated_at_once(here: World, orders: Client) 
     await until(lambda: here.cluster.table[TARGET] == 2)
 
 
+async def test_of_many_rules_for_one_deployment_an_edit_wakes_only_those_it_concerns(
+    here: World, orders: Client
+) -> None:
+    """With thousands of them, each edit of one would otherwise cost an evaluation of all."""
+    names = [f"rule-{number}" for number in range(20)]
+    for name in names:
+        here.apply(name, created=f"2026-01-01T00:00:{name[5:]:0>2}Z")
+    for name in names[1:]:
+        await here.becomes("AbleToScale", "False", "TargetOwnedByAnother", name)
+    await publish(orders, 51)
+    await until(lambda: here.cluster.table[TARGET] == 2)
+
+    async def woken() -> float:
+        await until(lambda: not any(state.rings or state.busy for state in here.reactor._states.values()))
+        return here.wakeups("rule")
+
+    before = await woken()
+    here.apply("rule-7", created="2026-01-01T00:00:07Z", maxReplicas=20)
+    assert await woken() == before + 1
+    here.reactor.forget(RuleKey("default", "rule-0"))
+    assert await woken() == before + 2
+    await here.becomes("AbleToScale", "True", "ReadyForNewScale", "rule-1")
+    here.apply("rule-19", created="2025-01-01T00:00:00Z")
+    await here.becomes("AbleToScale", "True", "ReadyForNewScale", "rule-19")
+    await here.becomes("AbleToScale", "False", "TargetOwnedByAnother", "rule-1")
+    assert await woken() == before + 4
+
+
 async def test_deadlines_go_on_without_a_connection(here: World, orders: Client) -> None:
     port = free_port()
     here.apply(pollIntervalSeconds=1, nats={"url": f"nats://127.0.0.1:{port}"})

@@ -172,15 +172,17 @@ class World:
         encoded = {k: v.encode() if isinstance(v, str) else v for k, v in data.items()}
         self.secrets[SecretKey("default", name)] = Secret({USE_LABEL: use}, encoded)
 
-    def rule(self, name: str = "rule", *, paused: bool = False, **spec: Any) -> Rule:
+    def rule(self, name: str = "rule", *, paused: bool = False, created: str = "", **spec: Any) -> Rule:
         """Make a rule: the contract's sample, on this server, with no deadline that a test could see."""
         made = body(**{"natsMonitoringURL": self.server.monitoring_url, "pollIntervalSeconds": NEVER} | spec)
         made["metadata"] |= {"name": name, "uid": f"uid of {name}"}
+        if created:
+            made["metadata"]["creationTimestamp"] = created
         made["metadata"]["annotations"] = {"scaling.example.com/paused": str(paused).lower()}
         return parse(made)
 
-    def apply(self, name: str = "rule", *, paused: bool = False, **spec: Any) -> RuleKey:
-        rule = self.rule(name, paused=paused, **spec)
+    def apply(self, name: str = "rule", *, paused: bool = False, created: str = "", **spec: Any) -> RuleKey:
+        rule = self.rule(name, paused=paused, created=created, **spec)
         self.reactor.upsert(rule, self.cluster.statuses.get(rule.key, RuleStatus()))
         return rule.key
 
