@@ -1,9 +1,8 @@
 """One tenant's rules and servers beside a good rule, which goes on as if it were alone."""
 
-import asyncio
 import contextlib
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from aiohttp import web
@@ -13,7 +12,9 @@ from nats.js.api import ConsumerConfig
 from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Target
 from natsscaler.demo.nats_server import NatsServer
+from tests.support import attackers
 from tests.support import faulty_monitoring as faults
+from tests.support.attackers import MIB
 from tests.support.until import until
 from tests.support.world import (
     TARGET,
@@ -28,42 +29,6 @@ from tests.support.world import (
 
 pytestmark = pytest.mark.timeout(60)
 AT_ONCE = {"scaleDown": {"stabilizationWindowSeconds": 0}}
-MIB = 2**20
-
-
-class FalseNats:
-    """Speaks NATS as far as to be connected to, and then sends what it wants to, again and again."""
-
-    def __init__(self, opening: bytes, flood: Iterator[bytes]) -> None:
-        self.sent = 0
-        """Bytes of the flood."""
-        self.url = ""
-        self._opening = opening
-        self._flood = flood
-
-    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b'INFO {"server_id":"S","version":"2.12.0","max_payload":1048576}\r\n')
-        with contextlib.suppress(OSError):
-            while not (await reader.readline()).startswith(b"PING"):
-                pass
-            writer.write(b"PONG\r\n" + self._opening)
-            for piece in self._flood:
-                writer.write(piece)
-                await writer.drain()
-                self.sent += len(piece)
-                await asyncio.sleep(0)  # drain does not always let others in
-        writer.close()
-
-
-@contextlib.asynccontextmanager
-async def false_nats(opening: bytes, flood: Iterator[bytes]) -> AsyncIterator[FalseNats]:
-    made = FalseNats(opening, flood)
-    server = await asyncio.start_server(made.take, "127.0.0.1", 0)
-    made.url = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield made
-    finally:
-        server.close()
 
 
 @contextlib.contextmanager
@@ -99,21 +64,6 @@ async def test_a_slow_server_that_claims_another_ones_id_pays_for_itself(
         await until(lambda: here.cluster.table[TARGET] == 5)
 
 
-def addresses() -> Iterator[bytes]:
-    for block in range(10_000):
-        told = ",".join(f'"10.{block // 250}.{block % 250}.{n % 250}:{n}"' for n in range(1000, 2000))
-        yield b'INFO {"connect_urls":[' + told.encode() + b"]}\r\n"
-
-
-async def test_a_server_that_tells_of_addresses_without_end(here: World, orders: Client) -> None:
-    here.apply("good", messagesPerReplica=20, behavior=AT_ONCE)
-    await here.rests()
-    async with false_nats(b"", addresses()) as liar:
-        here.apply("flooded", deploymentName="other", nats={"url": liar.url})
-        await until(lambda: liar.sent > 2 * MIB)
-        await scales(here, orders)
-
-
 @pytest.mark.parametrize(
     ("opening", "said"),
     [
@@ -126,24 +76,13 @@ async def test_a_server_that_tells_of_addresses_without_end(here: World, orders:
 async def test_a_message_without_end(here: World, orders: Client, opening: bytes, said: str) -> None:
     here.apply("good", messagesPerReplica=20, behavior=AT_ONCE)
     await here.rests()
-    async with false_nats(opening, iter(2000 * [2**16 * b"x"])) as liar:
+    async with attackers.flooding_nats(opening, attackers.bytes_without_end) as liar:
         with little_memory(32 * MIB):
             here.apply("flooded", deploymentName="other", nats={"url": liar.url})
             await until(lambda: liar.sent > 100 * MIB or said in here.message("EventDriven", "flooded"))
             await scales(here, orders)
     await here.becomes("EventDriven", "False", "NotConnected", "flooded")
     assert said in here.message("EventDriven", "flooded")
-
-
-async def test_large_messages_are_passed_over(here: World, orders: Client) -> None:
-    message = [b"MSG a 1 62914560\r\n", *(960 * [2**16 * b"x"]), b"\r\n"]
-    here.apply("good", messagesPerReplica=20, behavior=AT_ONCE)
-    await here.rests()
-    async with false_nats(b"", iter(20 * message)) as liar:
-        with little_memory(32 * MIB):
-            here.apply("flooded", deploymentName="other", nats={"url": liar.url})
-            await until(lambda: liar.sent > 150 * MIB)
-            await scales(here, orders)
 
 
 async def test_a_large_message_that_nats_permits_is_heard(
@@ -164,16 +103,13 @@ async def test_a_large_message_that_nats_permits_is_heard(
 
 
 def filled(before: bytes, piece: bytes, after: bytes, mib: int = 60) -> faults.Answer:
-    """Put so much of the same into the document of a server with one stream, never having all of it."""
+    """Give such a document."""
 
     async def answer(request: web.Request, _truth: bytes) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
-        await response.write(b'{"server_id":"A","now":"2026-01-01T00:00:00Z","account_details":[{"name":"A",')
-        await response.write(b'"stream_detail":[{"state":{"messages":0},' + before)
-        for _ in range(mib * 16):
-            await response.write(piece * (MIB // 16 // len(piece)))
-        await response.write(after + b"}]}]}")
+        for part in attackers.filled(before, piece, after, mib):
+            await response.write(part)
         return response
 
     return answer
@@ -183,7 +119,7 @@ def filled(before: bytes, piece: bytes, after: bytes, mib: int = 60) -> faults.A
     ("fault", "reason"),
     [
         pytest.param(
-            filled(b'"name":"S","config":{"sources":[', b"{},", b"{}]}"),
+            filled(*attackers.EMPTY_OBJECTS),
             Reason.MONITORING_TOO_LARGE,
             id="empty-objects",
         ),

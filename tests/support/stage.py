@@ -29,6 +29,10 @@ LONG = 300
 START = "from natsscaler.app.cli import main; main()"
 START_SECONDS = 60.0
 """Until a process has read its modules: 2 s, and ten times as long beside other work."""
+ASKING = (
+    "from natsscaler.net import allowlist; from functools import partial; allowlist.DNSResolver = partial("
+    "allowlist.DNSResolver, nameservers=['127.0.0.1'], udp_port={port}); "
+)
 OFF = ("--metrics-port", "0", "--probe-port", "0", "--activity-port", "0")
 
 
@@ -54,8 +58,12 @@ class Stage:
         skew: int = 0,
         kubeconfig: pathlib.Path | None = None,
         environment: Mapping[str, str] | None = None,
+        name_server: int = 0,
     ) -> asyncio.subprocess.Process:
-        """Start an operator, and return once it runs; `skew`: seconds that its wall clock is fast."""
+        """Start an operator, and return once it runs.
+
+        `skew`: seconds that its wall clock is fast; `name_server`: the port on 127.0.0.1 to ask for names.
+        """
         kubeconfig = kubeconfig or self._kubeconfig
         namespace = () if everywhere else ("--namespace", self.namespace)
         self.step_clock(0)
@@ -64,9 +72,10 @@ class Stage:
             f"time.time = lambda: true() + {skew} + int(pathlib.Path({str(self._clock)!r}).read_text()); "
         )
         logged = self._log.stat().st_size if self._log.exists() else 0
+        start = set_clock + (ASKING.format(port=name_server) if name_server else "") + START
         with self._log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", set_clock + START, "run", "--kubeconfig", str(kubeconfig)),
+                *(sys.executable, "-c", start, "run", "--kubeconfig", str(kubeconfig)),
                 *(*namespace, *OFF, *flags),
                 stderr=log,
                 env={name: value for name, value in os.environ.items() if "KUBERNETES" not in name}
