@@ -47,7 +47,7 @@ class Asking:
     ) -> dict[RuleKey, dict[str, T | NotTold]]:
         """Return what each rule was told, by name; `put` asks one question on this connection."""
         until = self._clock() + ASK_SECONDS
-        turns = self._turns.setdefault(connection, Turns(AT_ONCE, for_steps=0))
+        turns = self._turns.setdefault(connection, Turns(AT_ONCE, for_steps=0, share=AT_ONCE))
         asked: dict[tuple[str, str], asyncio.Task[T | NotTold]] = {}
 
         async def question(namespace: str, name: str) -> T | NotTold:

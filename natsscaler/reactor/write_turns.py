@@ -1,8 +1,8 @@
 """Whose turn it is to write to Kubernetes: steps first, then statuses, then Events; namespaces in turn.
 
-A namespace with thousands of writes to come keeps the others waiting for no more than one of them, and one
-whose writes hang, as with a webhook of its own, has a third of the turns for its steps at most, and a third
-for the rest. Slow statuses or Events leave turns for steps.
+A namespace with thousands of writes to come keeps the others waiting for no more than one of them. One whose
+writes hang, as with a webhook of its own, has a share of the turns for its steps, and a share for the rest.
+Slow statuses or Events leave turns for steps.
 """
 
 import asyncio
@@ -15,6 +15,8 @@ TURNS = 16
 """How many writes are under way at once."""
 FOR_STEPS = 4
 """How many of these only steps may take."""
+SHARE = 5
+"""How many a namespace may have at once for steps, and how many for the rest."""
 
 
 class Kind(IntEnum):
@@ -28,10 +30,11 @@ class Kind(IntEnum):
 class Turns:
     """Hands turns out; everything happens in one event loop."""
 
-    def __init__(self, turns: int = TURNS, for_steps: int = FOR_STEPS) -> None:
+    def __init__(self, turns: int = TURNS, for_steps: int = FOR_STEPS, share: int = SHARE) -> None:
         self._free = turns
         self._turns = turns
         self._for_steps = for_steps
+        self._share = share
         self._taken: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
         """For steps, and for the rest, by each namespace."""
         self._waiting: dict[Kind, OrderedDict[str, deque[asyncio.Future[None]]]] = {
@@ -80,6 +83,6 @@ class Turns:
                     namespaces[namespace] = waiting  # behind all others
 
     def _next(self, kind: Kind) -> str | None:
-        """Say which namespace's turn it is; None: nobody's, or all that wait have what one may."""
-        most, taken = max(1, self._turns // 3), self._taken[kind is Kind.STEP]
-        return next((one for one in self._waiting[kind] if taken[one] < most), None)
+        """Say which namespace's turn it is; None: nobody waits, or all that do have their share."""
+        taken = self._taken[kind is Kind.STEP]
+        return next((one for one in self._waiting[kind] if taken[one] < self._share), None)

@@ -24,7 +24,7 @@ from nats.aio.client import Client
 from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port
-from natsscaler.reactor.write_turns import TURNS
+from natsscaler.reactor.write_turns import SHARE
 from tests.conftest import KubeApi, in_background
 from tests.support.attackers import MIB, attacker
 from tests.support.faulty_proxy import FaultyProxy, open_proxy
@@ -234,7 +234,7 @@ async def writes_that_hang(beside: Beside) -> AsyncIterator[None]:
     for n in range(WRITERS):
         await beside.bad.create_deployment(name=f"bad-{n}")
     await beside.create_rules(WRITERS, lambda n: {"deploymentName": f"bad-{n}", "minReplicas": 2})
-    await until(lambda: hung.seen >= TURNS // 3)
+    await until(lambda: hung.seen >= SHARE)
     yield
 
 

@@ -19,7 +19,7 @@ from natsscaler.demo.nats_server import NatsServer
 from natsscaler.reactor import reactor
 from natsscaler.reactor.endpoint_loop import EndpointLoop
 from natsscaler.reactor.executor import STALE_SECONDS
-from natsscaler.reactor.write_turns import TURNS, Kind
+from natsscaler.reactor.write_turns import SHARE, TURNS, Kind
 from tests.support.until import until
 from tests.support.world import TARGET, World, publish, world
 
@@ -310,7 +310,7 @@ async def test_a_step_waits_for_no_status_of_other_rules(here: World, orders: Cl
         here.apply(f"slow-{number}", deploymentName="missing", events=[])
     shared = here.reactor._shared
     assert shared
-    await until(lambda: shared.turns._free <= TURNS - TURNS // 3)
+    await until(lambda: shared.turns._free <= TURNS - SHARE)
     await publish(orders, 100)
     here.apply(messagesPerReplica=20)
     await until(lambda: here.cluster.table[TARGET] == 5)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from natsscaler.reactor.write_turns import Kind, Turns
 
-FEW = {"turns": 3, "for_steps": 1}
+FEW = {"turns": 3, "for_steps": 1, "share": 1}
 
 
 @contextlib.asynccontextmanager
@@ -61,21 +61,21 @@ async def test_writes_that_hang_leave_a_turn_for_steps() -> None:
 
 
 async def test_a_namespace_whose_writes_hang_leaves_turns_to_others() -> None:
-    turns = Turns(turns=6, for_steps=1)
+    turns = Turns(turns=6, for_steps=1, share=2)
     async with contextlib.AsyncExitStack() as stack:
         for kind in (Kind.STEP, Kind.STEP, Kind.STATUS, Kind.EVENT):
             await stack.enter_async_context(turns.turn(kind, "hung"))
         for kind in Kind:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.01), turns.turn(kind, "hung"):
-                    pytest.fail("it has a third of the turns already")
+                    pytest.fail("it has its share of the turns already")
         for kind in Kind:
             async with asyncio.timeout(1), turns.turn(kind, "other"):
                 pass
 
 
 async def test_a_turn_that_a_namespace_gives_back_is_handed_to_its_next_write() -> None:
-    turns = Turns(turns=2, for_steps=0)
+    turns = Turns(turns=2, for_steps=0, share=1)
     done = asyncio.Event()
 
     async def write() -> None:
