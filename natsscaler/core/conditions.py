@@ -15,7 +15,7 @@ from natsscaler.core.contention import Admitted
 from natsscaler.core.decision.pipeline import Decision, messages_until_change
 from natsscaler.core.decision.situation import Observation
 from natsscaler.core.jetstream.backlog import Backlog
-from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.jetstream.selection import Unknown, listed
 from natsscaler.core.jetstream.sources import exactly
 from natsscaler.core.pause import Pause
 from natsscaler.core.reasons import Finding, Reason, Topic
@@ -164,9 +164,9 @@ def _source(facts: Facts) -> str:
     if facts.seen is None or isinstance(facts.seen.backlog, Unknown):
         return "The backlog was not read"
     source, wider = facts.seen.backlog.source, facts.seen.backlog.wider
-    known = f"The backlog is known: {', '.join(source.consumers)} in account {source.account}"
+    known = f"The backlog is known: {listed(source.consumers)} in account {source.account}"
     if wider:
-        known += f". It takes {', '.join(wider)}, not only {facts.rule.spec.subject}: all of that counts"
+        known += f". It takes {listed(wider)}, not only {facts.rule.spec.subject}: all of that counts"
     return known
 
 

@@ -289,7 +289,7 @@ def _unheard(subjects: Sequence[str], connection: ConnectionPort) -> Finding | N
             " * and > stand alone in a token, without blanks, in 1,024 bytes and 255 tokens at most",
         )
     if len(subjects) > MAX_FEEDS:
-        return _too_many(f"{len(subjects)} filters")
+        return _too_many(f"at least {len(subjects)} filters")
     wide = next(filter(too_wide, subjects), None)
     if wide:
         return Finding(Reason.SUBJECT_TOO_WIDE, f"{wide} also covers traffic that feeds no stream")

@@ -13,6 +13,7 @@ from natsscaler.core.decision.pipeline import decide
 from natsscaler.core.decision.situation import Observation
 from natsscaler.core.errors import KubernetesError, ReplicasChanged
 from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.jetstream.selection import listed
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.remembering import remembered
 from natsscaler.core.rule import RuleKey
@@ -293,7 +294,7 @@ class Executor:
         state.status, state.telling.unsaved = new, False
         state.telling.written_at = shared.clock()
         if source_changed and new.backlog_source:
-            counted = f"The backlog is now counted on {', '.join(new.backlog_source.consumers)}"
+            counted = f"The backlog is now counted on {listed(new.backlog_source.consumers)}"
             notices.append(
                 Notice(
                     warning=False,

@@ -15,7 +15,7 @@ from natsscaler.core.decision.pipeline import decide
 from natsscaler.core.decision.situation import Memory, Observation
 from natsscaler.core.jetstream.backlog import Backlog, count, former, in_doubt
 from natsscaler.core.jetstream.documents import ConsumerInfo
-from natsscaler.core.jetstream.selection import Selection, Unknown, select
+from natsscaler.core.jetstream.selection import MOST_COUNTED, Selection, Unknown, select
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.jetstream.sources import Former, NotTold, Told, missing
 from natsscaler.core.reasons import Reason
@@ -72,7 +72,8 @@ def draft(
         there = [str(one) for one in chosen]
     accounts = {one.account.key for one in chosen} or {before.source.account_id if before else ""}
     asks = state.connection is None or _leads_there(state.connection, reading, accounts)
-    return found._replace(wanted=Questions(tuple(there), tuple(gone)) if asks and (there or gone) else None)
+    wanted = Questions(tuple(there), tuple(gone[:MOST_COUNTED]))
+    return found._replace(wanted=wanted if asks and (there or gone) else None)
 
 
 async def counts(connection: ConnectionPort, name: str) -> ConsumerInfo | NotTold:

@@ -1,6 +1,7 @@
 """One tenant's rules and servers beside a good rule, which goes on as if it were alone."""
 
 import contextlib
+import json
 import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 
@@ -194,3 +195,35 @@ async def test_a_rule_with_too_many_filters_is_polled(here: World, orders: Clien
     assert "65 filters" in here.message("EventDriven", "wide")
     assert await doorbell_subjects(here.server) == ["orders.processing"]
     await scales(here, orders)
+
+
+def crowd(truth: bytes) -> bytes:
+    """Have the one stream have 40,000 consumers more, of which another node is the leader."""
+    document = json.loads(truth)
+    stream = document["account_details"][0]["stream_detail"][0]
+    stream["config"]["subjects"].append("crowd.>")
+    stream["consumer_detail"] += [
+        {"name": f"c{number}", "num_pending": 0, "num_ack_pending": 0, "cluster": {"leader": "elsewhere"}}
+        | {"config": {"durable_name": f"c{number}", "filter_subject": f"crowd.{number}"}}
+        for number in range(40_000)
+    ]
+    return json.dumps(document).encode()
+
+
+async def test_a_rule_that_matches_thousands_of_consumers_asks_nats_for_none(
+    here: World, orders: Client
+) -> None:
+    here.apply("good", messagesPerReplica=20, behavior=AT_ONCE)
+    await here.rests()
+    asked = await orders.subscribe("$JS.API.CONSUMER.INFO.*.*")
+    await orders.flush()
+    async with faults.front(here.server) as liar:
+        liar.fault = faults.changed(crowd)
+        here.cluster.table[Target("default", "other")] = 5
+        here.apply("crowd", deploymentName="other", natsMonitoringURL=liar.url, subject="crowd.>")
+        await here.becomes("Ready", "False", Reason.AMBIGUOUS_CONSUMER, "crowd")
+        assert "more than 256 consumers" in here.message("Ready", "crowd")
+        await scales(here, orders)
+    await orders.flush()
+    assert asked.pending_msgs < 10
+    assert here.cluster.table[Target("default", "other")] == 5

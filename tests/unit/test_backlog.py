@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from natsscaler.core.jetstream.backlog import Backlog, measure
+from natsscaler.core.jetstream.backlog import MOST_SUBJECTS, Backlog, measure
 from natsscaler.core.jetstream.documents import AccountInfo, ConsumerInfo, Jsz, StreamInfo, known_subjects
-from natsscaler.core.jetstream.selection import LISTED_CANDIDATES, Match, Unknown
+from natsscaler.core.jetstream.selection import LISTED_CANDIDATES, MOST_COUNTED, Match, Unknown
 from natsscaler.core.jetstream.snapshot import View
 from natsscaler.core.jetstream.sources import UNASKED, NotTold, Source
 from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Rule
-from natsscaler.core.subjects import overlaps
+from natsscaler.core.subjects import MAX_LENGTH, overlaps, subscribable
 from tests.support.factories import (
     MOMENT,
     account,
@@ -264,6 +264,48 @@ def test_a_long_list_of_candidates_is_cut_short() -> None:
     message = unknown(measure(rule(), view(orders(*many))), Reason.AMBIGUOUS_CONSUMER)
     assert "ORDERS/c04 and 3 more" in message
     assert "c05" not in message
+
+
+def test_a_rule_counts_256_consumers_and_no_more() -> None:
+    """Each is named in its status, and NATS is asked for each before a step down."""
+    many = [consumer(f"c{number:03}", f"orders.{number}", pending=1) for number in range(MOST_COUNTED + 1)]
+    assert known(measure(rule(subject="orders.>"), view(orders(*many[1:])))).messages == 256
+    message = unknown(measure(rule(subject="orders.>"), view(orders(*many))), Reason.AMBIGUOUS_CONSUMER)
+    assert "more than 256 consumers (ORDERS/c000, " in message
+    assert "name one in spec.consumer" in message
+
+
+def test_a_rule_counts_256_work_queues_and_no_more() -> None:
+    many = [
+        stream(f"Q{number:03}", [f"orders.{number}"], retention="workqueue", messages=1)
+        for number in range(MOST_COUNTED + 1)
+    ]
+    assert known(measure(rule(subject="orders.>"), view(*many[1:]))).messages == 256
+    message = unknown(measure(rule(subject="orders.>"), view(*many)), Reason.AMBIGUOUS_CONSUMER)
+    assert "more than 256 work queues (Q000, " in message
+    assert "name one in spec.stream" in message
+
+
+def test_thousands_of_consumers_of_patterns_are_not_compared_with_each_other() -> None:
+    many = [consumer(f"c{number}", f"orders.{number}.*") for number in range(40_000)]
+    unknown(measure(rule(subject="orders.>"), view(orders(*many))), Reason.AMBIGUOUS_CONSUMER)
+
+
+@pytest.mark.parametrize("length", [10, 60, 250])
+def test_whoever_misspells_a_name_among_thousands_is_answered_soon(length: int) -> None:
+    streams = [stream(f"S{number}".ljust(length, "x"), []) for number in range(30_000)]
+    unknown(measure(rule(stream="S17".ljust(length, "y")), view(*streams)), Reason.STREAM_NOT_FOUND)
+
+
+def test_of_what_a_consumer_takes_no_more_is_kept_than_a_rule_may_need() -> None:
+    """It outlives the document; what is too long to be subscribed to stays too long."""
+    filters = [*(f"orders.{number:06}" for number in range(MOST_SUBJECTS + 1)), "orders." + 2**20 * "x"]
+    seen = view(orders(consumer("workers", *filters)))
+    assert len(known(measure(rule(subject="orders.>"), seen)).feeds) == MOST_SUBJECTS
+    assert len(known(measure(rule(consumer="workers"), seen)).wider) == MOST_SUBJECTS
+    long = known(measure(rule(subject="orders.>"), view(orders(consumer("workers", filters[-1])))))
+    assert [len(feed) for feed in long.feeds] == [MAX_LENGTH + 1]
+    assert not subscribable(long.feeds[0])
 
 
 def test_a_consumer_that_another_stream_feeds_is_not_looked_at() -> None:

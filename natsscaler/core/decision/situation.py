@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from natsscaler.core.jetstream.backlog import Backlog
-from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.jetstream.selection import Unknown, listed
 from natsscaler.core.pause import Pause
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import LONGEST_PERIOD_SECONDS, Rule, RuleSpec, ScaleDown, ScaleUp
@@ -54,7 +54,7 @@ class Observation(Struct, frozen=True):
         if isinstance(found, Unknown):
             return Finding(found.reason, found.message)
         if found.paused:
-            names = ", ".join(found.source.consumers)
+            names = listed(found.source.consumers)
             message = f"workers get no messages, as this is paused in NATS: {names}"
             return Finding(Reason.CONSUMER_PAUSED, message)
         return found

@@ -12,7 +12,7 @@ from natsscaler.core.decision.pipeline import Decision, messages_until_change
 from natsscaler.core.decision.situation import Observation, StepKind
 from natsscaler.core.explain.steps import Step, blocked, fix, next_change
 from natsscaler.core.jetstream.backlog import Backlog, Via
-from natsscaler.core.jetstream.selection import Match, Unknown
+from natsscaler.core.jetstream.selection import Match, Unknown, listed
 from natsscaler.core.reasons import Finding, Fix, Reason, State, Topic
 from natsscaler.core.rule import BacklogMode, Behavior, Rule
 from natsscaler.core.status import rfc3339
@@ -89,12 +89,12 @@ def _backlog(rule: Rule, seen: Observation) -> list[Step]:
         if backlog.reason.about.topic is Topic.SELECTION:
             return [Step(StepKind.NATS, f"{url} has answered"), blocked(StepKind.CONSUMER, finding, rule)]
         return [blocked(StepKind.NATS, finding, rule)]
-    source, names = backlog.source, ", ".join(backlog.source.consumers)
+    source, names = backlog.source, listed(backlog.source.consumers)
     leaders = ", ".join(server_shown(name, url) for name in backlog.leaders)
     asked = f"{leaders or 'the server'} answered at {url}"
     if backlog.via is Via.CONSUMER_INFO:
         asked = f"{leaders} answered over NATS, as {url} does not lead there"
-    subject, wider = rule.spec.subject, ", ".join(backlog.wider)
+    subject, wider = rule.spec.subject, listed(backlog.wider) if backlog.wider else ""
     why = MATCHES[source.match].format(subject=subject)
     if wider:
         why += f"; it takes {wider}, so all that waits for it counts, not only {subject}"

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
+from heapq import nsmallest
 
 from msgspec import Struct
 
@@ -26,7 +27,10 @@ from natsscaler.core.jetstream.snapshot import View, cut_off
 from natsscaler.core.jetstream.sources import UNASKED, Former, NotTold, Source, Told, interrupted, source_of
 from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import BacklogMode, Rule
-from natsscaler.core.subjects import within
+from natsscaler.core.subjects import MAX_LENGTH, within
+
+MOST_SUBJECTS = 1000
+"""How many subjects a backlog names. One that is too long to be subscribed to is cut, and stays too long."""
 
 
 class Via(StrEnum):
@@ -48,7 +52,7 @@ class Backlog(Struct, frozen=True, kw_only=True):
     account_key: str
     """What no other account has: its name, but its public key with JWTs, where the name is a mere tag."""
     feeds: tuple[str, ...]
-    """Subjects whose messages raise this backlog; sorted."""
+    """Subjects whose messages raise this backlog; sorted, no more than MOST_SUBJECTS."""
     whole: tuple[str, ...] = ()
     """Streams all of whose subjects are among `feeds`; sorted."""
     leaders: tuple[str, ...] = ()
@@ -63,7 +67,8 @@ class Backlog(Struct, frozen=True, kw_only=True):
     at: datetime | None = None
     """When this was true, by the clock of NATS."""
     wider: tuple[str, ...] = ()
-    """What a consumer that the rule names takes beyond the rule's subject, and so counts too."""
+    """What a consumer that the rule names takes beyond the rule's subject, and so counts too; sorted, no more
+    than MOST_SUBJECTS."""
 
     @property
     def messages(self) -> int:
@@ -189,7 +194,7 @@ def _count_consumers(
         mode=rule.spec.backlog,
         source=source,
         account_key=chosen[0].account.key,
-        feeds=tuple(sorted({subject for candidate in chosen for subject in candidate.feeds})),
+        feeds=_some(subject for candidate in chosen for subject in candidate.feeds),
         whole=tuple(sorted({one.stream.name for one in chosen if one.takes_all})),
         at=view.now,
         leaders=_leaders(view, counts),
@@ -226,7 +231,12 @@ def _holds(view: View, candidate: Candidate) -> StreamState:
 def _wider(subject: str, chosen: Sequence[Candidate]) -> tuple[str, ...]:
     """List what is counted beyond the subject, of streams that store what is published as it is."""
     own = (one for one in chosen if not (is_transformed(one.stream) or is_sourced(one.stream)))
-    return tuple(sorted({taken for one in own for taken in one.filters if not within(taken, subject)}))
+    return _some(taken for one in own for taken in one.filters if not within(taken, subject))
+
+
+def _some(subjects: Iterable[str]) -> tuple[str, ...]:
+    """Keep no more than a rule may need: these outlive the document that they come from."""
+    return tuple(nsmallest(MOST_SUBJECTS, {subject[: MAX_LENGTH + 1] for subject in subjects}))
 
 
 def _count_streams(rule: Rule, view: View, selection: Selection, source: Source) -> Backlog | Unknown:
@@ -244,7 +254,7 @@ def _count_streams(rule: Rule, view: View, selection: Selection, source: Source)
         mode=rule.spec.backlog,
         source=source,
         account_key=selection.streams[0][0].key,
-        feeds=tuple(sorted({subject for stream in streams for subject in published_subjects(stream)})),
+        feeds=_some(subject for stream in streams for subject in published_subjects(stream)),
         whole=tuple(sorted({stream.name for stream in streams})),
         at=view.now,
         leaders=_leaders(view, streams),

@@ -6,10 +6,13 @@ the workers of a queue would not use, or what takes more than the subject, only 
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
+from heapq import nlargest, nsmallest
+from itertools import islice
 from typing import NamedTuple
 
+from natsscaler.core.errors import excerpt
 from natsscaler.core.jetstream.documents import (
     AccountInfo,
     ConsumerConfig,
@@ -28,6 +31,11 @@ from natsscaler.core.subjects import all_within, disjoint
 
 LISTED_CANDIDATES = 5
 """How many candidates a message lists before it only counts the others."""
+MOST_COUNTED = 256
+"""Consumers, or streams, that one rule counts at most. Its status names each, and NATS is asked for each."""
+LOOKED_THROUGH, COMPARED, MEANT_LENGTH = 10_000, 100, 64
+"""For a name that was meant: how many are looked through, how many of these are compared, and how long the
+written one may be. The time that a comparison takes grows with the cube of the length."""
 
 
 class Match(StrEnum):
@@ -101,24 +109,30 @@ def select(rule: Rule, view: View) -> Selection | Unknown:
     streams = _streams(rule, view)
     if isinstance(streams, Unknown):
         return streams
-    candidates = [
-        Candidate(account, stream, consumer, own_filters(consumer) or _everything(stream))
-        for account, stream in streams
-        for consumer in sorted(stream.consumer_detail, key=lambda consumer: consumer.name)
-    ]
-    if any(candidate.consumer.config is None for candidate in candidates):
+    if any(consumer.config is None for _, stream in streams for consumer in stream.consumer_detail):
         return Unknown(Reason.MONITORING_INCOMPLETE, "/jsz gave a consumer without its configuration")
     if rule.spec.consumer:
-        return _named(rule.spec.consumer, candidates, streams)
+        return _named(rule.spec.consumer, streams)
     classes: dict[Match, list[Candidate]] = {}
-    for candidate in candidates:
-        match = _match(rule.spec.subject, candidate)
-        if match is not None and not unfit(candidate.consumer):
-            classes.setdefault(match, []).append(candidate)
+    for account, stream in streams:
+        everything = _everything(stream)
+        of_everything = _match(rule.spec.subject, everything)
+        for consumer in stream.consumer_detail:
+            own = own_filters(consumer)
+            match = _match(rule.spec.subject, own) if own else of_everything
+            if match is not None and not unfit(consumer):
+                classes.setdefault(match, []).append(Candidate(account, stream, consumer, own or everything))
     if classes:
         best = min(classes, key=lambda match: match.rank)
         return _countable(best, classes[best], streams)
-    return _work_queues(rule, candidates, streams)
+    return _work_queues(rule, streams)
+
+
+def _candidates(streams: Streams) -> Iterator[Candidate]:
+    for account, stream in streams:
+        everything = _everything(stream)
+        for consumer in stream.consumer_detail:
+            yield Candidate(account, stream, consumer, own_filters(consumer) or everything)
 
 
 def _streams(rule: Rule, view: View) -> Streams | Unknown:
@@ -177,20 +191,28 @@ def _no_stream(subject: str, streams: Sequence[StreamInfo]) -> Unknown:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Ask whether one of the known names was meant; "" if none is near."""
-    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75)
+    """Ask whether one of the known names was meant; "" if none is near, or to find out takes long."""
+    if len(name) > MEANT_LENGTH:
+        return ""
+    alike = nlargest(COMPARED, islice(known, LOOKED_THROUGH), key=lambda one: _agreement(name, one))
+    near = difflib.get_close_matches(name, sorted(alike), n=1, cutoff=0.75)
     return f"Did you mean {near[0]}? " if near and near[0] != name else ""
 
 
-def _named(name: str, candidates: Sequence[Candidate], streams: Streams) -> Selection | Unknown:
-    named = [candidate for candidate in candidates if candidate.consumer.name == name]
+def _agreement(one: str, other: str) -> int:
+    """Count the places at which two names agree, from their beginning and from their end."""
+    ends = zip(reversed(one), reversed(other), strict=False)
+    return sum(a == b for a, b in zip(one, other, strict=False)) + sum(a == b for a, b in ends)
+
+
+def _named(name: str, streams: Streams) -> Selection | Unknown:
+    named = [candidate for candidate in _candidates(streams) if candidate.consumer.name == name]
     if not named:
+        known = [consumer.name for _, stream in streams for consumer in stream.consumer_detail]
         return Unknown(
             Reason.CONSUMER_NOT_FOUND,
             f"there is no consumer {name} on {listed(stream.name for _, stream in streams)};"
-            f" these exist: {listed(candidate.consumer.name for candidate in candidates)}."
-            f" {did_you_mean(name, (candidate.consumer.name for candidate in candidates))}"
-            "Create it or fix spec.consumer",
+            f" these exist: {listed(known)}. {did_you_mean(name, known)}Create it or fix spec.consumer",
         )
     return _countable(Match.NAMED, named, streams)
 
@@ -200,10 +222,10 @@ def _everything(stream: StreamInfo) -> tuple[str, ...]:
     return () if is_sourced(stream) else published_subjects(stream)
 
 
-def _match(subject: str, candidate: Candidate) -> Match | None:
-    if candidate.filters == (subject,):
+def _match(subject: str, filters: Sequence[str]) -> Match | None:
+    if filters == (subject,):
         return Match.EQUAL
-    return Match.WITHIN if candidate.filters and all_within(candidate.filters, (subject,)) else None
+    return Match.WITHIN if filters and all_within(filters, (subject,)) else None
 
 
 def unfit(consumer: ConsumerInfo) -> str:
@@ -220,28 +242,39 @@ def unfit(consumer: ConsumerInfo) -> str:
 
 def _countable(match: Match, chosen: Sequence[Candidate], streams: Streams) -> Selection | Unknown:
     """Accept several consumers only if a message counts on no more than one of them."""
-    if len(chosen) > 1 and not disjoint(candidate.filters for candidate in chosen):
+    if len(chosen) > MOST_COUNTED:
+        return _too_many(f"consumers ({listed(map(str, chosen))})", "spec.consumer (and spec.stream)")
+    if len(chosen) > 1 and not disjoint([candidate.filters for candidate in chosen]):
         return Unknown(
             Reason.AMBIGUOUS_CONSUMER,
             f"several consumers match equally well: {listed(map(str, chosen))}."
             " Name one in spec.consumer (and spec.stream)",
         )
-    return Selection(match, chosen, streams)
+    return Selection(match, sorted(chosen, key=str), streams)
 
 
-def _not_found(subject: str, candidates: Sequence[Candidate], streams: Streams) -> Unknown:
+def _too_many(what: str, field: str) -> Unknown:
+    return Unknown(
+        Reason.AMBIGUOUS_CONSUMER,
+        f"more than {MOST_COUNTED} {what} match, and a rule counts no more: name one in {field}",
+    )
+
+
+def _not_found(subject: str, streams: Streams) -> Unknown:
     """List the consumers that there are, and why none of them counts."""
-    names = listed(stream.name for _, stream in streams)
+    names, candidates = listed(stream.name for _, stream in streams), list(_candidates(streams))
     if not candidates:
         return Unknown(
             Reason.CONSUMER_NOT_FOUND,
             f"{names} has no consumer: create the workers' durable consumer for {subject} first",
         )
-    shown = (f"{one} ({unfit(one.consumer) or _takes(one)})" for one in candidates)
+    first = nsmallest(LISTED_CANDIDATES, candidates, key=str)
+    shown = [f"{one} ({unfit(one.consumer) or _takes(one)})" for one in first]
     meant = did_you_mean(subject, (filter_ for one in candidates for filter_ in one.filters))
     return Unknown(
         Reason.CONSUMER_NOT_FOUND,
-        f"no durable consumer on {names} takes {subject} and nothing else; there are: {listed(shown)}."
+        f"no durable consumer on {names} takes {subject} and nothing else; there are:"
+        f" {_enumerated(shown, len(candidates))}."
         f" {meant}Name the workers' in spec.consumer, create it, or fix spec.subject",
     )
 
@@ -250,20 +283,25 @@ def _takes(candidate: Candidate) -> str:
     return f"takes {listed(candidate.filters)}" if candidate.filters else "takes what others fill it with"
 
 
-def _work_queues(rule: Rule, candidates: Sequence[Candidate], streams: Streams) -> Selection | Unknown:
+def _work_queues(rule: Rule, streams: Streams) -> Selection | Unknown:
     """Without a consumer, a stream's messages are a backlog only if each waits for one worker."""
     subject = rule.spec.subject
     for _, stream in streams:
         feeds = published_subjects(stream)
         work_queue = stream.config is not None and stream.config.retention == "workqueue"
         if is_sourced(stream) or not (work_queue and feeds and all_within(feeds, (subject,))):
-            return _not_found(subject, candidates, streams)
+            return _not_found(subject, streams)
+    if len(streams) > MOST_COUNTED:
+        return _too_many(f"work queues ({listed(stream.name for _, stream in streams)})", "spec.stream")
     return Selection(Match.STREAM, (), streams)
 
 
 def listed(names: Iterable[str]) -> str:
     """Write the first LISTED_CANDIDATES of these names in order, and how many more there are."""
-    ordered = sorted(names)
-    shown = ", ".join(ordered[:LISTED_CANDIDATES]) or "none"
-    more = len(ordered) - LISTED_CANDIDATES
-    return f"{shown} and {more} more" if more > 0 else shown
+    names = list(names)
+    return _enumerated(map(excerpt, nsmallest(LISTED_CANDIDATES, names)), len(names))
+
+
+def _enumerated(shown: Iterable[str], count: int) -> str:
+    more = count - LISTED_CANDIDATES
+    return f"{', '.join(shown) or 'none'}{f' and {more} more' if more > 0 else ''}"

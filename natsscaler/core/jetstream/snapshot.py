@@ -24,7 +24,7 @@ from natsscaler.core.jetstream.documents import (
     known_subjects,
     replicas_of,
 )
-from natsscaler.core.subjects import any_overlap, is_literal
+from natsscaler.core.subjects import literal_prefix, overlaps
 
 META_LEADER = "the meta leader"
 """Stands among the names of nodes for one that nobody names, as during its election."""
@@ -94,27 +94,43 @@ class View:
         self.now = min((document.now for node in nodes for document in node.documents[:1]), default=None)
         """When this was said, by the clock of the node that answered first."""
         self.accounts = _accounts(nodes[0]) if self._standalone else self._merged(nodes)
+        self._streams: dict[tuple[str, str], StreamInfo] = {}
+        """By account and name."""
+        self._consumers: dict[tuple[str, str], frozenset[str]] = {}
+        """Names of those of a stream, once asked for."""
         self._by_subject: dict[str, list[tuple[AccountInfo, StreamInfo]]] = {}
-        self._by_pattern: list[tuple[AccountInfo, StreamInfo]] = []
+        self._by_prefix: dict[str, list[tuple[str, AccountInfo, StreamInfo]]] = {}
+        """Subjects with wildcards, by what comes before the first one."""
         for account in self.accounts:
             for stream in account.stream_detail:
                 self._index(account, stream)
 
     def streams_for(self, subject: str) -> Iterable[tuple[AccountInfo, StreamInfo]]:
-        """Yield the streams that hold, or whose consumers filter on, subjects of this pattern."""
-        if is_literal(subject):
-            yield from self._by_subject.get(subject, ())
-        else:
-            literal = {
-                id(stream): (account, stream)
-                for name, found in self._by_subject.items()
-                if any_overlap((name,), (subject,))
-                for account, stream in found
-            }
-            yield from literal.values()
-        for account, stream in self._by_pattern:
-            if any_overlap(known_subjects(stream), (subject,)):
-                yield account, stream
+        """Give the streams that hold, or whose consumers filter on, subjects of this pattern."""
+        prefix = literal_prefix(subject)
+        found = {id(stream): (account, stream) for account, stream in self._by_subject.get(subject, ())}
+        tokens = prefix.split(".") if prefix else []
+        for length in range(len(tokens) + 1):
+            patterns = self._by_prefix.get(".".join(tokens[:length]), ())
+            found |= _overlapping(patterns, subject)
+        if prefix != subject:
+            begin = f"{prefix}." if prefix else ""
+            for name, streams in self._by_subject.items():
+                if name.startswith(begin) and overlaps(name, subject):
+                    found |= {id(stream): (account, stream) for account, stream in streams}
+            for other, patterns in self._by_prefix.items():
+                if other != prefix and other.startswith(begin):
+                    found |= _overlapping(patterns, subject)
+        return found.values()
+
+    def has(self, account: AccountInfo, name: str) -> bool:
+        """Tell whether an account has STREAM, or STREAM/CONSUMER."""
+        stream_name, _, consumer = name.partition("/")
+        key = account.key, stream_name
+        stream = self._streams.get(key)
+        if stream and consumer and key not in self._consumers:
+            self._consumers[key] = frozenset(one.name for one in stream.consumer_detail)
+        return stream is not None and (not consumer or consumer in self._consumers[key])
 
     def unsure(self, account: AccountInfo) -> list[str]:
         """Name the nodes that answered and may not have found again all that they have of an account."""
@@ -160,12 +176,13 @@ class View:
         return self._leaders[account.key, stream.name, consumer.name if consumer else ""]
 
     def _index(self, account: AccountInfo, stream: StreamInfo) -> None:
-        subjects = known_subjects(stream)
-        if not all(is_literal(subject) for subject in subjects):
-            self._by_pattern.append((account, stream))
-        else:
-            for subject in subjects:
+        self._streams[account.key, stream.name] = stream
+        for subject in known_subjects(stream):
+            prefix = literal_prefix(subject)
+            if prefix == subject:
                 self._by_subject.setdefault(subject, []).append((account, stream))
+            else:
+                self._by_prefix.setdefault(prefix, []).append((subject, account, stream))
 
     def _merged(self, nodes: Sequence[Node]) -> tuple[AccountInfo, ...]:
         accounts: dict[str, AccountInfo] = {}
@@ -216,6 +233,16 @@ def cut_off(raft: Raft | None) -> str:
     if raft and not raft.backed:
         return f"its leader {raft.leader} hears no majority of its replicas, which may have another leader"
     return ""
+
+
+def _overlapping(
+    patterns: Iterable[tuple[str, AccountInfo, StreamInfo]], subject: str
+) -> dict[int, tuple[AccountInfo, StreamInfo]]:
+    found: dict[int, tuple[AccountInfo, StreamInfo]] = {}
+    for pattern, account, stream in patterns:
+        if id(stream) not in found and overlaps(pattern, subject):
+            found[id(stream)] = account, stream
+    return found
 
 
 def _accounts(node: Node) -> tuple[AccountInfo, ...]:

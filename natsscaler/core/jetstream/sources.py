@@ -97,14 +97,12 @@ def exactly(time: datetime) -> str:
 
 def missing(before: Source, view: View) -> list[str]:
     """List what was counted before and is not in this view."""
-    there = {
-        name
+    accounts = [
+        account
         for account in view.accounts
         if account.key == before.account_id or (not before.account_id and account.name == before.account)
-        for stream in account.stream_detail
-        for name in (stream.name, *(f"{stream.name}/{one.name}" for one in stream.consumer_detail))
-    }
-    return [name for name in before.consumers if name not in there]
+    ]
+    return [name for name in before.consumers if not any(view.has(account, name) for account in accounts)]
 
 
 def deleted(names: Iterable[str], told: Told) -> set[str]:
@@ -136,9 +134,9 @@ def interrupted(
             f"{listed(lost)}, which was counted so far, is missing, and NATS has not said that it is deleted:"
             " create it again, or name the consumer that takes its place in spec.consumer",
         )
-    dropped = [
-        name for name in before.consumers if name not in {*found.consumers, *_covered(selection), *gone}
-    ]
+    dropped = {*before.consumers}.difference(found.consumers, gone)
+    if dropped:
+        dropped -= _covered(selection)
     if dropped:
         return Unknown(
             Reason.AMBIGUOUS_CONSUMER,
