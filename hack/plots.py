@@ -6,6 +6,7 @@ Each shows what rules do about the same backlog: a fold of `decide` over it, a d
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
@@ -14,6 +15,7 @@ from natsscaler.core.decision.situation import Memory, Observation
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Match
 from natsscaler.core.jetstream.sources import Source
+from natsscaler.core.pause import PAUSED_ANNOTATION, UNTIL_ANNOTATION
 from natsscaler.core.rule import BacklogMode, Rule, parse
 
 FOLDER = Path(__file__).parent.parent / "docs/images"
@@ -45,10 +47,10 @@ class Plot(NamedTuple):
     rules: Mapping[str, Rule]
 
 
-def rule(**spec: object) -> Rule:
+def rule(annotations: Mapping[str, str] = MappingProxyType({}), **spec: object) -> Rule:
     """Make a rule of this spec and the usual one."""
     metadata = {"name": "workers", "namespace": "default", "uid": "", "creationTimestamp": ""}
-    return parse({"metadata": metadata, "spec": {**SPEC, **spec}})
+    return parse({"metadata": {**metadata, "annotations": annotations}, "spec": {**SPEC, **spec}})
 
 
 def observed(messages: int, replicas: int, at: float) -> Observation:
@@ -71,9 +73,9 @@ def replicas_over_time(
     memory, replicas = Memory(), made.spec.min_replicas
     for now in range(seconds + 1):
         decision = decide(made, observed(backlog(now), replicas, float(now)), memory, float(now))
-        memory = decision.memory.acted(replicas, decision.desired, now)
-        memory = memory.stepped(replicas, decision.desired, now)
-        replicas = decision.desired
+        memory = decision.memory.acted(replicas, decision.permitted, now)
+        memory = memory.stepped(replicas, decision.permitted, now)
+        replicas = decision.permitted
         yield now, replicas
 
 
@@ -149,11 +151,37 @@ POLICIES = {
         "policies": [{"type": "Percent", "value": 10, "periodSeconds": 60}],
     },
 }
+MINUTES = {"name": "day", "start": "8 0 * * *", "end": "14 0 * * *", "minReplicas": 20}
+QUICK = {"scaleDown": {"stabilizationWindowSeconds": 60}}
+
+
+def paused(kind: str, until: str) -> dict[str, str]:
+    """Annotate a rule with a pause; the plots begin with the year 1970."""
+    return {PAUSED_ANNOTATION: kind, UNTIL_ANNOTATION: until}
+
+
 PLOTS = {
     "policies-behavior.svg": Plot(
         "Two bursts, answered with and without policies",
         BURSTS,
         {"no behavior": rule(), "the sample's policies": rule(behavior=POLICIES)},
+    ),
+    "policies-schedules.svg": Plot(
+        "Two bursts, with and without a schedule from the eighth minute to the fourteenth",
+        BURSTS,
+        {
+            "no schedule": rule(behavior=QUICK),
+            "minReplicas 20, minutes 8 to 14": rule(behavior=QUICK, schedules=[MINUTES]),
+        },
+    ),
+    "policies-pauses.svg": Plot(
+        "Two bursts, with a pause of both directions and one of scaling down until the tenth minute",
+        BURSTS,
+        {
+            "no pause": rule(),
+            "paused until 3 min": rule(paused("true", "1970-01-01T00:03:00Z")),
+            "scale-down until 10 min": rule(paused("scale-down", "1970-01-01T00:10:00Z")),
+        },
     ),
 }
 

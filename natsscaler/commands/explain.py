@@ -204,7 +204,7 @@ class Explainer:
             decision = decide(rule, seen, memory, now)
         next_change = None
         if decision and decision.next_change:
-            next_change = remembered(status, decision, wall) or wall + decision.next_change - now
+            next_change = remembered(status, decision, wall) or round(wall + decision.next_change - now, 2)
         ready = status.condition("Ready")
         return Facts(
             rule=rule,

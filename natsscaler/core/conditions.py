@@ -51,7 +51,7 @@ def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
     rule, seen, decision = facts.rule, facts.seen, facts.decision
     backlog, url = (seen.backlog if seen else None), rule.spec.nats_monitoring_url
     known = backlog if isinstance(backlog, Backlog) else None
-    last = None
+    last, schedule = None, rule.bounds(moment(facts)).schedule
     if seen and decision:
         last = LastDecision(
             time=rfc3339(facts.now),
@@ -62,6 +62,7 @@ def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
             leaders=tuple(server_shown(one, url) for one in known.leaders) if known else None,
             recommendation=decision.recommendation,
             desired=decision.desired,
+            schedule=schedule.name if schedule else None,
             reason=decision.reason,
             message=decision.message,
             messages_until_change=messages_until_change(rule, seen),
@@ -178,9 +179,14 @@ def _deprived(facts: Facts) -> Finding | None:
     return facts.events if asked and refused else None
 
 
+def moment(facts: Facts) -> float:
+    """Say when the facts were seen, in seconds since the epoch."""
+    return facts.seen.at if facts.seen else facts.now
+
+
 def paused(facts: Facts) -> Pause | None:
     """Say how a person has paused the rule, if so."""
-    return facts.rule.paused(facts.seen.at if facts.seen else facts.now)
+    return facts.rule.paused(moment(facts))
 
 
 def _one_way(facts: Facts) -> Finding | None:

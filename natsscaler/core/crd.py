@@ -55,6 +55,14 @@ VALIDATIONS = [
         " lower the one or raise the other",
         "fieldPath": ".scaleDownThreshold",
     },
+    {
+        "rule": "!has(self.schedules) || self.schedules.all(one,"
+        " (has(one.minReplicas) ? one.minReplicas : self.minReplicas)"
+        " <= (has(one.maxReplicas) ? one.maxReplicas : self.maxReplicas))",
+        "message": "in each of schedules, minReplicas must not be greater than maxReplicas; what it does not"
+        " have is the rule's own: lower the one or raise the other",
+        "fieldPath": ".schedules",
+    },
     *(
         {
             "rule": f"has(self.messagesPerReplica) || !has(self.behavior.{side}.tolerance)",
@@ -64,6 +72,23 @@ VALIDATIONS = [
         for side in ("scaleUp", "scaleDown")
     ),
 ]
+SCHEDULE_VALIDATIONS = [
+    {
+        "rule": "self.start != self.end",
+        "message": "start and end must differ: a schedule is active from the one to the other",
+        "fieldPath": ".end",
+    },
+    {
+        "rule": "has(self.minReplicas) || has(self.maxReplicas)",
+        "message": "a schedule must have minReplicas, maxReplicas or both",
+    },
+]
+SCHEDULE_PATTERN_MESSAGES = {
+    "name": "lower case letters, digits and -",
+    "timeZone": "a name of the tz database, such as Europe/Berlin",
+    "start": "a cron expression of five fields between single blanks, such as 0 8 * * MON-FRI",
+    "end": "a cron expression of five fields between single blanks, such as 0 18 * * MON-FRI",
+}
 PATTERN_MESSAGES = {
     "deploymentName": "deploymentName must be the name of a Deployment: lower case letters, digits, - and .",
     "namespace": "namespace must be the name of a namespace: lower case letters, digits and -",
@@ -95,6 +120,12 @@ def crd() -> dict[str, Any]:
     path = spec["properties"]["natsMonitoringURL"]["x-kubernetes-validations"]
     path.append({"rule": f"!self.matches('{DOCUMENT_PATH}')", "message": f"natsMonitoringURL {NO_DOCUMENT}"})
     spec["properties"]["events"]["x-kubernetes-list-type"] = "set"
+    schedules = spec["properties"]["schedules"]
+    schedules["x-kubernetes-list-type"] = "map"
+    schedules["x-kubernetes-list-map-keys"] = ["name"]
+    schedules["items"]["x-kubernetes-validations"] = SCHEDULE_VALIDATIONS
+    for name, message in SCHEDULE_PATTERN_MESSAGES.items():
+        _explain_pattern(schedules["items"]["properties"][name], f"schedules[].{name} must be {message}")
     status = structural(RuleStatus)
     conditions = status["properties"]["conditions"]
     conditions["x-kubernetes-list-type"] = "map"

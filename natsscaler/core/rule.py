@@ -25,6 +25,7 @@ from natsscaler.core.access import (
 )
 from natsscaler.core.errors import InvalidRule, excerpt
 from natsscaler.core.pause import Pause, pause
+from natsscaler.core.schedules import MOST_SCHEDULES, Bounds, Schedule, bounds, check
 from natsscaler.core.subjects import SUBJECT_PATTERN
 
 GROUP, VERSION, PLURAL, KIND = "scaling.example.com", "v1", "scalingrules", "ScalingRule"
@@ -254,6 +255,13 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = field(default=None, name="messagesPerReplica")
     behavior: Annotated[Behavior, Meta(description="How scaling behaves over time.")] = Behavior()
+    schedules: Annotated[
+        Annotated[tuple[Schedule, ...], Meta(max_length=MOST_SCHEDULES)],
+        Meta(
+            description="Other bounds for a part of the time. The first one that is active counts; it is"
+            " active while its last start is later than its last end."
+        ),
+    ] = ()
     events: Annotated[
         tuple[EventSource, ...],
         Meta(
@@ -293,6 +301,11 @@ class Rule(Struct, frozen=True, kw_only=True):
     pause: Pause | None
     """What annotations ask for, also when it has run out; None: nothing."""
     spec: RuleSpec
+
+    def bounds(self, at: float) -> Bounds:
+        """Say how many replicas are allowed at this time (seconds since the epoch)."""
+        spec = self.spec
+        return bounds(spec.min_replicas, spec.max_replicas, spec.schedules, at)
 
     def paused(self, at: float) -> Pause | None:
         """Say how a person has paused the rule, if so at this time (seconds since the epoch)."""
@@ -352,6 +365,7 @@ def parse(body: Mapping[str, Any]) -> Rule:
             f"spec.minReplicas ({spec.min_replicas}) is greater than spec.maxReplicas"
             f" ({spec.max_replicas}): lower the one or raise the other"
         )
+    check(spec.min_replicas, spec.max_replicas, spec.schedules)
     for name, side in (("scaleUp", spec.behavior.scale_up), ("scaleDown", spec.behavior.scale_down)):
         if spec.messages_per_replica is None and side.tolerance is not None:
             raise InvalidRule(f"spec.behavior.{name}.{TOLERANCE_NEEDS}")

@@ -141,6 +141,9 @@ class LastDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ] = None
     recommendation: Annotated[int, Meta(description="Replicas that the backlog alone asks for.")]
     desired: Annotated[int, Meta(description="Replicas after bounds and stabilization.")]
+    schedule: Annotated[
+        str | None, Meta(description="The schedule whose bounds applied; absent if none was active.")
+    ] = None
     reason: Annotated[str, Meta(description="Why, in one word.")]
     message: Annotated[str, Meta(description="Why, in a sentence.")]
     messages_until_change: Annotated[

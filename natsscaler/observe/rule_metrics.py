@@ -21,8 +21,8 @@ GAUGES = {
     "backlog_timestamp_seconds": "When the backlog was last known, in Unix time",
     "replicas": "Replicas that the Deployment asks for",
     "desired_replicas": "Replicas that the last decision wants",
-    "min_replicas": "spec.minReplicas",
-    "max_replicas": "spec.maxReplicas",
+    "min_replicas": "The fewest replicas allowed now: spec.minReplicas, or by a schedule",
+    "max_replicas": "The most replicas allowed now: spec.maxReplicas, or by a schedule",
     "scale_up_threshold_messages": "spec.scaleUpThreshold",
     "scale_down_threshold_messages": "spec.scaleDownThreshold",
 }
@@ -71,8 +71,8 @@ class RuleSeries:
         wall: float,
     ) -> None:
         """Tell of an evaluation at `wall` (Unix time); `events`: Listening, or what else; None: not known."""
-        spec = rule.spec
-        self.min_replicas, self.max_replicas = spec.min_replicas, spec.max_replicas
+        spec, bounds = rule.spec, rule.bounds(wall)
+        self.min_replicas, self.max_replicas = bounds.low, bounds.high
         self.scale_up_threshold_messages = spec.scale_up_threshold
         self.scale_down_threshold_messages = spec.scale_down_threshold
         self.event_driven = (events.reason is Reason.LISTENING, events.reason) if events else None

@@ -318,7 +318,7 @@ class Executor:
         wall = self._shared.wall()
         next_change = None
         if state.next_change < math.inf:
-            next_change = wall + state.next_change - self._shared.clock()
+            next_change = round(wall + state.next_change - self._shared.clock(), 2)  # not read at once
         return Facts(
             rule=state.rule,
             seen=state.seen,

@@ -9,7 +9,7 @@ from natsscaler.core.explain.headline import Headline, bad_conditions, headline,
 from natsscaler.core.explain.steps import Step
 from natsscaler.core.explain.story import explain
 from natsscaler.core.reasons import Reason
-from natsscaler.core.status import Action, Condition, LastDecision, RuleStatus, Time, rfc3339
+from natsscaler.core.status import Action, Condition, LastDecision, RuleStatus, Time, epoch, rfc3339
 from natsscaler.core.waking import WakeSource
 from natsscaler.observe.feed import Seen
 from natsscaler.observe.timeline import Point
@@ -140,6 +140,8 @@ def detail(seen: Seen, now: float, since: int = 0) -> RuleDetail:
 
 def _summary(seen: Seen, status: RuleStatus) -> RuleSummary:
     spec, last = seen.rule.spec if seen.rule else None, status.last_decision
+    at = seen.facts.now if seen.facts else epoch(last.time) if last else None
+    bounds = seen.rule.bounds(at or 0.0) if seen.rule else None
     return RuleSummary(
         namespace=seen.key.namespace,
         name=seen.key.name,
@@ -147,8 +149,8 @@ def _summary(seen: Seen, status: RuleStatus) -> RuleSummary:
         subject=spec.subject if spec else None,
         replicas=status.current_replicas,
         desired=last.desired if last else None,
-        min_replicas=spec.min_replicas if spec else None,
-        max_replicas=spec.max_replicas if spec else None,
+        min_replicas=bounds.low if bounds else None,
+        max_replicas=bounds.high if bounds else None,
         backlog=status.pending_messages,
         scale_up_threshold=spec.scale_up_threshold if spec else None,
         scale_down_threshold=spec.scale_down_threshold if spec else None,

@@ -1,8 +1,12 @@
 """Each policy on a whole operator: what it does to a real Deployment."""
 
+import datetime as dt
 import time
 from functools import partial
 from typing import Any
+
+import pytest
+from kubernetes.aio.client import ApiException
 
 from natsscaler.core.status import rfc3339
 from tests.support.stage import LONG, Stage, listening
@@ -14,6 +18,45 @@ def annotated(**values: str | None) -> dict[str, Any]:
     """Make a patch of the annotations of pauses; None removes one."""
     names = {name: PAUSED if name == "paused" else f"{PAUSED}-{name}" for name in values}
     return {"metadata": {"annotations": {names[name]: value for name, value in values.items()}}}
+
+
+async def test_bounds_follow_a_schedule_to_the_second(stage: Stage) -> None:
+    """The operator's clock is set to shortly before each edge, which the poll interval does not come near."""
+    await stage.create_deployment()
+    start = dt.datetime.fromisoformat("2027-03-28T01:00:00Z").timestamp()
+    schedule = {"name": "day", "timeZone": "Europe/Berlin", "start": "30 2 * * *", "end": "0 18 * * *"}
+    await stage.apply_sample(
+        pollIntervalSeconds=LONG,
+        messagesPerReplica=20,
+        behavior={"scaleDown": {"stabilizationWindowSeconds": 0}},
+        schedules=[schedule | {"minReplicas": 3}],
+    )
+    skew = int(start - time.time()) - 3600
+    await stage.start(skew=skew)
+    await listening(stage)
+    assert await stage.replicas() == 1
+    soon = int(start - time.time()) - skew - 10
+    stage.step_clock(soon)
+    await stage.scale(2)  # rings, as a clock that is set does not
+    await stage.becomes(3, stage.replicas)
+    assert time.time() + skew + soon >= start, "02:30, which that clock skips, is at 03:00"
+    stage.step_clock(soon + 15 * 3600)
+    await stage.scale(4)
+    await stage.becomes(1, stage.replicas)
+
+
+async def test_a_schedule_that_cannot_be_used_is_refused(stage: Stage) -> None:
+    schedule = {"name": "day", "start": "0 8 * * *", "end": "0 18 * * *", "minReplicas": 3}
+    for changed in ({"start": "every day"}, {"maxReplicas": 0}):
+        with pytest.raises(ApiException) as refused:
+            await stage.apply_sample(schedules=[schedule | changed])
+        assert refused.value.status == 422
+        assert next(iter(changed)) in str(refused.value.body)
+    await stage.apply_sample(schedules=[schedule | {"timeZone": "Mars/Olympus"}])
+    await stage.start()
+    await stage.becomes(("False", "InvalidRule"), partial(stage.condition, "Ready"))
+    ready = next(one for one in (await stage.status())["conditions"] if one["type"] == "Ready")
+    assert "spec.schedules[0].timeZone 'Mars/Olympus' is no time zone" in ready["message"]
 
 
 async def test_pauses_of_each_kind_and_the_end_of_one(stage: Stage) -> None:

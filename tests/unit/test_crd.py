@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from natsscaler.core.crd import crd, differences
+from natsscaler.core.crd import VALIDATIONS, crd, differences
 from natsscaler.core.errors import InvalidRule
 from natsscaler.core.jetstream.selection import Match
 from natsscaler.core.rule import BacklogMode, EventSource, RuleSpec, parse
@@ -30,6 +31,17 @@ INT32 = {"type": "integer", "format": "int32", "maximum": 2**31 - 1}
 MATCHES = re.compile(r"self\.matches\('((?:[^'\\]|\\.)*)'\)")
 NEEDS = re.compile(r"has\(self\.([\w.]+)\) \|\| !has\(self\.([\w.]+)\)")
 COMPARES = re.compile(r"self\.(\w+) <= self\.(\w+)")
+
+OTHERS: dict[str, Callable[[Any], bool]] = {
+    "self.start != self.end": lambda value: value["start"] != value["end"],
+    "has(self.minReplicas) || has(self.maxReplicas)": lambda value: bool(
+        {"minReplicas", "maxReplicas"} & set(value)
+    ),
+    VALIDATIONS[2]["rule"]: lambda spec: all(
+        one.get("minReplicas", spec["minReplicas"]) <= one.get("maxReplicas", spec["maxReplicas"])
+        for one in spec.get("schedules", [])
+    ),
+}
 
 
 def admits(schema: dict[str, Any], value: Any) -> bool:
@@ -53,8 +65,15 @@ def _admits_object(schema: dict[str, Any], value: dict[str, Any]) -> bool:
 
 
 def _admits_array(schema: dict[str, Any], value: list[Any]) -> bool:
-    unique = schema.get("x-kubernetes-list-type") != "set" or len(set(map(str, value))) == len(value)
-    return unique and all(admits(schema["items"], item) for item in value)
+    if not all(admits(schema["items"], item) for item in value):
+        return False
+    keys: dict[str, Callable[[Any], Any]] = {
+        "set": str,
+        "map": lambda item: item[schema["x-kubernetes-list-map-keys"][0]],
+    }
+    key = keys.get(schema.get("x-kubernetes-list-type", ""), id)
+    few = len(value) <= schema.get("maxItems", len(value))
+    return few and len(set(map(key, value))) == len(value)
 
 
 def _admits_text(schema: dict[str, Any], value: str) -> bool:
@@ -70,6 +89,8 @@ def _admits_integer(schema: dict[str, Any], value: int) -> bool:
 
 
 def _holds(rule: dict[str, Any], value: Any) -> bool:
+    if rule["rule"] in OTHERS:
+        return OTHERS[rule["rule"]](value)
     if rule["rule"].startswith("!"):
         return not _holds({"rule": rule["rule"][1:]}, value)
     if needs := NEEDS.fullmatch(rule["rule"]):
@@ -172,6 +193,11 @@ def test_every_column_shows_a_field_that_exists() -> None:
         ),
         pytest.param("events", {"type": "array", "default": ["Advisories", "Doorbell"]}, id="events"),
         pytest.param("behavior", {"type": "object", "default": {}}, id="behavior"),
+        pytest.param(
+            "schedules",
+            {"type": "array", "maxItems": 20, "x-kubernetes-list-map-keys": ["name"]},
+            id="schedules",
+        ),
         pytest.param("nats", {"type": "object"}, id="nats"),
         pytest.param("monitoring", {"type": "object"}, id="monitoring"),
     ],
@@ -191,7 +217,7 @@ def test_every_field_of_a_rule_is_in_the_schema_and_no_other() -> None:
 def test_the_defaults_of_the_schema_are_those_of_the_parser() -> None:
     for field in msgspec.structs.fields(RuleSpec):
         schema = SPEC["properties"][field.encode_name]
-        if field.required or field.default is None:
+        if field.required or field.default in (None, ()):
             assert "default" not in schema
         else:
             assert schema["default"] == json.loads(msgspec.json.encode(field.default))
@@ -300,6 +326,21 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     ),
     "events": st.lists(st.sampled_from(["Advisories", "Doorbell", "doorbell"]), max_size=3),
     "dryRun": st.sampled_from([True, False, 0, "true"]),
+    "schedules": st.lists(
+        st.fixed_dictionaries(
+            {
+                "name": st.sampled_from(["a", "b", "A", "a" * 64]),
+                "start": st.sampled_from(["0 8 * * *", "0 8 * * MON-FRI", "0 8 * *", "0 0 8 * * *", " "]),
+                "end": st.sampled_from(["0 8 * * *", "*/5 8,9 * * 1#2", "0 8 * * *\n", "@daily"]),
+            },
+            optional={
+                "timeZone": st.sampled_from(["UTC", "Europe/Berlin", "Etc/GMT+1", "", "../x", "a b"]),
+                "minReplicas": around_int32,
+                "maxReplicas": around_int32,
+            },
+        ),
+        max_size=2,
+    ),
     "nats": st.one_of(
         st.just({}),
         st.one_of(url, text).map(lambda value: {"url": value}),
@@ -321,6 +362,9 @@ RIGHT: dict[str, Any] = {
     "behavior": {"scaleDown": {"stabilizationWindowSeconds": 3600}},
     "events": ["Doorbell", "Advisories"],
     "dryRun": True,
+    "schedules": [
+        {"name": "a", "timeZone": "Asia/Tokyo", "start": "0 8 * * *", "end": "0 9 * * *", "minReplicas": 2}
+    ],
     "nats": {"url": "nats://nats:4222", "secretRef": {"name": "nats"}},
     "monitoring": {"secretRef": {"name": "nats"}},
 }

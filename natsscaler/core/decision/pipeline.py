@@ -146,22 +146,29 @@ def recommend(situation: Situation, so_far: Note) -> Note:
     return Note(step=StepKind.BACKLOG, replicas=so_far.replicas, reason=backlog.reason, text=text)
 
 
+def schedule(situation: Situation, so_far: Note) -> Note | None:
+    """Look again when other bounds may apply by schedule."""
+    until = situation.moment(situation.bounds.until)
+    if until is None:
+        return None
+    return Note(step=StepKind.SCHEDULE, replicas=so_far.replicas, reason=so_far.reason, until=until)
+
+
 def bound(situation: Situation, so_far: Note) -> Note | None:
     """Keep the recommendation within minReplicas and maxReplicas."""
     low, high, base, wanted = situation.low, situation.high, situation.base, so_far.replicas
+    lowest, highest = situation.bounds.lowest, situation.bounds.highest
     text, reason, limits = "", so_far.reason, None
     if reason is Reason.BACKLOG_BELOW_THRESHOLD:
         if base == low:
-            text, reason = f"and minReplicas {low} is reached", Reason.AT_MIN_REPLICAS
+            text, reason = f"and {lowest} is reached", Reason.AT_MIN_REPLICAS
     elif wanted > high:
-        text = (
-            f"and maxReplicas {high} is reached" if situation.one_by_one else f"more than maxReplicas {high}"
-        )
+        text = f"and {highest} is reached" if situation.one_by_one else f"more than {highest}"
         limits = Reason.TOO_MANY_REPLICAS
         if base == high:
             reason = Reason.AT_MAX_REPLICAS
     elif wanted < low:
-        text, limits = f"fewer than minReplicas {low}", Reason.TOO_FEW_REPLICAS
+        text, limits = f"fewer than {lowest}", Reason.TOO_FEW_REPLICAS
         if base == low:
             reason = Reason.WITHIN_THRESHOLDS
     allowed = situation.within_bounds(wanted)
@@ -285,7 +292,7 @@ def come_within_bounds(situation: Situation, so_far: Note) -> Note | None:
     if replicas == base or so_far.replicas != base:
         return None
     few = replicas < base
-    bound = f"below minReplicas {base}" if few else f"above maxReplicas {base}"
+    bound = f"below {situation.bounds.lowest}" if few else f"above {situation.bounds.highest}"
     return Note(
         step=StepKind.OUT_OF_BOUNDS,
         replicas=base,
@@ -316,6 +323,7 @@ Step = Callable[[Situation, Note], Note | None]
 PIPELINE: tuple[Step, ...] = (
     switched_off,
     recommend,
+    schedule,
     bound,
     pass_threshold,
     stabilize,

@@ -11,6 +11,7 @@ from natsscaler.core.jetstream.selection import Unknown, listed
 from natsscaler.core.pause import Pause
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import LONGEST_PERIOD_SECONDS, Rule, RuleSpec, ScaleDown, ScaleUp
+from natsscaler.core.schedules import Bounds
 
 _change = msgspec.structs.replace
 
@@ -24,6 +25,7 @@ class StepKind(StrEnum):
     CONSUMER = "Consumer"
     BACKLOG = "Backlog"
     RECOMMENDATION = "Recommendation"
+    SCHEDULE = "Schedule"
     BOUNDS = "Bounds"
     THRESHOLD = "Threshold"
     STABILIZATION = "Stabilization"
@@ -119,10 +121,8 @@ class Situation(Struct, frozen=True, kw_only=True):
 
     spec: RuleSpec
     seen: Observation
-    low: int
-    """The fewest replicas that are allowed now."""
-    high: int
-    """The most replicas that are allowed now."""
+    bounds: Bounds
+    """What is allowed now."""
     pause: Pause | None
     """How a person has paused the rule, if so now."""
     memory: Memory
@@ -132,12 +132,10 @@ class Situation(Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, rule: Rule, seen: Observation, memory: Memory, now: float) -> "Situation":
         """Gather it."""
-        spec = rule.spec
         return cls(
-            spec=spec,
+            spec=rule.spec,
             seen=seen,
-            low=spec.min_replicas,
-            high=spec.max_replicas,
+            bounds=rule.bounds(seen.at),
             pause=rule.paused(seen.at),
             memory=memory,
             now=now,
@@ -147,6 +145,16 @@ class Situation(Struct, frozen=True, kw_only=True):
     def usable(self) -> Backlog | Finding:
         """The backlog to decide by, or why there is none."""
         return self.seen.usable
+
+    @property
+    def low(self) -> int:
+        """The fewest replicas that are allowed now."""
+        return self.bounds.low
+
+    @property
+    def high(self) -> int:
+        """The most replicas that are allowed now."""
+        return self.bounds.high
 
     @property
     def one_by_one(self) -> bool:

@@ -4,10 +4,11 @@ Nothing is decided here. Each step says one thing that the decision rests on, in
 the chain breaks, what would have come next is left out, and the last step says what happens all the same.
 """
 
+import math
 from collections.abc import Iterator
 
 from natsscaler.core.access import server_shown
-from natsscaler.core.conditions import Facts, inactivity, paused, switched_off
+from natsscaler.core.conditions import Facts, inactivity, moment, paused, switched_off
 from natsscaler.core.decision.pipeline import Decision, messages_until_change
 from natsscaler.core.decision.situation import Observation, StepKind
 from natsscaler.core.explain.steps import Step, blocked, fix, next_change
@@ -35,7 +36,8 @@ def explain(facts: Facts) -> tuple[Step, ...]:
     if seen and decision:
         steps += _backlog(facts.rule, seen)
         steps += _decided(facts, decision)
-        steps.append(_bounds(facts.rule, decision))
+        steps += _schedules(facts.rule, seen)
+        steps.append(_bounds(facts.rule, seen, decision))
     elif facts.unable is None:
         unread = Finding(Reason.NOT_YET_READ, "The backlog has not been read yet")
         steps.append(blocked(StepKind.NATS, unread, facts.rule))
@@ -48,7 +50,8 @@ def explain(facts: Facts) -> tuple[Step, ...]:
 
 def _rule(facts: Facts) -> Step:
     rule, spec = facts.rule, facts.rule.spec
-    default = spec.behavior == Behavior()
+    default, bounds = spec.behavior == Behavior(), rule.bounds(moment(facts))
+    by = f" (schedule {bounds.schedule.name})" if bounds.schedule else ""
     pace = f"every {spec.poll_interval_seconds} s at most" if default else "at the pace of spec.behavior"
     size = (
         f"one replica for every {spec.messages_per_replica} messages"
@@ -56,7 +59,7 @@ def _rule(facts: Facts) -> Step:
         else f"one replica at a time, {pace}"
     )
     asks = (
-        f"{rule.key} asks for {spec.min_replicas} to {spec.max_replicas} replicas: more above"
+        f"{rule.key} asks for {bounds.low} to {bounds.high} replicas{by}: more above"
         f" {spec.scale_up_threshold} messages, fewer below {spec.scale_down_threshold}, {size}"
     )
     pause = paused(facts)
@@ -137,25 +140,33 @@ def _decided(facts: Facts, decision: Decision) -> Iterator[Step]:
     if first.step is StepKind.RECOMMENDATION:
         yield Step(first.step, f"{_replicas(first.replicas)}: {first.text}")
     for note in held:
-        ends_at = facts.next_change if note is held[-1] else None
+        ends_at = facts.next_change if note is held[-1] and note.until == decision.next_change else None
         until = f", until {rfc3339(ends_at)}" if ends_at else ""
         lasts = note.reason.about.state is State.ATTENTION
         state, what = (State.ATTENTION, fix(note.reason, facts.rule)) if lasts else (State.WAITING, None)
         yield Step(note.step, f"It is held back: {note.text}{until}", state, what)
 
 
-def _bounds(rule: Rule, decision: Decision) -> Step:
-    spec, last = rule.spec, decision.trace[-1]
-    within = f"minReplicas {spec.min_replicas} to maxReplicas {spec.max_replicas}"
+def _schedules(rule: Rule, seen: Observation) -> Iterator[Step]:
+    bounds = rule.bounds(seen.at)
+    if rule.spec.schedules:
+        active = f"{bounds.schedule.name} is active" if bounds.schedule else "None is active"
+        until = f" until {rfc3339(bounds.until)}" if bounds.until < math.inf else ""
+        yield Step(StepKind.SCHEDULE, f"{active}{until}")
+
+
+def _bounds(rule: Rule, seen: Observation, decision: Decision) -> Step:
+    bounds, last = rule.bounds(seen.at), decision.trace[-1]
+    within = f"{bounds.lowest} to {bounds.highest}"
     if decision.reason is Reason.SCALING_DISABLED:
         return Step(StepKind.BOUNDS, f"{within} do not apply at 0 replicas")
     if last.step is StepKind.OUT_OF_BOUNDS:
         return Step(last.step, f"{last.text}: that is set right whatever the backlog is", State.ATTENTION)
     if decision.limited_by is Reason.TOO_MANY_REPLICAS:
-        text = f"More than maxReplicas {spec.max_replicas} are asked for, or were in the stabilization window"
+        text = f"More than {bounds.highest} are asked for, or were in the stabilization window"
         return Step(StepKind.BOUNDS, text, State.ATTENTION, fix(Reason.TOO_MANY_REPLICAS, rule))
-    if decision.recommendation < spec.min_replicas:
-        return Step(StepKind.BOUNDS, f"Never fewer than minReplicas {spec.min_replicas}")
+    if decision.recommendation < bounds.low:
+        return Step(StepKind.BOUNDS, f"Never fewer than {bounds.lowest}")
     return Step(StepKind.BOUNDS, f"{decision.desired} is within {within}")
 
 
