@@ -27,8 +27,10 @@ from natsscaler.core.explain.story import explain
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.snapshot import Reading
+from natsscaler.core.jetstream.trust import Trust
 from natsscaler.core.ownership import missing, obstacle
 from natsscaler.core.reasons import Finding, Reason, State
+from natsscaler.core.remembering import restore, restore_trust
 from natsscaler.core.rule import Rule, RuleKey, Target, parse
 from natsscaler.core.status import RuleStatus, read_back
 from natsscaler.kube.lease import NAME as LEASE
@@ -39,10 +41,8 @@ from natsscaler.nats.http import Fetching
 from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
 from natsscaler.observe.metrics import Metrics
-from natsscaler.observe.rule_metrics import RuleSeries
 from natsscaler.reactor.leader_query import counts, draft
 from natsscaler.reactor.questions import Asking
-from natsscaler.reactor.rule_state import RuleState
 from natsscaler.settings import Settings
 
 Body = Mapping[str, Any]
@@ -196,10 +196,13 @@ class Explainer:
         decision: Decision | None = None
         now, wall = time.monotonic(), time.time()
         if unable is None:
-            state, replicas = RuleState(rule, status, RuleSeries("")), world.replicas[rule.target]
-            memory = state.observe(replicas, now, wall)
+            replicas = world.replicas[rule.target]
+            memory = restore(status, replicas, now, wall)
             found = await self.read(rule.monitoring)
-            backlog = found if isinstance(found, Unknown) else await self._measure(state, found)
+            if isinstance(found, Unknown):
+                backlog: Backlog | Unknown = found
+            else:
+                backlog = await self._measure(rule, restore_trust(status), found)
             seen = Observation(backlog, replicas, wall)
             decision = decide(rule, seen, memory, now)
         next_change = None
@@ -224,20 +227,24 @@ class Explainer:
         except MonitoringError as error:
             return Unknown(error.reason, error.message)
 
-    async def _measure(self, state: RuleState, reading: Reading) -> Backlog | Unknown:
+    async def _measure(self, rule: Rule, trust: Trust, reading: Reading) -> Backlog | Unknown:
         """Count as the operator does, but for the confirmation that it asks for before a step down."""
-        rule, seen = state.rule, draft(state, reading, _of_none, 0.0, 0.0)
+
+        def nothing_falls(_: Backlog) -> bool:
+            return False
+
+        seen = draft(rule, trust, reading, None, nothing_falls)
         if seen.wanted:
             access = rule.nats(self._options.settings.nats_url or reading.nats_url)
             if access not in self._connections:
                 task = asyncio.create_task(self._connect(access), name=f"connect to {access.url}")
                 self._connections[access] = task
-            connection = state.connection = await self._connections[access]
-            seen = draft(state, reading, _of_none, 0.0, 0.0)
+            connection = await self._connections[access]
+            seen = draft(rule, trust, reading, connection, nothing_falls)
             if seen.wanted:
                 answers = await Asking().ask(connection, {rule.key: seen.wanted}, partial(counts, connection))
-                return state.believe(seen.completed(rule, reading, answers[rule.key]))
-        return state.believe(seen.backlog)
+                return seen.completed(rule, reading, answers[rule.key])
+        return seen.backlog
 
     async def _connect(self, access: Access) -> Connection:
         """Connect to NATS; where nobody answers in time, the connection knows no account and is not asked."""
@@ -255,11 +262,6 @@ class Explainer:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await answered.wait()
         return connection
-
-
-def _of_none(_: Target) -> int | None:
-    """Give no replicas, as nothing is scaled here."""
-    return None
 
 
 def _trouble(facts: Facts) -> Reason | None:

@@ -6,40 +6,29 @@ once there are any, and `Ready` sums up: false while something is wrong; true, w
 has switched the rule off, or one direction.
 """
 
-from typing import NamedTuple
-
 from msgspec.structs import replace
 
 from natsscaler.core.access import server_shown
 from natsscaler.core.contention import Admitted
-from natsscaler.core.decision.pipeline import Decision, messages_until_change
-from natsscaler.core.decision.situation import Observation
+from natsscaler.core.decision.pipeline import messages_until_change
+from natsscaler.core.evaluation import Evaluation
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown, listed
 from natsscaler.core.jetstream.sources import exactly
 from natsscaler.core.pause import Pause
 from natsscaler.core.reasons import Finding, Reason, Topic
-from natsscaler.core.rule import Rule
 from natsscaler.core.status import Condition, LastDecision, Remembered, RuleStatus, rfc3339
 
 IN_TIME = "The rule is evaluated and acted upon"
 LATE = f"{IN_TIME}; deadlines are late, as reads of this NATS server are held to --read-budget"
 
 
-class Facts(NamedTuple):
-    """All that is true of a rule after an evaluation. Times in seconds since the epoch."""
+class Facts(Evaluation, frozen=True):
+    """An evaluation, and what is true of the rule besides. Times in seconds since the epoch."""
 
-    rule: Rule
-    seen: Observation | None
-    decision: Decision | None
-    unable: Finding | None
-    """What keeps the Deployment from being scaled by this rule."""
-    events: Finding | None
-    """Listening, or what keeps events from waking the rule; None: not known yet."""
-    late: bool
-    """The read budget made the last evaluation miss its deadline."""
-    next_change: float | None
-    now: float
+    next_change: float | None = None
+    """When time alone may change the decision."""
+    now: float = 0.0
     admitted: Admitted | None = None
     """What the cluster's admission made of the number that the decision asks for."""
     memory: Remembered | None = None

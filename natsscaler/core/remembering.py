@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from natsscaler.core.decision.situation import Memory, Taken, Want
 from natsscaler.core.jetstream.sources import exactly
+from natsscaler.core.jetstream.trust import Trust
 from natsscaler.core.status import (
     REMEMBERED_STEPS,
     REMEMBERED_WANTS,
@@ -52,6 +53,12 @@ def _fewer(wants: tuple[Want, ...]) -> tuple[Want, ...]:
     if surplus <= 0:
         return wants
     return (Want(wants[surplus].time, wants[0].replicas), *wants[surplus + 1 :])
+
+
+def restore_trust(status: RuleStatus) -> Trust:
+    """Rebuild what a restart forgot of earlier reads: what was counted, and when it was seen last."""
+    seen = status.backlog_source_seen
+    return Trust(status.backlog_source, datetime.fromisoformat(seen) if seen else None)
 
 
 def restore(

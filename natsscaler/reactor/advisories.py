@@ -127,7 +127,7 @@ class Advisories:
             if EventSource.ADVISORIES in state.rule.spec.events and WakeSource.ADVISORY not in state.rings:
                 self._ring(state, WakeSource.ADVISORY)
         for state in self.index.of(connection, gathered.elections):
-            state.led.leaders = ()
+            state.trust = state.trust.without_leaders()
         for state in self.index.of(connection, gathered.deleted):
             if state.doorbell:
                 await state.doorbell.close()
@@ -138,7 +138,7 @@ def _names(state: RuleState) -> frozenset[str]:
 
     A rule whose backlog is not known is concerned by all.
     """
-    if state.source is None or state.seen is None or not isinstance(state.seen.backlog, Backlog):
+    if state.trust.source is None or state.seen is None or not isinstance(state.seen.backlog, Backlog):
         return frozenset((EVERY, ANY))
-    streams = (name.partition("/")[0] for name in state.source.consumers)
-    return frozenset((EVERY, *state.source.consumers, *streams))
+    streams = (name.partition("/")[0] for name in state.trust.source.consumers)
+    return frozenset((EVERY, *state.trust.source.consumers, *streams))

@@ -134,7 +134,7 @@ class Doorbells:
     def _has_news(self, state: RuleState) -> bool:
         """Tell whether to evaluate the rule; it is asked for again later if its feeds still are not known."""
         feeds = _feeds(state)
-        if feeds and feeds.unknown and feeds.unknown == state.events:
+        if feeds and feeds.unknown and feeds.unknown == state.evaluation.events:
             state.arm = drop(state.arm, state.fed.again_at)
             return False
         return True
@@ -145,7 +145,8 @@ class Doorbells:
             return False
         if _unheard(feeds.subjects, state.connection):
             return False
-        return state.decision is not None and messages_until_change(state.rule, seen) is not None
+        one = state.evaluation
+        return one.decision is not None and messages_until_change(one.rule, seen) is not None
 
     async def _subscribe(self, connection: ConnectionPort, state: RuleState) -> None:
         feeds = state.fed.feeds.subjects if state.fed.feeds else ()
@@ -168,16 +169,16 @@ class Doorbells:
             certain_at = max(since, bell.last_delivery) + CONFIRM_SECONDS
             state.confirm_at = certain_at if began < certain_at else math.inf
         feeds = _feeds(state)
-        listening = state.events is not None and state.events.reason in (
+        listening = state.evaluation.events is not None and state.evaluation.events.reason in (
             Reason.LISTENING,
             Reason.SUBSCRIPTION_LIMIT,
         )
         missing = (
-            messages_until_change(state.rule, state.seen)
-            if listening and state.seen and state.decision
+            messages_until_change(state.evaluation.rule, state.seen)
+            if listening and state.seen and state.evaluation.decision
             else None
         )
-        if state.acts(self._shared.clock()):
+        if state.step(self._shared.clock()):
             state.arm = calm(state.arm)  # the evaluation that follows the scaling arms again
         elif _to_be_asked(state):
             state.arm = ask(state.arm, now)
@@ -219,7 +220,7 @@ class Doorbells:
             return listening
         backlog = state.seen.backlog if state.seen else None
         if isinstance(found, Unknown) or not isinstance(backlog, Backlog):
-            return _lasting(state.events) or listening
+            return _lasting(state.evaluation.events) or listening
         server = found.server
         if connection.server_id != server.server_id and not (
             connection.cluster and connection.cluster == server.cluster.name
@@ -235,7 +236,8 @@ def _by_feeds(state: RuleState, connection: ConnectionPort, listening: Finding) 
     """Say whether the feeds that NATS tells of are listened to; until it has told of them nothing is news."""
     feeds = _feeds(state)
     if feeds is None:
-        return listening if state.events and state.events.reason is Reason.LISTENING else None
+        events = state.evaluation.events
+        return listening if events and events.reason is Reason.LISTENING else None
     unheard = feeds.unknown or _unheard(feeds.subjects, connection)
     return unheard or _crowded_out(state, connection) or listening
 
@@ -273,7 +275,7 @@ def _feeds(state: RuleState) -> Feeds | None:
 
 def _to_be_asked(state: RuleState) -> bool:
     """Tell whether NATS is to be asked for the feeds of a rule, as nothing else keeps it from being woken."""
-    unsaid = state.events is None or state.events.reason is Reason.LISTENING
+    unsaid = state.evaluation.events is None or state.evaluation.events.reason is Reason.LISTENING
     connected = state.connection and state.connection.state
     listens = bool(connected and connected.reason is Reason.LISTENING)
     return unsaid and listens and _claim(state) is not None and _feeds(state) is None

@@ -11,13 +11,17 @@ from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from natsscaler.core.access import Access
 from natsscaler.core.decision.pipeline import decide
-from natsscaler.core.decision.situation import Observation
+from natsscaler.core.decision.situation import Memory, Observation
 from natsscaler.core.errors import MonitoringError
+from natsscaler.core.evaluation import Evaluation
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.snapshot import Reading
+from natsscaler.core.jetstream.trust import judge
 from natsscaler.core.ownership import missing
 from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Rule, RuleKey
@@ -28,7 +32,7 @@ from natsscaler.reactor.doorbells import Doorbells
 from natsscaler.reactor.executor import Executor
 from natsscaler.reactor.leader_query import Draft, counts, draft
 from natsscaler.reactor.ports import ConnectionPort
-from natsscaler.reactor.rule_state import LED_SECONDS, RuleState
+from natsscaler.reactor.rule_state import RuleState
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +114,7 @@ class EndpointLoop:
         if not batch:
             return
         began = self._shared.clock()
-        turns = [_Turn(state, state.rule, state.answer(), _deliveries(state)) for state in batch]
+        turns = [_Turn(state, state.rule, state.answer(), _deliveries(state), late) for state, late in batch]
         found = await self._read()
         turns = [turn._replace(rule=turn.state.rule) for turn in turns if not turn.state.gone]
         reading = None if isinstance(found, Unknown) else found
@@ -132,8 +136,16 @@ class EndpointLoop:
         self._arm()
 
     def _draft(self, turn: "_Turn", reading: Reading) -> Draft:
-        clocks = (self._shared.clock(), self._shared.wall())
-        return draft(turn.state, reading, self._shared.cluster.replicas, *clocks)
+        state, rule = turn.state, turn.rule
+
+        def falls(backlog: Backlog) -> bool:
+            replicas = self._shared.cluster.replicas(rule.target)
+            if not replicas:
+                return False
+            seen = Observation(backlog, replicas, self._shared.wall())
+            return decide(rule, seen, state.memory or Memory(), self._shared.clock()).desired < replicas
+
+        return draft(rule, state.trust, reading, state.connection, falls)
 
     async def _ask(
         self,
@@ -173,21 +185,22 @@ class EndpointLoop:
 
         self._shared.spawn(do(), f"ask NATS for rules of {self.access.url}")
 
-    def _batch(self, now: float) -> list[RuleState]:
+    def _batch(self, now: float) -> list[tuple[RuleState, bool]]:
+        """Take the rules that are due, or soon will be, each with whether the read budget made it late."""
         batch = []
         for state in self.rules.values():
             soon = now + state.rule.spec.poll_interval_seconds / 2
             if state.free and (state.due <= now or state.deadline <= soon):
                 due = min(state.deadline, state.next_change)
                 excused = max(LATE_SECONDS, LATE_SHARE * state.rule.spec.poll_interval_seconds)
-                state.late = self._held > 0 and -math.inf < due < now - excused
-                if state.late:
+                late = self._held > 0 and -math.inf < due < now - excused
+                if late:
                     self._shared.metrics.late.observe(now - due)
                 for source in state.rings or {WakeSource.DEADLINE}:
                     self._shared.metrics.wakeups.labels(source).inc()
                     state.woken[source] = self._shared.wall()
                 state.in_hand = True
-                batch.append(state)
+                batch.append((state, late))
         return batch
 
     async def _read(self) -> Reading | Unknown:
@@ -235,30 +248,34 @@ class EndpointLoop:
         shared, state, rule = self._shared, turn.state, turn.state.rule
         now, wall = shared.clock(), shared.wall()
         state.at_rest(now)
-        if state.puts_off(measured, began, now):
-            state.retry_at = began + LED_SECONDS
+        verdict = judge(state.trust, measured, began, now)
+        state.trust = verdict.trust
+        if verdict.backlog is None:
+            state.retry_at = verdict.again_at
             state.rung_at = min(state.rung_at, turn.rung_at)
             return
-        measured = state.believe(measured)
-        state.unable = shared.obstacle(rule)
+        unable = shared.obstacle(rule)
         replicas = shared.cluster.replicas(rule.target)
-        if state.unable is None and replicas is None:
+        if unable is None and replicas is None:
             state.lose_deployment()
-            state.unable = missing(rule)
-        state.seen = state.decision = None
-        shown = state.unable and state.unable.reason is Reason.TARGET_OWNED_BY_ANOTHER
-        if shown and replicas is not None:  # both are compared while one takes over from the other
-            state.seen = Observation(measured, replicas, wall)
-        if state.unable is None and replicas is not None:
-            memory = state.observe(replicas, now, wall)
-            seen = Observation(measured, replicas, wall)
-            state.decided(seen, decide(rule, seen, memory, now), now)
+            unable = missing(rule)
+        seen, decision = None, None
+        if replicas is not None and (unable is None or unable.reason is Reason.TARGET_OWNED_BY_ANOTHER):
+            seen = Observation(verdict.backlog, replicas, wall)  # of two owners both are shown
+        if unable is None and seen:
+            decision = decide(rule, seen, state.observe(seen.replicas, now, wall), now)
+            state.decided(seen, decision, now)
             self._executor.look_into_change(state)
             if state.others.set_backs.wait and state.others.writer is None:
                 writer = await shared.cluster.writer(rule.target)
                 state.others = state.others._replace(writer=writer)
-        state.retry_at = self._not_before if isinstance(found, Unknown) else state.doubted(now)
-        state.events = self._doorbells.finding(state, found)
+        if isinstance(found, Unknown):
+            state.retry_at = self._not_before
+        elif seen:
+            state.retry_at = verdict.again_at
+        events = state.evaluation.events
+        state.evaluation = Evaluation(rule, seen, decision, unable, events, turn.late)
+        state.evaluation = replace(state.evaluation, events=self._doorbells.finding(state, found))
         await self._doorbells.tend(state, turn.heard, began)
         if not state.gone:
             self._executor.carry_out(state, turn.rung_at)
@@ -274,6 +291,8 @@ class _Turn(NamedTuple):
     """When it was first asked for; infinite: by time alone."""
     heard: int
     """Messages that its doorbell had been delivered when the read began."""
+    late: bool
+    """The read budget made it miss its deadline."""
 
 
 def _deliveries(state: RuleState) -> int:

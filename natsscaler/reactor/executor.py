@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from natsscaler.core.conditions import Facts, compose
 from natsscaler.core.contention import late_step
@@ -84,12 +84,12 @@ class Executor:
     def carry_out(self, state: RuleState, rung_at: float) -> None:
         """Act on the rule's last decision and write what changed; the rule is busy meanwhile."""
         self._wait_for_turns(state)
-        state.series.evaluated(state.rule, state.seen, state.decision, state.events, self._shared.wall())
-        acts = state.acts(self._shared.clock())
+        one = state.evaluation
+        state.series.evaluated(one.rule, one.seen, one.decision, one.events, self._shared.wall())
+        acts = state.step(self._shared.clock()) is not None
         if not acts:
             state.series.unable(state.obstacle)
         self._show(state)
-        state.telling.rule = state.rule
         if acts or (self._may_write(state) and not state.telling.waits):
             state.busy = acts
             work = self._carry_out(state, rung_at, self._shared.clock(), acts=acts)
@@ -119,9 +119,9 @@ class Executor:
     def _wait_for_turns(self, state: RuleState) -> None:
         """Leave the API server alone for as long as a failure of its calls for, whatever rings meanwhile."""
         now = self._shared.clock()
-        if state.acts(now):
+        if state.step(now):
             if now < state.scale_backoff.until:
-                state.unable = state.scale_backoff.why
+                state.evaluation = replace(state.evaluation, unable=state.scale_backoff.why)
                 state.retry_at = min(state.retry_at, state.scale_backoff.until)
         elif state.scale_backoff.until <= now:
             state.scale_backoff.reset()
@@ -158,11 +158,10 @@ class Executor:
         """Take the step, once it is the rule's turn; the rule is busy meanwhile."""
         try:
             async with self._shared.turns.turn(Kind.STEP, state.rule.key.namespace):
-                replaced = state.telling.rule is not state.rule
-                if state.gone or not self._shared.opened.is_set() or replaced:
+                if state.gone or state.outdated or not self._shared.opened.is_set():
                     return
                 now = state.writing_since = self._shared.clock()
-                if state.acts(now) and now - decided_at > STALE_SECONDS:
+                if state.step(now) and now - decided_at > STALE_SECONDS:
                     state.ring(WakeSource.LATE, now)
                 else:
                     await self._scale(state, rung_at, notices)
@@ -179,7 +178,7 @@ class Executor:
                 state.telling.waits = False
                 if state.gone or state.busy or not self._shared.opened.is_set():
                     return  # who is busy tells when that is done
-                if state.telling.rule is state.rule and self._may_write(state):
+                if not state.outdated and self._may_write(state):
                     state.busy, state.writing_since = True, self._shared.clock()
                     try:
                         await self._record(state, notices)
@@ -195,49 +194,53 @@ class Executor:
             for attempt in range(ATTEMPTS):
                 if state.gone:
                     return
-                if not (state.acts(self._shared.clock()) and state.seen and state.decision):
+                step = state.step(self._shared.clock())
+                if step is None:
                     if attempt:  # others scaled it, which no watch will tell any more
                         state.ring(WakeSource.DEPLOYMENT, self._shared.clock())
                     return
-                before, after = state.seen.replicas, state.decision.permitted
+                before, after = step
                 state.others = state.others._replace(unanswered=after)
                 try:
                     got = await self._shared.cluster.scale(target, before, after)
                 except ReplicasChanged:
                     state.others = state.others._replace(unanswered=None)
                     self._decide_again(state, await self._shared.cluster.fresh_replicas(target))
-                    if state.decision.permitted < state.seen.replicas:
-                        state.ring(
-                            WakeSource.DEPLOYMENT, self._shared.clock()
-                        )  # a step down needs a count of its own
+                    step = state.step(self._shared.clock())
+                    if step and step[1] < step[0]:  # a step down needs a count of its own
+                        state.ring(WakeSource.DEPLOYMENT, self._shared.clock())
                         return
                 else:
                     self._scaled(state, before, got, rung_at, notices)
                     return
         except KubernetesError as error:
-            state.unable = Finding(error.reason, error.message)
+            unable = Finding(error.reason, error.message)
+            state.evaluation = replace(state.evaluation, unable=unable)
             self._failed(state, "scale", error, state.scale_backoff)
         else:
-            state.unable = Finding(
+            unable = Finding(
                 Reason.CONFLICT,
                 f"something else keeps changing the replicas of {target}: find it, or remove this rule",
             )
+            state.evaluation = replace(state.evaluation, unable=unable)
 
     def _decide_again(self, state: RuleState, replicas: int) -> None:
-        if state.seen:
+        one = state.evaluation
+        if one.seen:
             now, wall = self._shared.clock(), self._shared.wall()
-            memory = state.observe(replicas, now, wall)
-            seen = Observation(state.seen.backlog, replicas, wall)
-            state.decided(seen, decide(state.rule, seen, memory, now), now)
+            seen = Observation(one.seen.backlog, replicas, wall)
+            decision = decide(one.rule, seen, state.observe(replicas, now, wall), now)
+            state.evaluation = replace(one, seen=seen, decision=decision)
+            state.decided(seen, decision, now)
 
     def _scaled(
         self, state: RuleState, before: int, after: int, rung_at: float, notices: list[Notice]
     ) -> None:
         """Record a step; `after`: what the API server made of it."""
-        shared, rule = self._shared, state.rule
+        shared, one, rule = self._shared, state.evaluation, state.evaluation.rule
         state.scale_backoff.reset()
         now, wall = shared.clock(), shared.wall()
-        decision, seen = state.decision, state.seen
+        decision, seen = one.decision, one.seen
         if decision is None or seen is None or state.memory is None:
             return
         if rung_at < math.inf:
@@ -245,7 +248,7 @@ class Executor:
         backlog = seen.backlog.messages if isinstance(seen.backlog, Backlog) else None
         state.memory = state.memory.acted(before, decision.permitted, now).stepped(before, after, now)
         state.replicas = after
-        state.seen = replace(seen, replicas=after)
+        state.evaluation = replace(one, seen=replace(seen, replicas=after))
         state.others = state.others.answered(before, decision.permitted, after, now, again_at=state.deadline)
         if after == before:
             return
@@ -286,7 +289,7 @@ class Executor:
         shared, old = self._shared, state.status
         facts = self._facts(state)
         if state.memory:
-            facts = facts._replace(memory=remembered(state.memory, shared.clock(), facts.now))
+            facts = replace(facts, memory=remembered(state.memory, shared.clock(), facts.now))
         new = compose(facts, old)
         source_changed = old.backlog_source and new.backlog_source != old.backlog_source
         notices += await publish(shared, state.rule.key, state.rule.uid, new, old)
@@ -306,7 +309,7 @@ class Executor:
             )
 
     def _worth_writing(self, state: RuleState) -> bool:
-        if state.events is None and state.obstacle is None:
+        if state.evaluation.events is None and state.obstacle is None:
             return False  # the connection to NATS is being made, and rings when it is there or has failed
         new = compose(self._facts(state), state.status)
         if noticeable(state.status, new):
@@ -319,20 +322,11 @@ class Executor:
         next_change = None
         if state.next_change < math.inf:
             next_change = round(wall + state.next_change - self._shared.clock(), 2)  # not read at once
-        return Facts(
-            rule=state.rule,
-            seen=state.seen,
-            decision=state.decision,
-            unable=state.obstacle,
-            admitted=state.others.admitted,
-            events=state.events,
-            late=state.late,
-            next_change=next_change,
-            now=wall,
-        )
+        evaluation = replace(state.evaluation, unable=state.obstacle)
+        return Facts(**asdict(evaluation), next_change=next_change, now=wall, admitted=state.others.admitted)
 
     def _show(self, state: RuleState) -> None:
-        if not state.gone:
+        if not (state.gone or state.outdated):
             self._shared.activity.evaluated(self._facts(state), state.status, state.woken)
 
     def _failed(self, state: RuleState, operation: str, error: KubernetesError, backoff: Backoff) -> None:

@@ -11,18 +11,16 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-from natsscaler.core.decision.pipeline import decide
-from natsscaler.core.decision.situation import Memory, Observation
-from natsscaler.core.jetstream.backlog import Backlog, count, former, in_doubt
+from natsscaler.core.jetstream.backlog import Backlog, count, in_doubt
 from natsscaler.core.jetstream.documents import ConsumerInfo
 from natsscaler.core.jetstream.selection import MOST_COUNTED, Selection, Unknown, select
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.jetstream.sources import Former, NotTold, Told, missing
+from natsscaler.core.jetstream.trust import Trust
 from natsscaler.core.reasons import Reason
-from natsscaler.core.rule import Rule, Target
+from natsscaler.core.rule import Rule
 from natsscaler.reactor.ports import ConnectionPort
 from natsscaler.reactor.questions import Questions
-from natsscaler.reactor.rule_state import RuleState
 
 log = logging.getLogger(__name__)
 
@@ -50,16 +48,21 @@ class Draft(NamedTuple):
 
 
 def draft(
-    state: RuleState, reading: Reading, replicas: Callable[[Target], int | None], now: float, wall: float
+    rule: Rule,
+    trust: Trust,
+    reading: Reading,
+    connection: ConnectionPort | None,
+    falls: Callable[[Backlog], bool],
 ) -> Draft:
     """Measure by what was read alone, and say what to ask for.
 
-    `now`: on the clock of the rule's memory, `wall`: in seconds since the epoch.
+    `connection`: where it would be asked; None: not known yet, and any would do. `falls` tells whether the
+    rule would step down on a backlog.
     """
-    rule, view = state.rule, reading.view
+    view = reading.view
     try:
         selection = select(rule, view)
-        before = former(rule, state.source, state.source_seen)
+        before = trust.former(rule)
         backlog = count(rule, view, selection, before, {})
     except Exception:  # a supervision point: one bad rule never disturbs another
         log.exception(FAILED, rule.key)
@@ -68,10 +71,10 @@ def draft(
     chosen = () if isinstance(selection, Unknown) else selection.candidates
     there = [str(one) for one in in_doubt(view, chosen)]
     gone = missing(before.source, view) if before else []
-    if not (there or gone) and _falls(state, backlog, replicas(rule.target), now, wall):
+    if not (there or gone) and isinstance(backlog, Backlog) and falls(backlog):
         there = [str(one) for one in chosen]
     accounts = {one.account.key for one in chosen} or {before.source.account_id if before else ""}
-    asks = state.connection is None or _leads_there(state.connection, reading, accounts)
+    asks = connection is None or _leads_there(connection, reading, accounts)
     wanted = Questions(tuple(there), tuple(gone[:MOST_COUNTED]))
     return found._replace(wanted=wanted if asks and (there or gone) else None)
 
@@ -86,13 +89,3 @@ def _leads_there(connection: ConnectionPort, reading: Reading, accounts: set[str
     """Tell whether a connection leads to where the read came from, and to that account."""
     read = reading.server.cluster.name or reading.server.server_id
     return read == (connection.cluster or connection.server_id) and accounts == {connection.account}
-
-
-def _falls(
-    state: RuleState, backlog: Backlog | Unknown, replicas: int | None, now: float, wall: float
-) -> bool:
-    """Tell whether the rule would step down on this backlog."""
-    if isinstance(backlog, Unknown) or not replicas:
-        return False
-    memory = state.memory or Memory()
-    return decide(state.rule, Observation(backlog, replicas, wall), memory, now).desired < replicas

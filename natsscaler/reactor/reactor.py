@@ -10,6 +10,7 @@ from natsscaler.core.access import Access
 from natsscaler.core.conditions import invalid
 from natsscaler.core.errors import KubernetesError
 from natsscaler.core.jetstream.snapshot import Reading
+from natsscaler.core.jetstream.trust import Trust
 from natsscaler.core.ownership import obstacle, owner, unseen
 from natsscaler.core.reasons import Finding
 from natsscaler.core.rule import Rule, RuleKey, Target
@@ -127,7 +128,7 @@ class Reactor:
             status = of_no_deployment(status)
         if old and _identity(old.rule) == _identity(rule):
             if old.rule.selector != rule.selector:
-                old.source = old.source_seen = None
+                old.trust = Trust()
             old.rule = rule
             state = old
         else:

@@ -10,11 +10,11 @@ import pytest_asyncio
 from natsscaler.core.access import Access
 from natsscaler.core.jetstream.backlog import Backlog, measure
 from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.jetstream.trust import LED_SECONDS
 from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Rule
 from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
-from natsscaler.reactor.rule_state import LED_SECONDS
 from tests.support.factories import rule
 from tests.support.nats_cluster import NatsCluster, eventually
 from tests.support.world import publish

@@ -291,7 +291,7 @@ async def run(model: Model, here: World, rule: Callable[..., object]) -> None:
         if model.random.random() < 0.2:
             rule(stream="ORDERS" if model.random.random() < 0.5 else None)
             model.note("the rule is edited")  # it may then choose anew, so nobody looks in until it has
-            await until(lambda: all(state.source for state in here.reactor._states.values()), 90)
+            await until(lambda: all(state.trust.source for state in here.reactor._states.values()), 90)
         await asyncio.sleep(model.random.uniform(0, 2))
     await model.fix()
     rule(stream="ORDERS")

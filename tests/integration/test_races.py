@@ -233,11 +233,11 @@ async def test_a_decision_that_has_waited_for_its_turn_is_made_anew(here: World,
             await stack.enter_async_context(shared.turns.turn(Kind.STEP, f"other-{number}"))
         here.apply()
         state = here.reactor._states[RuleKey("default", "rule")]
-        await until(lambda: state.busy and state.acts(time.monotonic()))
+        await until(lambda: state.busy and state.step(time.monotonic()) is not None)
         await publish(orders, 20)  # within the thresholds
         shared.clock = lambda: time.monotonic() + STALE_SECONDS + 1
     await here.becomes("Ready", "True", "Scaling")
-    await until(lambda: not state.busy and not state.acts(time.monotonic()))
+    await until(lambda: not state.busy and state.step(time.monotonic()) is None)
     assert here.cluster.table[TARGET] == 3
     assert here.wakeups("late") == 1
 

@@ -4,6 +4,7 @@ import asyncio
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from natsscaler.core.conditions import compose
 from natsscaler.core.jetstream.selection import Unknown
@@ -72,7 +73,7 @@ def test_time_alone_is_no_news() -> None:
         facts(seen(8, 4)),
         facts(seen(Unknown(Reason.STREAM_NOT_FOUND, "no stream"), 4)),
         facts(seen(8, 4), unable=Finding(Reason.CONFLICT, "somebody else")),
-        facts(seen(8, 4))._replace(events=None),
+        replace(facts(seen(8, 4)), events=None),
     ):
         activity.evaluated(news, status, {WakeSource.DEADLINE: NOW})
         assert activity.changes(known).rules == [only(activity)]

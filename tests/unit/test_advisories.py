@@ -9,15 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from natsscaler.core.evaluation import Evaluation
 from natsscaler.core.jetstream.advisories import Advisory
 from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.jetstream.trust import Trust
 from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import EventSource
+from natsscaler.core.status import RuleStatus
 from natsscaler.core.waking import WakeSource
+from natsscaler.observe.rule_metrics import RuleSeries
 from natsscaler.reactor.advisories import Advisories, Gathered, Index
 from natsscaler.reactor.ports import ConnectionPort
 from natsscaler.reactor.rule_state import RuleState
-from tests.support.factories import SOURCE, backlog, seen
+from tests.support.factories import SOURCE, backlog, rule, seen
 from tests.support.waking import in_virtual_time
 
 ELECTED, CREATED, PAUSED = "CONSUMER.LEADER_ELECTED", "CONSUMER.CREATED", "CONSUMER.PAUSE"
@@ -28,22 +32,13 @@ NAMES = [f"{stream}/{consumer}" for stream in STREAMS for consumer in CONSUMERS]
 HERE, THERE = (cast("ConnectionPort", name) for name in ("here", "there"))
 
 
-class State(SimpleNamespace):
-    """What of a rule's state tells whom advisories concern; each is a rule of its own."""
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return id(self)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-
 def counts_on(*names: str, known: bool = True) -> RuleState:
     """Make the state of a rule that counts on these consumers; not `known`: whose last read failed."""
     source = replace(SOURCE, consumers=names)
     last = seen(backlog(3, source=source) if known else Unknown(Reason.MONITORING_TIMEOUT, "none"), 1)
-    made = State(source=source, seen=last, connection=HERE, gone=False)
-    return cast("RuleState", made)
+    state = RuleState(rule(), RuleStatus(), RuleSeries(labels=""))
+    state.trust, state.evaluation, state.connection = Trust(source), Evaluation(rule(), last), HERE
+    return state
 
 
 advisories = st.one_of(
@@ -67,7 +62,7 @@ def hears(one: Any, state: RuleState) -> bool:
     """Tell the same of one advisory and one rule."""
     if state.seen and isinstance(state.seen.backlog, Unknown):
         return True
-    consumers = state.source.consumers if state.source else ()
+    consumers = state.trust.source.consumers if state.trust.source else ()
     if one.consumer and one.action != CREATED:
         return f"{one.stream}/{one.consumer}" in consumers
     return any(name.startswith(f"{one.stream}/") for name in consumers)
@@ -103,9 +98,10 @@ def test_the_index_is_what_it_would_be_if_it_were_made_anew(told: list[tuple[int
         state = rules[number]
         match change:
             case "source":
-                state.source, state.seen = counts_on(name).source, counts_on(name).seen
+                other = counts_on(name)
+                state.trust, state.evaluation = other.trust, other.evaluation
             case "unknown":
-                state.seen = counts_on(name, known=False).seen
+                state.evaluation = counts_on(name, known=False).evaluation
             case "elsewhere":
                 state.connection = THERE
             case "nowhere":

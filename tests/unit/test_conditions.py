@@ -321,7 +321,7 @@ def test_merge_makes_conditions_in_the_order_of_the_findings() -> None:
 
 def test_a_missing_deployment_is_one_event() -> None:
     missing = Finding(Reason.TARGET_NOT_FOUND, "there is no Deployment default/my-app")
-    status = compose(facts(30)._replace(seen=None, decision=None, unable=missing), RuleStatus())
+    status = compose(replace(facts(30), seen=None, decision=None, unable=missing), RuleStatus())
     assert {one.reason for one in status.conditions} >= {Reason.TARGET_NOT_FOUND}
     reasons = [one.reason for one in changed_conditions(RuleStatus(), status)]
     assert reasons.count(Reason.TARGET_NOT_FOUND) == 1

@@ -17,7 +17,7 @@ from natsscaler.core.decision.situation import Memory, Taken, Want
 from natsscaler.core.jetstream.selection import Match
 from natsscaler.core.jetstream.sources import Birth, Source
 from natsscaler.core.reasons import Reason
-from natsscaler.core.remembering import restore
+from natsscaler.core.remembering import restore, restore_trust
 from natsscaler.core.status import (
     NEUTRAL,
     USUAL,
@@ -31,8 +31,6 @@ from natsscaler.core.status import (
     read_back,
     rfc3339,
 )
-from natsscaler.observe.rule_metrics import RuleSeries
-from natsscaler.reactor.rule_state import RuleState
 from tests.support.factories import SOURCE, UNKNOWN, backlog, facts, proportional, rule, seen
 
 NOW, WALL = 5_000.0, 1_767_225_600.0
@@ -194,7 +192,7 @@ def test_when_the_backlog_was_last_counted_outlives_a_restart_and_causes_no_writ
     at = datetime(2026, 1, 1, 12, tzinfo=UTC)
     found = facts(replace(backlog(5), at=at))
     first = compose(found, RuleStatus())
-    assert RuleState(rule(), through_kubernetes(first), RuleSeries(labels="")).source_seen == at
+    assert restore_trust(through_kubernetes(first)).seen == at
     later = compose(facts(replace(backlog(5), at=at + timedelta(hours=1))), first)
     assert not noticeable(first, later)
     unknown = compose(facts(UNKNOWN), later)

@@ -242,7 +242,7 @@ def _among(name: str, others: Others, messages: int, replicas: int, made: Rule) 
     times = [time for time in (decision.next_change, waits) if time is not None and time < float("inf")]
     conflict = others.set_backs.finding(made.target, others.writer or "")
     facts = factories.facts(messages, replicas, made=made, unable=conflict)
-    changed = facts._replace(admitted=others.admitted, next_change=min(times, default=None))
+    changed = replace(facts, admitted=others.admitted, next_change=min(times, default=None))
     yield Situation("contention", name, changed)
 
 

@@ -5,14 +5,11 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from natsscaler.core.decision.situation import Observation
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.jetstream.trust import Trust, Verdict, judge
 from natsscaler.core.reasons import Reason
-from natsscaler.core.status import RuleStatus
-from natsscaler.observe.rule_metrics import RuleSeries
-from natsscaler.reactor.rule_state import RuleState
-from tests.support.factories import NOW, UNKNOWN, backlog, rule
+from tests.support.factories import UNKNOWN, backlog
 
 READ_SECONDS = 0.25
 """How long each read takes here."""
@@ -22,19 +19,20 @@ Read = tuple[float, Backlog | Unknown]
 def reads() -> Iterator[tuple[str, str, str]]:
     """Give the name, the read and the outcome of each step of each sequence."""
     for name, sequence in SEQUENCES.items():
-        state = RuleState(rule(), RuleStatus(), RuleSeries(labels=""))
+        trust = Trust()
         for number, (began, found) in enumerate(sequence):
-            yield f"{name}, {number}", f"{_read(found)}, at {began:g} s", _trust(state, began, found)
+            verdict = judge(trust, found, began, began + READ_SECONDS)
+            trust = verdict.trust
+            yield f"{name}, {number}", f"{_read(found)}, at {began:g} s", _told(verdict, began)
 
 
-def _trust(state: RuleState, began: float, found: Backlog | Unknown) -> str:
-    now = began + READ_SECONDS
-    if state.puts_off(found, began, now):
+def _told(verdict: Verdict, began: float) -> str:
+    believed = verdict.backlog
+    if believed is None:
         return "waits for the next read"
-    believed = state.believe(found)
-    state.seen = Observation(believed, 3, NOW)
-    again = state.doubted(now) - now
-    counted = ", ".join(state.source.consumers) if state.source else "nothing so far"
+    again = verdict.again_at - began - READ_SECONDS
+    source = verdict.trust.source
+    counted = ", ".join(source.consumers) if source else "nothing so far"
     looks = f"; looks again after {again:g} s" if again < math.inf else ""
     said = (
         f"unknown, {believed.reason}: {believed.message}" if isinstance(believed, Unknown) else "believes it"
