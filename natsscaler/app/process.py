@@ -27,7 +27,7 @@ from natsscaler.kube.cluster import Kube
 from natsscaler.kube.connection import KubeClient, connect
 from natsscaler.kube.lease import LeaderElector
 from natsscaler.kube.secrets import read_secret
-from natsscaler.nats.connection import Connection
+from natsscaler.nats.connection import Connection, Report
 from natsscaler.nats.credential_store import Keyring
 from natsscaler.nats.http import Fetching
 from natsscaler.nats.monitoring import Monitoring
@@ -87,11 +87,13 @@ class Operator:
         activity = Activity(settings.max_actions)
         keyring = Keyring(settings, partial(read_secret, api))
 
+        report = Report(metrics.connected.inc, metrics.doorbell.inc)
+
         def connection(access: Access, advised: Advised) -> Connection:
             advisories = EventSource.ADVISORIES in settings.events
             credentials = partial(keyring.nats, access)
             return Connection(
-                access.url, allow, metrics, advised, advisories=advisories, credentials=credentials
+                access.url, allow, advised, advisories=advisories, report=report, credentials=credentials
             )
 
         self._settings, self._elector, self._metrics = settings, elector, metrics

@@ -40,7 +40,6 @@ from natsscaler.nats.credential_store import Keyring
 from natsscaler.nats.http import Fetching
 from natsscaler.nats.monitoring import Monitoring
 from natsscaler.net.allowlist import AllowList
-from natsscaler.observe.metrics import Metrics
 from natsscaler.reactor.leader_query import counts, draft
 from natsscaler.reactor.questions import Asking
 from natsscaler.settings import Settings
@@ -254,9 +253,7 @@ class Explainer:
             answered.set()
 
         credentials = partial(self._keyring.nats, access)
-        connection = Connection(
-            access.url, self._allow, Metrics(), advised, advisories=False, credentials=credentials
-        )
+        connection = Connection(access.url, self._allow, advised, advisories=False, credentials=credentials)
         self._supervised.append(asyncio.create_task(connection.run(), name=f"NATS {access.url}"))
         with suppress(TimeoutError):
             async with asyncio.timeout(CONNECT_SECONDS):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -43,7 +44,6 @@ from natsscaler.nats.doorbell import Doorbell
 from natsscaler.nats.jetstream_api import Querying
 from natsscaler.net.allowlist import AllowList
 from natsscaler.net.tls import failure
-from natsscaler.observe.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +90,15 @@ async def no_credentials(_: float) -> NatsCredentials:
     return NatsCredentials()
 
 
+class Report(NamedTuple):
+    """Who is told what a connection does, as metrics are."""
+
+    connected: Callable[[float], object] = lambda _: None
+    """1: there is a connection; -1: it is lost."""
+    delivered: Callable[[float], object] = lambda _: None
+    """So many messages came to doorbells."""
+
+
 class Connection:
     """One supervised connection to NATS, shared by all rules that lead there with the same credentials.
 
@@ -100,10 +109,10 @@ class Connection:
         self,
         url: str,
         allow: AllowList,
-        metrics: Metrics,
         advised: Callable[["Connection", Advisory | None], Awaitable[None]],
         *,
         advisories: bool,
+        report: Report = Report(),  # noqa: B008 - it never changes
         credentials: Callable[[float], Awaitable[NatsCredentials]] = no_credentials,
     ) -> None:
         self.url = url
@@ -112,7 +121,7 @@ class Connection:
         self.cluster = ""
         self._state: Finding | None = None
         self._allow = allow
-        self._metrics = metrics
+        self._report = report
         self._advised = advised
         self._advisories = advisories
         self._find_credentials = credentials
@@ -162,7 +171,7 @@ class Connection:
         """Subscribe a doorbell; it guards only after `settle`. None where there is no connection."""
         if self._client is None:
             return None
-        bell = Doorbell(self._client, limit, ring, self._metrics, partial(self._leave, subjects))
+        bell = Doorbell(self._client, limit, ring, self._report.delivered, partial(self._leave, subjects))
         for subject in subjects:
             self._listening.setdefault(subject.lower(), {})[bell] = subject
         try:
@@ -296,7 +305,7 @@ class Connection:
         client, self._client = self._client, None
         self._querying.begin(None)
         if client is not None:
-            self._metrics.connected.dec()
+            self._report.connected(-1)
             await hang_up(client)
 
     async def _connect(self) -> None:
@@ -309,7 +318,7 @@ class Connection:
         )
         self._client = client
         self._querying.begin(client)
-        self._metrics.connected.inc()
+        self._report.connected(1)
         if self._advisories:
             for subject in SUBJECTS:
                 await client.subscribe(subject, cb=self._advisory)

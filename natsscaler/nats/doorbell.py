@@ -14,7 +14,6 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from natsscaler.nats.dial import NATS_ERRORS
-from natsscaler.observe.metrics import Metrics
 
 
 class Doorbell:
@@ -25,7 +24,7 @@ class Doorbell:
         client: Client,
         limit: int,
         ring: Callable[[], None],
-        metrics: Metrics,
+        delivered: Callable[[int], object],
         closed: Callable[["Doorbell"], None] = lambda _: None,
     ) -> None:
         self.limit = limit
@@ -36,7 +35,7 @@ class Doorbell:
         """Size of the largest message seen, in bytes; 0: none yet."""
         self._client = client
         self._ring = ring
-        self._metrics = metrics
+        self._delivered = delivered
         self._closed = closed
         self._spent = False
         self._counted = 0
@@ -100,5 +99,5 @@ class Doorbell:
     def _count(self) -> None:
         """Count what was delivered since the last time; nats-py hands on only a part of a burst."""
         deliveries = self.deliveries
-        self._metrics.doorbell.inc(deliveries - self._counted)
+        self._delivered(deliveries - self._counted)
         self._counted = deliveries

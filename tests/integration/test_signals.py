@@ -13,7 +13,7 @@ from nats.js.api import ConsumerConfig
 from natsscaler.core.jetstream.advisories import Advisory
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.nats.connection import Connection
+from natsscaler.nats.connection import Connection, Report
 from natsscaler.nats.credentials import NatsCredentials
 from natsscaler.nats.doorbell import Doorbell
 from natsscaler.net.allowlist import AllowList
@@ -48,8 +48,9 @@ class Listener:
         async def login(_: float) -> NatsCredentials:
             return credentials
 
+        report = Report(self.metrics.connected.inc, self.metrics.doorbell.inc)
         self.connection = Connection(
-            url, allow, self.metrics, self._advised, advisories=True, credentials=login
+            url, allow, self._advised, advisories=True, report=report, credentials=login
         )
 
     async def _advised(self, connection: Connection, advisory: Advisory | None) -> None:

@@ -20,7 +20,7 @@ from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.rule import EventSource, Rule, RuleKey, Target, parse
 from natsscaler.core.status import RuleStatus
 from natsscaler.demo.nats_server import NatsServer
-from natsscaler.nats.connection import Connection
+from natsscaler.nats.connection import Connection, Report
 from natsscaler.nats.credential_store import Keyring, Secret
 from natsscaler.nats.http import Fetching
 from natsscaler.nats.monitoring import Monitoring
@@ -152,9 +152,9 @@ class World:
         made = Connection(
             access.url,
             self._allow,
-            self.metrics,
             advised,
             advisories=self._advisories,
+            report=Report(self.metrics.connected.inc, self.metrics.doorbell.inc),
             credentials=partial(self.keyring.nats, access),
         )
         self.connections.append(made)
