@@ -15,6 +15,7 @@ from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import Metrics
 from natsscaler.reactor.ports import ClusterPort, ConnectionPort, MonitoringPort
 from natsscaler.reactor.questions import Asking
+from natsscaler.reactor.read_turns import ReadTurns
 from natsscaler.reactor.rule_state import RuleState
 from natsscaler.reactor.write_turns import Turns
 from natsscaler.settings import Settings
@@ -48,6 +49,7 @@ class Shared:
     opened_at: float = math.inf
     """Since when, on `clock`."""
     turns: Turns = field(default_factory=Turns)
+    reads: ReadTurns = field(default_factory=ReadTurns)
     asking: Asking = field(init=False)
     _budgets: WeakValueDictionary[str, Budget] = field(default_factory=WeakValueDictionary)
 

@@ -60,7 +60,7 @@ class EndpointLoop:
         self._held = 0.0
         """How long the budget kept the present read waiting, in seconds."""
         self._round_at = shared.clock()
-        """When the loop last came round, or is to do so after a pause for the budget."""
+        """When the loop last came round, or is to after a pause; infinite while it waits for a turn."""
 
     def wake(self) -> None:
         """Look at rings and timers again."""
@@ -72,7 +72,7 @@ class EndpointLoop:
         self.wake()
 
     def overdue(self) -> float:
-        """Return for how many seconds work has waited that no back-off or budget explains."""
+        """Return for how many seconds work has waited that no back-off, budget or turn explains."""
         waiting = (state.waiting_since for state in self.rules.values() if not state.busy)
         since = max(min(waiting, default=math.inf), self._not_before, self._round_at)
         return max(0.0, self._shared.clock() - since)
@@ -81,7 +81,12 @@ class EndpointLoop:
         """Serve the rules until there are none; cancelling it could break off a flush (Connection.settle)."""
         while self.rules:
             await self._wait()
-            await self._serve()
+            namespaces = {key.namespace for key in self.rules}
+            if namespaces:
+                self._round_at = math.inf
+                async with self._shared.reads.turn(namespaces):
+                    self._round_at = self._shared.clock()
+                    await self._serve()
 
     async def _wait(self) -> None:
         while self.rules:

@@ -1,7 +1,6 @@
 """A tenant's servers and rules attack; another one's rule, in the same process, is served as before.
 
 In each run that rule is measured alone and then under attack, and so are the operator's memory and its probe.
-A server that claims another one's id is in tests/integration/test_tenants.py.
 """
 
 import asyncio
@@ -24,6 +23,7 @@ from nats.aio.client import Client
 from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port
+from natsscaler.reactor.read_turns import READS
 from natsscaler.reactor.write_turns import SHARE
 from tests.conftest import KubeApi, in_background
 from tests.support.attackers import MIB, attacker
@@ -50,8 +50,9 @@ MORE_BYTES = 128 * MIB
 """How much more memory the operator may take under attack."""
 PROBE_SECONDS = 1.0
 """Within which the kubelet wants an answer."""
-NO_PAUSES = ("--read-budget", "1")
-"""Between reads of one server, so that no burst waits for what the ones before it have cost."""
+READ_BUDGET = ("--read-budget", "0.2")
+"""So much that no burst waits for what the ones before it have cost; so little that it would wait for longer
+than the test does if it paid for the tenant's slow servers."""
 FORGET_PEAK = "5"
 """Written to clear_refs, it sets VmHWM to VmRSS (proc(5))."""
 
@@ -70,7 +71,7 @@ class Beside:
     async def start(self, kubeconfig: pathlib.Path, name_server: int) -> None:
         """Start the operator and wait until each good rule is armed."""
         port = free_port()
-        flags = ("--host", "127.0.0.1", "--probe-port", str(port), *NO_PAUSES)
+        flags = ("--host", "127.0.0.1", "--probe-port", str(port), *READ_BUDGET)
         process = await self.good.start(
             *flags, everywhere=True, name_server=name_server, kubeconfig=kubeconfig
         )
@@ -181,12 +182,15 @@ async def beside(
 Attack = Callable[[Beside], contextlib.AbstractAsyncContextManager[None]]
 
 
-def by_servers(kind: str, servers: int, spec: Callable[[str], dict[str, Any]], bites: int = 5) -> Attack:
+def by_servers(
+    kind: str, servers: int, spec: Callable[[str], dict[str, Any]], *arguments: str, bites: int = 5
+) -> Attack:
     """Attack by servers of this kind, each named by a rule, and have it bite first."""
 
     @contextlib.asynccontextmanager
     async def attack(beside: Beside) -> AsyncIterator[None]:
-        async with attacker(kind, servers) as enemy:
+        given = [one.format(good=beside.good.nats.monitoring_url) for one in arguments]
+        async with attacker(kind, servers, *given) as enemy:
             await beside.create_rules(servers, lambda n: spec(enemy.addresses[n]))
             await enemy.bites(bites)
             yield
@@ -205,7 +209,7 @@ async def names_that_nobody_answers_for(beside: Beside) -> AsyncIterator[None]:
 async def urls_that_never_answer(beside: Beside) -> AsyncIterator[None]:
     async with attacker("silent") as enemy:
         await beside.create_rules(MANY, lambda n: monitoring(f"{enemy.addresses[0]}/{n}"))
-        await enemy.bites(MANY)
+        await enemy.bites(READS)
         yield
 
 
@@ -249,6 +253,7 @@ def nats(address: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "attack",
     [
+        pytest.param(by_servers("slow", 5, monitoring, "{good}", "2", bites=40), id="another-ones-id"),
         pytest.param(names_that_nobody_answers_for, id="silent-names"),
         pytest.param(by_servers("addresses", 5, nats), id="gossip"),
         pytest.param(by_servers("message-without-end", 5, nats, bites=10), id="message-without-end"),

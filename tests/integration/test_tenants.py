@@ -7,12 +7,15 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig
 
 from natsscaler.core.reasons import Reason
-from natsscaler.core.rule import Target
+from natsscaler.core.rule import RuleKey, Target
+from natsscaler.core.status import RuleStatus
 from natsscaler.demo.nats_server import NatsServer
+from natsscaler.reactor.read_turns import READS
 from tests.support import attackers
 from tests.support import faulty_monitoring as faults
 from tests.support.attackers import MIB
@@ -179,6 +182,18 @@ async def test_names_without_end_get_nowhere(
             here.apply("large", deploymentName="other", natsMonitoringURL=liar.url, events=[])
             await here.becomes("Ready", "False", Reason.MONITORING_UNREADABLE, "large")
             await scales(here, orders)
+
+
+async def test_a_namespace_with_many_silent_servers_has_few_of_them_read_at_once(here: World) -> None:
+    async with attackers.attacker("silent") as enemy:
+        for n in range(2 * READS):
+            here.apply(f"silent-{n}", natsMonitoringURL=f"http://{enemy.addresses[0]}/{n}", events=[])
+        await enemy.bites(READS)
+        other = RuleKey("other", "good")
+        here.reactor.upsert(replace(here.rule(events=[]), key=other), RuleStatus())
+        await until(lambda: other in here.cluster.statuses)
+        assert here.monitoring.begun == READS + 1
+    await until(lambda: here.monitoring.begun > READS + 1)
 
 
 async def test_a_rule_with_too_many_filters_is_polled(here: World, orders: Client) -> None:

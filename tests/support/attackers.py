@@ -11,6 +11,8 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+import httpx
+
 MIB = 2**20
 Take = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -84,6 +86,21 @@ async def _request(reader: asyncio.StreamReader) -> str:
     return head.split()[1].decode()
 
 
+def slow(upstream: str, seconds: str) -> Take:
+    """Say what another server says, so late."""
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = await _request(reader)
+        async with httpx.AsyncClient(base_url=upstream, trust_env=False) as client:
+            body = (await client.get(path)).content
+        if path.startswith("/jsz"):
+            await asyncio.sleep(float(seconds))
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body))
+        writer.write(body)
+
+    return take
+
+
 def decodes_to_more() -> Take:
     """Answer with tens of MiB of empty objects."""
 
@@ -110,7 +127,8 @@ def floods(opening: bytes, flood: Callable[[], Iterator[bytes]]) -> Callable[[],
     return lambda: FloodingNats(opening, flood).take
 
 
-KINDS: dict[str, Callable[[], Take]] = {
+KINDS: dict[str, Callable[..., Take]] = {
+    "slow": slow,
     "silent": silent,
     "decodes-to-more": decodes_to_more,
     "addresses": floods(b"", addresses),
@@ -119,13 +137,13 @@ KINDS: dict[str, Callable[[], Take]] = {
 }
 
 
-async def serve(kind: str, servers: int) -> None:
+async def serve(kind: str, servers: int, *arguments: str) -> None:
     """Serve until killed."""
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         print("connected", flush=True)  # noqa: T201 - what the parent reads
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            await KINDS[kind]()(reader, writer)
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, httpx.HTTPError):
+            await KINDS[kind](*arguments)(reader, writer)
         print("over", flush=True)  # noqa: T201
         writer.close()
 
@@ -151,9 +169,9 @@ class Attacker:
 
 
 @contextlib.asynccontextmanager
-async def attacker(kind: str, servers: int = 1) -> AsyncIterator[Attacker]:
+async def attacker(kind: str, servers: int = 1, *arguments: str) -> AsyncIterator[Attacker]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.attackers", kind, str(servers)),
+        *(sys.executable, "-m", "tests.support.attackers", kind, str(servers), *arguments),
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout
@@ -168,4 +186,4 @@ async def attacker(kind: str, servers: int = 1) -> AsyncIterator[Attacker]:
 
 if __name__ == "__main__":
     os.nice(10)  # it would have a machine of its own
-    asyncio.run(serve(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(serve(sys.argv[1], int(sys.argv[2]), *sys.argv[3:]))
