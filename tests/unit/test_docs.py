@@ -120,8 +120,9 @@ def test_troubleshooting_names_reasons_that_exist() -> None:
     assert named <= set(Reason)
 
 
-def test_every_test_that_reliability_names_exists() -> None:
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/reliability.md").read_text()))
+@pytest.mark.parametrize("page", ["reliability.md", "security.md"])
+def test_every_test_that_is_named_exists(page: str) -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / page).read_text()))
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     assert len(named) > 30
     assert [name for name in named if f"def {name}(" not in tests] == []
