@@ -1,8 +1,9 @@
 """The one catalogue of reasons: why a decision is what it is, or why a condition has its status.
 
 Every outcome of natsscaler has a Reason: the same word stands in conditions, Events, metrics and logs, so
-that what a person reads in one place can be searched for in another. All there is to say of a reason is said
-here; docs/reasons.md is made from it. A new reason is one entry.
+that what a person reads in one place can be searched for in another. What a reason means and how to fix it
+is here, once; docs/reasons.md is made from it. The message with names and numbers is written where the reason
+is found: search for `Reason.CONSUMER_NOT_FOUND` and the like. A new reason is one entry.
 """
 
 from enum import StrEnum

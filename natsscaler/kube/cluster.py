@@ -1,4 +1,4 @@
-"""The Kubernetes API as the reactor knows it: replicas at hand without a request, and every write.
+"""The Kubernetes API as the reactor knows it: replicas without a request, and every write but the Lease.
 
 Replicas are only ever written through `deployments/scale`.
 """

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from natsscaler.kube.client import FORBIDDEN, UNAUTHORIZED
 
 REFUSED_SECONDS = 60.0
-"""So long may all requests be refused before the process says that it is not ready."""
+"""How long all requests may be refused before the process says that it is not ready."""
 SERVER_ERRORS = 500
 RESOURCE_PARTS = {"api": 3, "apis": 4}
 """How many parts a path has at least that leads to objects, and not to what there is."""

@@ -36,9 +36,9 @@ def questions(backlog: Backlog) -> tuple[str, ...]:
 
 
 def told(backlog: Backlog, answers: Mapping[str, Answer]) -> Feeds:
-    """Take the word of NATS for what feeds a backlog, if it speaks of the same streams and consumers.
+    """Return what feeds a backlog as NATS reports it, if it reports on the same streams and consumers.
 
-    Who does not know when they were created may not know them at all.
+    An answer without the times of creation may be about other ones.
     """
     subjects: set[str] = set()
     for name in questions(backlog):
