@@ -12,14 +12,14 @@ from xml.sax.saxutils import escape
 
 from natsscaler.core.decision.pipeline import decide
 from natsscaler.core.decision.situation import Memory, Observation
-from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.jetstream.backlog import Backlog, Traffic
 from natsscaler.core.jetstream.selection import Match
 from natsscaler.core.jetstream.sources import Source
 from natsscaler.core.pause import PAUSED_ANNOTATION, UNTIL_ANNOTATION
 from natsscaler.core.rule import BacklogMode, Rule, parse
 
 FOLDER = Path(__file__).parent.parent / "docs/images"
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 300, 46, 60, 34, 40
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 300, 46, 80, 34, 40
 COLOURS = ("#0b6bcb", "#c2410c", "#15803d", "#7e22ce")
 SPEC: Mapping[str, Any] = {
     "deploymentName": "workers",
@@ -62,15 +62,16 @@ def observed(messages: int, replicas: int, at: float) -> Observation:
         source=SOURCE,
         account_key="",
         feeds=(),
+        traffic=Traffic(waiting=messages, delivered=0),
     )
-    return Observation(backlog, replicas, at)
+    return Observation(backlog, replicas, at, asleep=replicas == 0)
 
 
 def replicas_over_time(
     made: Rule, backlog: Callable[[float], int], seconds: int
 ) -> Iterator[tuple[int, int]]:
     """Decide and act every second; give each second and its replicas."""
-    memory, replicas = Memory(), made.spec.min_replicas
+    memory, replicas = Memory(), max(1, made.spec.min_replicas)
     for now in range(seconds + 1):
         decision = decide(made, observed(backlog(now), replicas, float(now)), memory, float(now))
         memory = decision.memory.acted(replicas, decision.permitted, now)
@@ -151,6 +152,7 @@ POLICIES = {
         "policies": [{"type": "Percent", "value": 10, "periodSeconds": 60}],
     },
 }
+QUIET: Trace = ((0, 20), (60, 20), (61, 0), (660, 0), (661, 400), (780, 0), (1320, 0))
 MINUTES = {"name": "day", "start": "8 0 * * *", "end": "14 0 * * *", "minReplicas": 20}
 QUICK = {"scaleDown": {"stabilizationWindowSeconds": 60}}
 
@@ -161,6 +163,11 @@ def paused(kind: str, until: str) -> dict[str, str]:
 
 
 PLOTS = {
+    "policies-zero.svg": Plot(
+        "A quiet time to zero, and a burst that wakes it",
+        QUIET,
+        {"minReplicas 1": rule(), "minReplicas 0": rule(minReplicas=0, idleSeconds=300)},
+    ),
     "policies-behavior.svg": Plot(
         "Two bursts, answered with and without policies",
         BURSTS,

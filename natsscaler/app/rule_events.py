@@ -245,7 +245,7 @@ class Handlers:
         known = self._known.get(key)
         if known and known.uid == uid:
             del self._known[key]
-            self._reactor.forget(key)
+            self._reactor.deleted(key)
 
 
 def _key(body: Mapping[str, Any]) -> RuleKey:

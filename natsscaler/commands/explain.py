@@ -202,7 +202,7 @@ class Explainer:
                 backlog: Backlog | Unknown = found
             else:
                 backlog = await self._measure(rule, restore_trust(status), found)
-            seen = Observation(backlog, replicas, wall)
+            seen = Observation(backlog, replicas, wall, asleep=replicas == 0 and status.claims_zero)
             decision = decide(rule, seen, memory, now)
         next_change = None
         if decision and decision.next_change:

@@ -11,13 +11,14 @@ from msgspec.structs import replace
 from natsscaler.core.access import server_shown
 from natsscaler.core.contention import Admitted
 from natsscaler.core.decision.pipeline import messages_until_change
+from natsscaler.core.decision.situation import StepKind
 from natsscaler.core.evaluation import Evaluation
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown, listed
 from natsscaler.core.jetstream.sources import exactly
 from natsscaler.core.pause import Pause
 from natsscaler.core.reasons import Finding, Reason, Topic
-from natsscaler.core.status import Condition, LastDecision, Remembered, RuleStatus, rfc3339
+from natsscaler.core.status import SCALED_TO_ZERO, Condition, LastDecision, Remembered, RuleStatus, rfc3339
 
 IN_TIME = "The rule is evaluated and acted upon"
 LATE = f"{IN_TIME}; deadlines are late, as reads of this NATS server are held to --read-budget"
@@ -31,6 +32,8 @@ class Facts(Evaluation, frozen=True):
     now: float = 0.0
     admitted: Admitted | None = None
     """What the cluster's admission made of the number that the decision asks for."""
+    asleep: bool = False
+    """This rule has scaled the Deployment to zero, or is about to."""
     memory: Remembered | None = None
     """What a restart must not forget; None: what the status has of it still holds."""
 
@@ -80,12 +83,16 @@ def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
 def invalid(finding: Finding, generation: int, previous: RuleStatus, now: float) -> RuleStatus:
     """Write the status of a rule that cannot be used at all."""
     findings = {"Ready": ("False", finding), "ScalingActive": ("False", finding)}
+    conditions = merge(findings, previous, generation, now)
+    zero = previous.condition(SCALED_TO_ZERO)
+    if zero:  # once the rule is valid again, it must know whose zero it is
+        conditions += (zero,)
     return replace(
         previous,
         observed_generation=generation,
         pending_messages=None,
         last_decision=None,
-        conditions=merge(findings, previous, generation, now),
+        conditions=conditions,
     )
 
 
@@ -132,10 +139,23 @@ def _conditions(facts: Facts) -> dict[str, tuple[str, Finding]]:
         ),
         "ScalingLimited": _limit(facts),
     }
+    if facts.asleep or facts.rule.spec.goes_to_zero:
+        findings[SCALED_TO_ZERO] = _zero(facts)
     if facts.events:
         listening = facts.events.reason is Reason.LISTENING
         findings["EventDriven"] = ("True" if listening else "False", facts.events)
     return findings
+
+
+def _zero(facts: Facts) -> tuple[str, Finding]:
+    spec = facts.rule.spec
+    if facts.asleep:
+        wakes = f"it wakes above {spec.activation.messages} messages"
+        return "True", Finding(Reason.IDLE, f"This rule has scaled the Deployment to zero; {wakes}")
+    for note in facts.decision.trace if facts.decision else ():
+        if note.step is StepKind.IDLENESS and note.reason is Reason.CANNOT_SCALE_TO_ZERO:
+            return "False", Finding(note.reason, note.text[:1].upper() + note.text[1:])
+    return "False", Finding(Reason.AWAKE, "This rule has not scaled the Deployment to zero")
 
 
 def _limit(facts: Facts) -> tuple[str, Finding]:

@@ -255,6 +255,48 @@ class Reason(StrEnum):
         ),
     )
 
+    IDLE = (
+        "Idle",
+        _decided(
+            "At zero: nothing to do",
+            "The rule has minReplicas 0, and nothing has waited or moved for idleSeconds. It wakes by"
+            " spec.activation.",
+        ),
+    )
+    ACTIVATED = "Activated", _decided("Waking from zero", "More messages wait than activation allows.")
+    AWAKE = "Awake", _decided("Not at zero")
+    WAITING_FOR_IDLE = (
+        "WaitingForIdle",
+        _decided(
+            "Steady: one replica until idle",
+            "The last replica goes once nothing has waited, and no message has been delivered, for"
+            " idleSeconds. A backlog that is not known for a moment begins that anew.",
+            State.WAITING,
+        ),
+    )
+    CANNOT_SCALE_TO_ZERO = (
+        "CannotScaleToZero",
+        _decided(
+            "Not scaling to zero: its consumer may vanish",
+            "Without its workers the consumer, or what waits for it, would be deleted, and nothing could wake"
+            " the rule. The message says why.",
+            State.ATTENTION,
+            Fix("Change the consumer or stream as the message says, or set spec.minReplicas to 1", (EDIT,)),
+        ),
+    )
+    LEFT_AT_ZERO = (
+        "LeftAtZero",
+        _decided(
+            "Deleted while its Deployment was at zero",
+            "The Deployment stays there, as nothing scales it any more.",
+            State.ATTENTION,
+            Fix(
+                "Start its workers by hand",
+                ("kubectl scale deployment {deployment} -n {target_namespace} --replicas=1",),
+            ),
+        ),
+    )
+
     # A person switched it off, or asked for a rehearsal.
     SCALING_DISABLED = (
         "ScalingDisabled",

@@ -43,6 +43,9 @@ def remembered(memory: Memory, now: float, wall: float) -> Remembered | None:
         ),
         wants=wanted(memory.wants),
         lows=wanted(memory.lows),
+        last_active=ever(memory.active_at),
+        delivered=memory.delivered,
+        waiting_since=None if memory.waiting_since is None else at(memory.waiting_since),
     )
     return None if written == Remembered() else written
 
@@ -97,6 +100,9 @@ def restore(
             steps=tuple(Taken(then(step.time), step.before, step.after) for step in kept.steps),
             wants=wants(kept.wants),
             lows=wants(kept.lows),
+            active_at=then(kept.last_active),
+            delivered=kept.delivered,
+            waiting_since=then(kept.waiting_since) if kept.waiting_since else None,
         )
     else:
         present = (Want(now, replicas),)

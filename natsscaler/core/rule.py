@@ -31,6 +31,8 @@ from natsscaler.core.subjects import SUBJECT_PATTERN
 GROUP, VERSION, PLURAL, KIND = "scaling.example.com", "v1", "scalingrules", "ScalingRule"
 DEFAULT_STABILIZATION_SECONDS = 300
 """The HorizontalPodAutoscaler's default (Kubernetes API reference, autoscaling/v2 HPAScalingRules)."""
+DEFAULT_IDLE_SECONDS = 300
+"""KEDA's default (its `cooldownPeriod`)."""
 LONGEST_PERIOD_SECONDS = 1800
 """Of a policy, as for a HorizontalPodAutoscaler (autoscaling/v2 HPAScalingPolicy)."""
 LONGEST_WINDOW_SECONDS = 3600
@@ -41,6 +43,7 @@ MOST_POLICIES = 10
 INT32_MAX = 2**31 - 1
 Threshold = Annotated[int, Meta(ge=0, le=INT32_MAX)]
 Replicas = Annotated[int, Meta(ge=1, le=INT32_MAX)]
+FewestReplicas = Annotated[int, Meta(ge=0, le=INT32_MAX)]
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z"
 STREAM_NAME = r"^[^ \t\r\n\f\v.*>/\\]+\Z"
 """Names of streams and consumers (NATS ADR-6: no white space, dots, wildcards or path separators)."""
@@ -170,6 +173,18 @@ class Behavior(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, om
     ] = field(default=ScaleDown(), name="scaleDown")
 
 
+class Activation(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What wakes a Deployment that its rule has scaled to zero."""
+
+    messages: Annotated[
+        Threshold, Meta(description="It wakes when the backlog is greater than this many messages.")
+    ] = 0
+    max_age_seconds: Annotated[
+        Replicas | None,
+        Meta(description="It also wakes when fewer messages have waited for this many seconds."),
+    ] = field(default=None, name="maxAgeSeconds")
+
+
 class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the user wants."""
 
@@ -186,9 +201,13 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             " unless natsscaler runs with --allow-cross-namespace.",
         ),
     ]
-    min_replicas: Annotated[Replicas, Meta(description="Lower bound of the replicas, 1 or more.")] = field(
-        name="minReplicas"
-    )
+    min_replicas: Annotated[
+        FewestReplicas,
+        Meta(
+            description="Lower bound of the replicas. 0: the Deployment goes to zero after idleSeconds, and"
+            " wakes again by activation."
+        ),
+    ] = field(name="minReplicas")
     max_replicas: Annotated[Replicas, Meta(description="Upper bound of the replicas, 1 or more.")] = field(
         name="maxReplicas"
     )
@@ -254,6 +273,16 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             " Default: one replica per step."
         ),
     ] = field(default=None, name="messagesPerReplica")
+    idle_seconds: Annotated[
+        Replicas,
+        Meta(
+            description="With minReplicas 0: to zero only after nothing has waited, and no message has been"
+            " delivered, for this many seconds."
+        ),
+    ] = field(default=DEFAULT_IDLE_SECONDS, name="idleSeconds")
+    activation: Annotated[
+        Activation, Meta(description="With minReplicas 0: what wakes a Deployment that is at zero.")
+    ] = Activation()
     behavior: Annotated[Behavior, Meta(description="How scaling behaves over time.")] = Behavior()
     schedules: Annotated[
         Annotated[tuple[Schedule, ...], Meta(max_length=MOST_SCHEDULES)],
@@ -276,6 +305,11 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     monitoring: Annotated[
         MonitoringAccess | None, Meta(description="How to identify oneself to the monitoring endpoint.")
     ] = None
+
+    @property
+    def goes_to_zero(self) -> bool:
+        """Whether the rule itself may scale to zero; a schedule never allows it where the rule does not."""
+        return self.min_replicas == 0
 
 
 class RuleKey(NamespacedName):

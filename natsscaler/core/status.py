@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from natsscaler.core.jetstream.backlog import Via
 from natsscaler.core.jetstream.sources import Source
+from natsscaler.core.reasons import Reason
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 USUAL = {
@@ -26,10 +27,13 @@ USUAL = {
     "EventDriven": "True",
     "ScalingLimited": "False",
     "Paused": "False",
+    "ScaledToZero": "False",
 }
-NEUTRAL = ("ScalingLimited", "Paused")
-"""Conditions that are neither good nor bad."""
 """The status that each condition has while there is nothing to tell."""
+SCALED_TO_ZERO = "ScaledToZero"
+"""The condition that says whose zero it is: True from before the rule scales to zero until that ends."""
+NEUTRAL = ("ScalingLimited", "Paused", SCALED_TO_ZERO)
+"""Conditions that are neither good nor bad."""
 
 RECENT_ACTIONS = 5
 """How many actions of a rule outlive the process that took them, for people to read."""
@@ -56,7 +60,8 @@ class Condition(Struct, frozen=True, kw_only=True):
     @property
     def is_usual(self) -> bool:
         """Whether there is nothing to tell."""
-        return USUAL.get(self.type, self.status) == self.status
+        refused = self.reason == Reason.CANNOT_SCALE_TO_ZERO
+        return USUAL.get(self.type, self.status) == self.status and not refused
 
     @property
     def is_bad(self) -> bool:
@@ -95,6 +100,15 @@ class Remembered(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
         Annotated[tuple[Wanted, ...], Meta(max_length=REMEMBERED_WANTS)],
         Meta(description="What steps down look back at, newest last."),
     ] = ()
+    last_active: Annotated[
+        Time | None, Meta(description="With minReplicas 0: when a message last waited or moved.")
+    ] = None
+    delivered: Annotated[
+        int | None, Meta(description="With minReplicas 0: how many messages had been delivered then.")
+    ] = None
+    waiting_since: Annotated[Time | None, Meta(description="At zero replicas: since when messages wait.")] = (
+        None
+    )
     lows: Annotated[
         Annotated[tuple[Wanted, ...], Meta(max_length=REMEMBERED_WANTS)],
         Meta(description="What steps up look back at, newest last."),
@@ -199,6 +213,12 @@ class RuleStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
         tuple[Condition, ...], Meta(description="Ready, AbleToScale, ScalingActive and others.")
     ] = ()
 
+    @property
+    def claims_zero(self) -> bool:
+        """Whether a Deployment with 0 replicas was scaled there by the rule itself, and not by a person."""
+        condition = self.condition(SCALED_TO_ZERO)
+        return condition is not None and condition.status == "True"
+
     def condition(self, kind: str) -> Condition | None:
         """Return the condition of this type, if there is one."""
         return next((condition for condition in self.conditions if condition.type == kind), None)
@@ -292,6 +312,7 @@ def read_back(raw: object) -> RuleStatus:
 def _timely(memory: Remembered) -> bool:
     """Tell whether all of its times can be read."""
     times = [memory.last_up, memory.last_down, memory.last_beyond_max]
+    times += [memory.last_active, memory.waiting_since]
     times += [step.time for step in memory.steps]
     times += [want.time for want in (*memory.wants, *memory.lows)]
     return all(time is None or epoch(time) is not None for time in times)
@@ -299,4 +320,5 @@ def _timely(memory: Remembered) -> bool:
 
 def of_no_deployment(status: RuleStatus) -> RuleStatus:
     """Leave out what is only true of the Deployment that was scaled so far."""
-    return replace(status, current_replicas=None, last_scaling=None, memory=None)
+    conditions = tuple(one for one in status.conditions if one.type != SCALED_TO_ZERO)
+    return replace(status, current_replicas=None, last_scaling=None, memory=None, conditions=conditions)

@@ -268,7 +268,9 @@ class EndpointLoop:
         if replicas is not None and (unable is None or unable.reason is Reason.TARGET_OWNED_BY_ANOTHER):
             seen = Observation(verdict.backlog, replicas, wall)  # of two owners both are shown
         if unable is None and seen:
-            decision = decide(rule, seen, state.observe(seen.replicas, now, wall), now)
+            memory, heard = state.observe(seen.replicas, now, wall), state.hears(turn.heard)
+            seen = replace(seen, asleep=state.asleep, heard=heard)
+            decision = decide(rule, seen, memory, now)
             state.decided(seen, decision, now)
             self._executor.look_into_change(state)
             if state.others.set_backs.wait and state.others.writer is None:

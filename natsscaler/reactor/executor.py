@@ -200,11 +200,11 @@ class Executor:
                         state.ring(WakeSource.DEPLOYMENT, self._shared.clock())
                     return
                 before, after = step
-                state.others = state.others._replace(unanswered=after)
                 try:
-                    got = await self._shared.cluster.scale(target, before, after)
+                    got = await self._patch(state, before, after, notices)
                 except ReplicasChanged:
                     state.others = state.others._replace(unanswered=None)
+                    state.asleep = False
                     self._decide_again(state, await self._shared.cluster.fresh_replicas(target))
                     step = state.step(self._shared.clock())
                     if step and step[1] < step[0]:  # a step down needs a count of its own
@@ -224,12 +224,21 @@ class Executor:
             )
             state.evaluation = replace(state.evaluation, unable=unable)
 
+    async def _patch(self, state: RuleState, before: int, after: int, notices: list[Notice]) -> int:
+        """Change the replicas; before that write whose zero it is: one that nobody claims is a person's."""
+        state.asleep = after == 0
+        if state.asleep:
+            await self._record(state, notices)
+        state.others = state.others._replace(unanswered=after)
+        return await self._shared.cluster.scale(state.rule.target, before, after)
+
     def _decide_again(self, state: RuleState, replicas: int) -> None:
         one = state.evaluation
         if one.seen:
             now, wall = self._shared.clock(), self._shared.wall()
-            seen = Observation(one.seen.backlog, replicas, wall)
-            decision = decide(one.rule, seen, state.observe(replicas, now, wall), now)
+            memory = state.observe(replicas, now, wall)
+            seen = Observation(one.seen.backlog, replicas, wall, asleep=state.asleep)
+            decision = decide(one.rule, seen, memory, now)
             state.evaluation = replace(one, seen=seen, decision=decision)
             state.decided(seen, decision, now)
 
@@ -248,7 +257,8 @@ class Executor:
         backlog = seen.backlog.messages if isinstance(seen.backlog, Backlog) else None
         state.memory = state.memory.acted(before, decision.permitted, now).stepped(before, after, now)
         state.replicas = after
-        state.evaluation = replace(one, seen=replace(seen, replicas=after))
+        state.asleep = state.asleep and after == 0
+        state.evaluation = replace(one, seen=replace(seen, replicas=after, asleep=state.asleep))
         state.others = state.others.answered(before, decision.permitted, after, now, again_at=state.deadline)
         if after == before:
             return
@@ -323,7 +333,13 @@ class Executor:
         if state.next_change < math.inf:
             next_change = round(wall + state.next_change - self._shared.clock(), 2)  # not read at once
         evaluation = replace(state.evaluation, unable=state.obstacle)
-        return Facts(**asdict(evaluation), next_change=next_change, now=wall, admitted=state.others.admitted)
+        return Facts(
+            **asdict(evaluation),
+            next_change=next_change,
+            now=wall,
+            admitted=state.others.admitted,
+            asleep=state.asleep,
+        )
 
     def _show(self, state: RuleState) -> None:
         if not (state.gone or state.outdated):

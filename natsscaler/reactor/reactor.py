@@ -12,7 +12,7 @@ from natsscaler.core.errors import KubernetesError
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.jetstream.trust import Trust
 from natsscaler.core.ownership import obstacle, owner, unseen
-from natsscaler.core.reasons import Finding
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import Rule, RuleKey, Target
 from natsscaler.core.status import RuleStatus, of_no_deployment
 from natsscaler.core.waking import WakeSource
@@ -21,7 +21,7 @@ from natsscaler.observe.metrics import Metrics
 from natsscaler.reactor.advisories import Advised, Advisories
 from natsscaler.reactor.context import Shared
 from natsscaler.reactor.endpoint_loop import EndpointLoop
-from natsscaler.reactor.executor import RETRY_SECONDS, announce, publish
+from natsscaler.reactor.executor import RETRY_SECONDS, Notice, announce, publish
 from natsscaler.reactor.ports import ClusterPort, ConnectionPort, MonitoringPort
 from natsscaler.reactor.rule_state import RuleState
 from natsscaler.reactor.write_turns import Kind
@@ -140,6 +140,27 @@ class Reactor:
         self._metrics.rules.set(len(self._states))
         self._ring(state, WakeSource.RULE)
         self._find_owner(rule.target, rule)
+
+    def deleted(self, key: RuleKey) -> None:
+        """Drop a rule that was deleted; where it leaves a Deployment at zero, say how to start it by hand."""
+        state = self._states.get(key)
+        if state and state.asleep and self._acts:
+            self._spawn(self._say_left_at_zero(state.rule), f"tell of {key}")
+        self.forget(key)
+
+    async def _say_left_at_zero(self, rule: Rule) -> None:
+        shared, target = self._shared, rule.target
+        if shared is None:
+            return
+        command = f"kubectl scale deployment {target.name} -n {target.namespace} --replicas=1"
+        notice = Notice(
+            warning=True,
+            reason=Reason.LEFT_AT_ZERO,
+            action="Scale",
+            note=f"The rule is gone, and Deployment {target} stays at 0 replicas. To start it: {command}",
+            when=shared.wall(),
+        )
+        await announce(shared, rule.key, rule.uid, [notice])
 
     def forget(self, key: RuleKey) -> None:
         """Drop a rule that is gone. The replicas stay as they are."""

@@ -46,6 +46,9 @@ class Fed:
 class RuleState:
     """One rule, its timers (seconds on the monotonic clock, infinite: none), its doorbell and its past."""
 
+    heard: tuple[DoorbellPort | None, int] = (None, 0)
+    """The doorbell at the last evaluation, and how many messages it had been delivered."""
+
     def __init__(self, rule: Rule, status: RuleStatus, series: RuleSeries) -> None:
         self.rule = rule
         self.series = series
@@ -53,6 +56,7 @@ class RuleState:
         """As written last."""
         self.scaled_at: float | None = None
         """When another process was seen to scale for this rule; None: not while this one looked."""
+        self.asleep = status.claims_zero
         self.memory: Memory | None = None
         """None until the replicas are seen for the first time."""
         self.replicas: int | None = None
@@ -122,7 +126,7 @@ class RuleState:
         """Take in what the process that leads has written."""
         if status.last_scaling != self.status.last_scaling:
             self.scaled_at = now
-        self.status, self.trust = status, restore_trust(status)
+        self.status, self.trust, self.asleep = status, restore_trust(status), status.claims_zero
 
     def ring(self, source: WakeSource, now: float) -> None:
         """Ask for an evaluation."""
@@ -163,15 +167,23 @@ class RuleState:
                 self.others = Others(set_backs=SetBacks.begun(now))
         elif self.replicas is not None and replicas != self.replicas:
             unexplained = (self.replicas, replicas) if self.others.unanswered is None else None
+            self.asleep = self.asleep or (replicas == 0 and self.others.unanswered == 0)
             self.others = self.others.changed(replicas, now)._replace(unexplained=unexplained)
             window = self.rule.spec.behavior.scale_down.stabilization_window_seconds
             self.memory = self.memory.acted(self.replicas, replicas, now).wanted(replicas, now, window)
+        self.asleep = self.asleep and replicas == 0
         self.replicas = replicas
         return self.memory
+
+    def hears(self, deliveries: int) -> bool:
+        """Tell whether the doorbell has been delivered messages since the last time; `deliveries`: so far."""
+        before, self.heard = self.heard, (self.doorbell, deliveries)
+        return deliveries > 0 and self.heard != before
 
     def lose_deployment(self) -> None:
         """Begin anew with the next Deployment of that name."""
         self.memory = self.replicas = None
+        self.asleep = False
         self.others = Others()
         self.status = of_no_deployment(self.status)
 

@@ -153,7 +153,10 @@ async def test_an_unserved_kind_is_not_found(api: Api) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"minReplicas": 0},
+        {"minReplicas": -1},
+        {"minReplicas": 0, "idleSeconds": 0},
+        {"minReplicas": 0, "activation": {"messages": -1}},
+        {"minReplicas": 0, "activation": {"maxAgeSeconds": 0}},
         {"minReplicas": "1"},
         {"minReplicas": 11},
         {"subject": "a..b"},

@@ -113,9 +113,9 @@ class Stage:
         await stream.add_consumer("ORDERS", config)
         await connection.close()
 
-    async def create_consumer(self, name: str, subject: str) -> None:
+    async def create_consumer(self, name: str, subject: str, **more: Any) -> None:
         connection = await nats.connect(self.nats.url)
-        config = ConsumerConfig(durable_name=name, filter_subject=subject)
+        config = ConsumerConfig(durable_name=name, filter_subject=subject, **more)
         await connection.jetstream().add_consumer("ORDERS", config)
         await connection.close()
 
@@ -160,6 +160,12 @@ class Stage:
     async def edit(self, patch: dict[str, Any], name: str = "my-app-scaling") -> None:
         await self._rules.patch_namespaced_custom_object(
             GROUP, VERSION, self.namespace, PLURAL, name, patch, _content_type="application/merge-patch+json"
+        )
+
+    async def wipe_status(self, name: str = "my-app-scaling") -> None:
+        patch = [{"op": "replace", "path": "/status", "value": {}}]
+        await self._rules.patch_namespaced_custom_object_status(
+            GROUP, VERSION, self.namespace, PLURAL, name, patch, _content_type="application/json-patch+json"
         )
 
     async def delete_rule(self, name: str = "my-app-scaling") -> None:

@@ -156,7 +156,7 @@ def test_ready_is_false_exactly_while_something_is_wrong() -> None:
 
 
 def test_it_is_known_of_every_condition_when_it_is_bad() -> None:
-    assert set(USUAL) == {*KINDS, "Paused"}
+    assert set(USUAL) == {*KINDS, "Paused", "ScaledToZero"}
     bad = {one.type for given in MANY for one in composed(given).conditions if one.is_bad}
     assert bad == set(KINDS) - {"ScalingLimited"}
 

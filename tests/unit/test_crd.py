@@ -168,7 +168,9 @@ def test_every_column_shows_a_field_that_exists() -> None:
 @pytest.mark.parametrize(
     ("field", "expected"),
     [
-        pytest.param("minReplicas", {**INT32, "minimum": 1}, id="minReplicas"),
+        pytest.param("minReplicas", {**INT32, "minimum": 0}, id="minReplicas"),
+        pytest.param("idleSeconds", {**INT32, "minimum": 1, "default": 300}, id="idleSeconds"),
+        pytest.param("activation", {"type": "object", "default": {}}, id="activation"),
         pytest.param("maxReplicas", {**INT32, "minimum": 1}, id="maxReplicas"),
         pytest.param("pollIntervalSeconds", {**INT32, "minimum": 1}, id="pollIntervalSeconds"),
         pytest.param("scaleUpThreshold", {**INT32, "minimum": 0}, id="scaleUpThreshold"),
@@ -413,7 +415,7 @@ def test_a_crd_of_another_version_is_told_field_by_field() -> None:
     ]
     del properties["dryRun"]
     properties["newer"] = {"type": "string"}
-    properties["minReplicas"]["minimum"] = 0
+    properties["minReplicas"]["minimum"] = 5
     assert differences(served) == [
         "it lacks spec.dryRun",
         "spec.minReplicas is defined differently",

@@ -102,7 +102,9 @@ def test_a_rule_without_spec_is_refused() -> None:
 @pytest.mark.parametrize(
     ("spec", "named"),
     [
-        pytest.param({"minReplicas": 0}, "spec.minReplicas", id="no-minimum-of-zero"),
+        pytest.param({"idleSeconds": 0}, "spec.idleSeconds", id="idle-of-zero"),
+        pytest.param({"activation": {"messages": -1}}, "spec.activation.messages", id="activation"),
+        pytest.param({"activation": {"maxAgeSeconds": 0}}, "spec.activation.maxAgeSeconds", id="age"),
         pytest.param({"minReplicas": -1}, "spec.minReplicas", id="no-negative-minimum"),
         pytest.param({"minReplicas": INT32_MAX + 1}, "spec.minReplicas", id="minimum-is-int32"),
         pytest.param({"minReplicas": "1"}, "spec.minReplicas", id="minimum-is-a-number"),

@@ -19,7 +19,13 @@ from natsscaler.core.rule import Rule, SelectPolicy
 
 MIN_SECONDS_BETWEEN_STEPS = 1
 """Least time between two steps up, or two steps down, where they are no poll interval apart."""
-HOLDING = (StepKind.THRESHOLD, StepKind.STABILIZATION, StepKind.POLICIES, StepKind.PACE)
+HOLDING = (
+    StepKind.IDLENESS,
+    StepKind.THRESHOLD,
+    StepKind.STABILIZATION,
+    StepKind.POLICIES,
+    StepKind.PACE,
+)
 """Steps that may keep a recommendation from being followed at once."""
 JOINTS = {
     StepKind.BOUNDS: "{before}, {text}",
@@ -117,16 +123,21 @@ def messages_until_change(rule: Rule, seen: Observation) -> int | None:
     backlog = situation.usable
     paused = situation.pause and situation.pause.reason is not Reason.PAUSED_SCALE_DOWN
     disabled = situation.direction(up=True).select_policy is SelectPolicy.DISABLED
-    stays = paused or disabled or seen.replicas == 0 or situation.base >= situation.high
+    asleep = seen.replicas == 0 and seen.asleep and situation.to_zero
+    off = seen.replicas == 0 and not seen.asleep
+    stays = paused or off or (disabled and not asleep) or situation.base >= situation.high
     if stays or not isinstance(backlog, Backlog):
         return None
+    if asleep:
+        missing = situation.spec.activation.messages - backlog.messages + 1
+        return missing if missing > 0 else None
     missing = recommender(rule.spec).ceiling(situation) - backlog.messages + 1
     return missing if missing > 0 else None
 
 
 def switched_off(situation: Situation, _: Note) -> Note | None:
     """Leave a Deployment alone that a person has set to 0 replicas."""
-    if situation.seen.replicas:
+    if situation.seen.replicas or situation.seen.asleep:
         return None
     return Note(
         step=StepKind.DEPLOYMENT,
@@ -154,6 +165,54 @@ def schedule(situation: Situation, so_far: Note) -> Note | None:
     return Note(step=StepKind.SCHEDULE, replicas=so_far.replicas, reason=so_far.reason, until=until)
 
 
+def zero(situation: Situation, so_far: Note) -> Note | None:
+    """Let the last replica go once the rule is idle, and wake from zero with as many as are asked for."""
+    if not situation.to_zero or not isinstance(situation.usable, Backlog):
+        return None
+    if situation.seen.replicas == 0:
+        return _wake(situation, so_far, situation.usable.messages)
+    if so_far.replicas > 0:
+        return None
+    wakeful = situation.wakeful
+    if wakeful is None:
+        idle = f"nothing has moved for idleSeconds {situation.spec.idle_seconds}"
+        return Note(step=StepKind.ZERO, replicas=0, reason=Reason.IDLE, text=idle)
+    return Note(
+        step=StepKind.IDLENESS,
+        replicas=1,
+        reason=wakeful.reason if situation.base == 1 else so_far.reason,
+        text=wakeful.text,
+        until=wakeful.until,
+    )
+
+
+def _wake(situation: Situation, so_far: Note, messages: int) -> Note:
+    activation, since = situation.spec.activation, situation.memory.waiting_since
+    oldest_at = None
+    if activation.max_age_seconds is not None and since is not None:
+        oldest_at = since + activation.max_age_seconds
+    old = oldest_at is not None and oldest_at <= situation.now
+    if messages <= activation.messages and not old:
+        return Note(
+            step=StepKind.ZERO,
+            replicas=0,
+            reason=Reason.IDLE,
+            text=f"at zero, it wakes above {activation.messages} messages",
+            until=oldest_at,
+            final=True,
+        )
+    wanted = max(1, so_far.replicas)
+    age = f"messages have waited for {activation.max_age_seconds} s" if old else ""
+    return Note(
+        step=StepKind.ZERO,
+        replicas=min(wanted, situation.high),
+        reason=Reason.ACTIVATED,
+        text=age or f"that is more than activation.messages {activation.messages}",
+        limits=Reason.TOO_MANY_REPLICAS if wanted > situation.high else None,
+        final=True,
+    )
+
+
 def bound(situation: Situation, so_far: Note) -> Note | None:
     """Keep the recommendation within minReplicas and maxReplicas."""
     low, high, base, wanted = situation.low, situation.high, situation.base, so_far.replicas
@@ -161,7 +220,9 @@ def bound(situation: Situation, so_far: Note) -> Note | None:
     text, reason, limits = "", so_far.reason, None
     if reason is Reason.BACKLOG_BELOW_THRESHOLD:
         if base == low:
-            text, reason = f"and {lowest} is reached", Reason.AT_MIN_REPLICAS
+            last = "one replica stays while messages wait"
+            text = f"and {last if situation.to_zero else f'{lowest} is reached'}"
+            reason = Reason.AT_MIN_REPLICAS
     elif wanted > high:
         text = f"and {highest} is reached" if situation.one_by_one else f"more than {highest}"
         limits = Reason.TOO_MANY_REPLICAS
@@ -324,6 +385,7 @@ PIPELINE: tuple[Step, ...] = (
     switched_off,
     recommend,
     schedule,
+    zero,
     bound,
     pass_threshold,
     stabilize,
@@ -339,6 +401,8 @@ def _remember(situation: Situation, first: Note) -> Memory:
     if first.step is not StepKind.RECOMMENDATION:
         return memory
     wanted, beyond = situation.within_bounds(first.replicas), first.replicas > situation.high
+    if situation.to_zero:  # the last replica is kept for another reason than that it was wanted
+        wanted = min(first.replicas, situation.high)
     if window is not None:
         memory = memory.wanted(wanted, now, window, beyond_max=beyond)
     return memory.wanted_low(wanted, now, situation.window_up) if situation.window_up else memory

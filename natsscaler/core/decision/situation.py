@@ -27,6 +27,8 @@ class StepKind(StrEnum):
     RECOMMENDATION = "Recommendation"
     SCHEDULE = "Schedule"
     BOUNDS = "Bounds"
+    IDLENESS = "Idleness"
+    ZERO = "Zero"
     THRESHOLD = "Threshold"
     STABILIZATION = "Stabilization"
     POLICIES = "Policies"
@@ -48,6 +50,10 @@ class Observation(Struct, frozen=True):
     """`spec.replicas` of the Deployment."""
     at: float
     """When, in seconds since the epoch."""
+    asleep: bool = False
+    """At 0 replicas: the rule itself has scaled it there; otherwise a person has."""
+    heard: bool = False
+    """The doorbell has heard messages since the last observation."""
 
     @property
     def usable(self) -> Backlog | Finding:
@@ -90,11 +96,17 @@ class Memory(Struct, frozen=True):
     """Newest last and strictly rising: an older want counts only while it is lower than all newer ones."""
     steps: tuple[Taken, ...] = ()
     """The rule's own steps that a policy may still count; newest last."""
+    active_at: float = -math.inf
+    """When a message last waited or moved, for a rule that goes to zero."""
+    delivered: int | None = None
+    """How many messages had been delivered at the last look; None: nobody has looked."""
+    waiting_since: float | None = None
+    """At zero replicas: since when messages wait."""
 
     def acted(self, before: int, after: int, now: float) -> "Memory":
         """Return the memory after the replicas changed, by whomever."""
         if after > before:
-            return _change(self, last_up=now)
+            return _change(self, last_up=now, active_at=self.active_at if before else now)
         return _change(self, last_down=now) if after < before else self
 
     def stepped(self, before: int, after: int, now: float) -> "Memory":
@@ -103,6 +115,23 @@ class Memory(Struct, frozen=True):
             return self
         still = (step for step in self.steps if step.time + LONGEST_PERIOD_SECONDS > now)
         return _change(self, steps=(*still, Taken(now, before, after)))
+
+    def looked(self, seen: Observation, now: float) -> "Memory":
+        """Return the memory after a look at what moves. What cannot be known counts as a movement."""
+        traffic = seen.backlog.traffic if isinstance(seen.backlog, Backlog) else None
+        if not isinstance(seen.backlog, Backlog) or traffic is None:
+            return _change(self, active_at=now)
+        told = now - traffic.quiet_seconds
+        counted = self.delivered is not None and traffic.delivered != self.delivered
+        if traffic.waiting or seen.heard or self.delivered is None or (counted and told == -math.inf):
+            told = now
+        waits = seen.replicas == 0 and seen.backlog.messages > 0
+        return _change(
+            self,
+            active_at=max(self.active_at, told),
+            delivered=traffic.delivered,
+            waiting_since=(now if self.waiting_since is None else self.waiting_since) if waits else None,
+        )
 
     def wanted(self, replicas: int, now: float, window: float, *, beyond_max: bool = False) -> "Memory":
         """Return the memory with one more want, and without those that no longer matter."""
@@ -132,6 +161,8 @@ class Situation(Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, rule: Rule, seen: Observation, memory: Memory, now: float) -> "Situation":
         """Gather it."""
+        if rule.spec.goes_to_zero:
+            memory = memory.looked(seen, now)
         return cls(
             spec=rule.spec,
             seen=seen,
@@ -147,14 +178,24 @@ class Situation(Struct, frozen=True, kw_only=True):
         return self.seen.usable
 
     @property
+    def to_zero(self) -> bool:
+        """Whether the bounds allow 0 replicas, once nothing needs the last one."""
+        return self.bounds.low == 0
+
+    @property
     def low(self) -> int:
         """The fewest replicas that are allowed now."""
-        return self.bounds.low
+        return 1 if self.to_zero and self.seen.replicas > 0 and self.wakeful else self.bounds.low
 
     @property
     def high(self) -> int:
         """The most replicas that are allowed now."""
         return self.bounds.high
+
+    @property
+    def wakeful(self) -> "Wakeful | None":
+        """What keeps the last replica; None: nothing."""
+        return _wakeful(self.spec, self.seen, self.memory, self.now)
 
     @property
     def one_by_one(self) -> bool:
@@ -197,6 +238,33 @@ class Situation(Struct, frozen=True, kw_only=True):
     def within_bounds(self, replicas: int) -> int:
         """Return the number of replicas nearest to this one that is allowed."""
         return min(max(replicas, self.low), self.high)
+
+
+class Wakeful(Struct, frozen=True):
+    """What keeps the last replica of a rule that goes to zero."""
+
+    reason: Reason
+    text: str
+    until: float | None = None
+    """When time alone may end it, on the clock of the situation."""
+
+
+def _wakeful(spec: RuleSpec, seen: Observation, memory: Memory, now: float) -> Wakeful | None:
+    found, cannot = seen.usable, Reason.CANNOT_SCALE_TO_ZERO
+    if isinstance(found, Finding):
+        return Wakeful(found.reason, found.message)
+    if found.traffic is None:
+        return Wakeful(cannot, "it stays at 1, as there is no consumer that keeps messages: create it first")
+    if found.traffic.fleeting:
+        return Wakeful(cannot, f"it stays at 1, as {found.traffic.fleeting}")
+    if found.traffic.waiting:
+        text = f"{found.traffic.waiting} messages are not yet acknowledged"
+        return Wakeful(Reason.WAITING_FOR_IDLE, text)
+    until = memory.active_at + spec.idle_seconds
+    if until <= now:
+        return None
+    text = f"less than idleSeconds {spec.idle_seconds} have passed since the last message"
+    return Wakeful(Reason.WAITING_FOR_IDLE, text, until)
 
 
 class Note(Struct, frozen=True, kw_only=True):

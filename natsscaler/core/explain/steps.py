@@ -64,7 +64,7 @@ def fix(reason: str, rule: Rule) -> Fix | None:
         namespace=rule.key.namespace,
         deployment=rule.target.name,
         target_namespace=rule.target.namespace,
-        minimum=rule.spec.min_replicas,
+        minimum=max(1, rule.spec.min_replicas),
         url=rule.spec.nats_monitoring_url,
         subject=shlex.quote(rule.spec.subject),
     )

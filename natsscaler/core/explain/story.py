@@ -78,6 +78,8 @@ def _deployment(facts: Facts) -> Step:
         return blocked(StepKind.DEPLOYMENT, facts.unable, rule)
     if facts.seen is None:
         return Step(StepKind.DEPLOYMENT, f"{target} has not been looked at yet")
+    if facts.seen.replicas == 0 and facts.seen.asleep:
+        return Step(StepKind.DEPLOYMENT, f"{target} has 0 replicas, as this rule has scaled it to zero")
     if facts.seen.replicas == 0:
         text = f"{target} has 0 replicas, which somebody set: that switches scaling off"
         return Step(StepKind.DEPLOYMENT, text, State.ATTENTION, fix(Reason.SCALING_DISABLED, rule))
@@ -139,6 +141,9 @@ def _decided(facts: Facts, decision: Decision) -> Iterator[Step]:
     first, held = decision.trace[0], decision.held
     if first.step is StepKind.RECOMMENDATION:
         yield Step(first.step, f"{_replicas(first.replicas)}: {first.text}")
+    for note in decision.trace:
+        if note.step is StepKind.ZERO:
+            yield Step(note.step, note.text[:1].upper() + note.text[1:])
     for note in held:
         ends_at = facts.next_change if note is held[-1] and note.until == decision.next_change else None
         until = f", until {rfc3339(ends_at)}" if ends_at else ""

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from natsscaler.core.jetstream.documents import (
     INT64_MAX,
+    ConsumerConfig,
     ConsumerInfo,
     StreamInfo,
     StreamState,
@@ -38,6 +39,19 @@ class Via(StrEnum):
 
     MONITORING = "Monitoring"
     CONSUMER_INFO = "ConsumerInfo"
+
+
+class Traffic(Struct, frozen=True, kw_only=True):
+    """What moves on the consumers of a backlog: whether their workers may go altogether."""
+
+    waiting: int
+    """Messages that are not acknowledged yet, delivered or not, whatever counts as backlog."""
+    delivered: int
+    """Messages delivered so far; it moves with every message, and starts anew with the consumer."""
+    quiet_seconds: float = math.inf
+    """How long ago one was last delivered, by the leader's own clock; infinite: that is not known."""
+    fleeting: str = ""
+    """Why a consumer, or what waits for it, may vanish without its workers; "": it stays."""
 
 
 class Backlog(Struct, frozen=True, kw_only=True):
@@ -66,6 +80,8 @@ class Backlog(Struct, frozen=True, kw_only=True):
     """Every chosen consumer is paused: its workers are given nothing of what waits here."""
     at: datetime | None = None
     """When this was true, by the clock of NATS."""
+    traffic: Traffic | None = None
+    """What moves; None: it is counted on no consumer."""
     wider: tuple[str, ...] = ()
     """What a consumer that the rule names takes beyond the rule's subject, and so counts too; sorted, no more
     than MOST_SUBJECTS."""
@@ -202,8 +218,40 @@ def _count_consumers(
         via=Via.CONSUMER_INFO if in_doubt(view, chosen) else Via.MONITORING,
         sourced=any(is_sourced(candidate.stream) for candidate in chosen),
         paused=not active,
+        traffic=_traffic(chosen, counts),
         wider=_wider(rule.spec.subject, chosen),
     )
+
+
+def _traffic(chosen: Sequence[Candidate], counts: Sequence[ConsumerInfo]) -> Traffic:
+    return Traffic(
+        waiting=sum(count.num_pending + count.num_ack_pending for count in counts),
+        delivered=sum(count.delivered.consumer_seq for count in counts),
+        quiet_seconds=min(map(_quiet_seconds, counts)),
+        fleeting=next(filter(None, map(_fleeting, chosen)), ""),
+    )
+
+
+def _quiet_seconds(count: ConsumerInfo) -> float:
+    last = count.delivered.last_active
+    return max(0.0, (count.ts - last).total_seconds()) if count.ts and last else math.inf
+
+
+def _fleeting(one: Candidate) -> str:
+    """Say why a consumer, or what waits for it, may vanish without its workers."""
+    config = one.consumer.config or ConsumerConfig()
+    if not config.durable_name:
+        return f"the consumer {one} is not durable, so it vanishes with its workers: make it durable"
+    if config.inactive_threshold > 0:
+        return (
+            f"the consumer {one} has an inactive_threshold, so it vanishes without its workers: set that to 0"
+        )
+    if one.stream.config and one.stream.config.retention == "interest":
+        return (
+            f"the stream {one.stream.name} has interest retention, so messages vanish with a consumer that is"
+            " gone: use limits or workqueue retention"
+        )
+    return ""
 
 
 def _word(view: View, one: Candidate, answer: ConsumerInfo | NotTold) -> tuple[ConsumerInfo, str]:

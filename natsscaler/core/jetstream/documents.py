@@ -36,6 +36,8 @@ class ConsumerConfig(Struct, frozen=True):
     direct: bool = False
     deliver_subject: str = ""
     """Where messages are pushed to; "": they are pulled."""
+    inactive_threshold: int = 0
+    """After so many nanoseconds without a subscriber it is deleted; 0: a durable one never."""
     ack_policy: str = "explicit"
     """`flow_control` is for streams that are filled from others (nats-server: server/consumer.go)."""
 
@@ -85,6 +87,15 @@ class MetaCluster(Struct, frozen=True):
         return tuple(name for name in (self.leader, *(peer.name for peer in self.replicas)) if name)
 
 
+class SequenceInfo(Struct, frozen=True):
+    """`delivered` of a consumer."""
+
+    consumer_seq: Count = 0
+    """How many messages it has delivered, redeliveries included."""
+    last_active: Moment | None = None
+    """When it last did; not known if its leader has not seen it."""
+
+
 class ConsumerInfo(Struct, frozen=True):
     """One of `consumer_detail`. `num_pending` is authoritative on the consumer's leader only."""
 
@@ -97,6 +108,7 @@ class ConsumerInfo(Struct, frozen=True):
     ts: Moment | None = None
     """When this was said."""
     created: Moment | None = None
+    delivered: SequenceInfo = SequenceInfo()
 
 
 class JetStreamError(Struct, frozen=True):
