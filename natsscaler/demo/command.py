@@ -1,4 +1,4 @@
-"""`natsscaler demo`: a real nats-server, a Kubernetes API, the operator unchanged, and two bursts."""
+"""`natsscaler demo`: a real nats-server, a Kubernetes API, the operator unchanged, bursts, and a zero."""
 
 import argparse
 import asyncio
@@ -20,10 +20,12 @@ from natsscaler.demo.errors import DemoFailed
 from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.demo.manifests import (
     NAMESPACE,
+    REPORTS_SUBJECT,
     TARGET,
     explained,
     manifests,
     rule,
+    sleepy_rule,
 )
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.operator import run_operator, supervise
@@ -43,7 +45,8 @@ def demo(arguments: Sequence[str]) -> int:
     """Run `natsscaler demo`; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="natsscaler demo",
-        description="Show two bursts on a real nats-server scale a Deployment, in about 45 seconds.",
+        description="Show two bursts on a real nats-server scale a Deployment, and a message wake another,"
+        " in about 45 seconds.",
     )
     parser.add_argument("--keep-running", action="store_true", help="stay after the scenario, until Ctrl+C")
     parser.add_argument(
@@ -104,7 +107,11 @@ async def show(kubeconfig: Path | None, view: Display, *, keep_running: bool) ->
         api = await stack.enter_async_context(await connect(kubeconfig, in_cluster=False))
         nats_server = await stack.enter_async_context(NatsServer(directory))
         workload = await stack.enter_async_context(Workload(nats_server.url))
-        await stack.enter_async_context(manifests(api, rule(nats_server.url, nats_server.monitoring_url)))
+        reports = await stack.enter_async_context(
+            Workload(nats_server.url, stream="REPORTS", subject=REPORTS_SUBJECT)
+        )
+        addresses = nats_server.url, nats_server.monitoring_url
+        await stack.enter_async_context(manifests(api, rule(*addresses), sleepy_rule(*addresses)))
         port = free_port()
         view.introduce(
             Addresses(
@@ -121,7 +128,7 @@ async def show(kubeconfig: Path | None, view: Display, *, keep_running: bool) ->
         operator = await stack.enter_async_context(
             run_operator(kubeconfig, log, namespace=namespace, activity_port=port)
         )
-        scenario = Scenario(api, workload, view)
+        scenario = Scenario(api, workload, reports, view)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(supervise(operator, log), name="operator"),

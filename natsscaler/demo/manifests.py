@@ -1,4 +1,4 @@
-"""What the demo puts into the cluster: the CRD if it is missing, a namespace, a Deployment and its rule.
+"""What the demo puts into the cluster: the CRD if it is missing, a namespace, Deployments and their rules.
 
 The cluster may be somebody's real one: what was there before stays, what was created is deleted at the end.
 """
@@ -21,6 +21,10 @@ from natsscaler.demo.errors import DemoFailed
 NAMESPACE = "natsscaler-demo"
 TARGET = Target(NAMESPACE, "my-app")
 SUBJECT = "orders.processing"
+REPORTS = Target(NAMESPACE, "reports")
+"""The Deployment that idles at zero until somebody asks for a report."""
+REPORTS_SUBJECT = "reports.requested"
+IDLE_SECONDS = 8
 MIN_REPLICAS, MAX_REPLICAS = 1, 10
 SCALE_DOWN_THRESHOLD = 10
 STABILIZATION_SECONDS = 12
@@ -34,8 +38,10 @@ BAD_REQUEST, NOT_FOUND, CONFLICT, INVALID = 400, 404, 409, 422
 
 
 @asynccontextmanager
-async def manifests(api: client.ApiClient, rule_: dict[str, Any]) -> AsyncIterator[None]:
-    """Create what the demo needs; at the end delete what was created, but nothing that was there before.
+async def manifests(api: client.ApiClient, *rules: dict[str, Any]) -> AsyncIterator[None]:
+    """Create what the demo needs, a Deployment for each rule; at the end delete what was created.
+
+    Nothing is deleted that was there before.
 
     Raises DemoFailed if the cluster has another CRD or another demo, ApiException if it refuses otherwise.
     """
@@ -46,12 +52,14 @@ async def manifests(api: client.ApiClient, rule_: dict[str, Any]) -> AsyncIterat
             stack.push_async_callback(_undefine, custom)
         if await _claim_namespace(core):
             stack.push_async_callback(_deleted, partial(core.delete_namespace, NAMESPACE))
-        if not await _created(create(*DEPLOYMENTS, deployment())):
-            raise DemoFailed(_taken("Deployment"))
-        stack.push_async_callback(_deleted, partial(delete, *DEPLOYMENTS, TARGET.name))
-        if not await _create_rule(custom, rule_):
-            raise DemoFailed(_taken(KIND))
-        stack.push_async_callback(_deleted, partial(delete, *RULES, TARGET.name))
+        for made in rules:
+            name = made["spec"]["deploymentName"]
+            if not await _created(create(*DEPLOYMENTS, deployment(name))):
+                raise DemoFailed(_taken("Deployment", name))
+            stack.push_async_callback(_deleted, partial(delete, *DEPLOYMENTS, name))
+            if not await _create_rule(custom, made):
+                raise DemoFailed(_taken(KIND, name))
+            stack.push_async_callback(_deleted, partial(delete, *RULES, name))
         yield
 
 
@@ -131,9 +139,9 @@ async def _deleted(request: Callable[[], Awaitable[Any]]) -> None:
             raise
 
 
-def _taken(kind: str) -> str:
+def _taken(kind: str, name: str) -> str:
     return (
-        f"{kind} {TARGET} exists already: another demo runs in this cluster, or left it behind;"
+        f"{kind} {NAMESPACE}/{name} exists already: another demo runs in this cluster, or left it behind;"
         f" to remove it: kubectl delete namespace {NAMESPACE}"
     )
 
@@ -153,14 +161,14 @@ def explained(error: ApiException) -> str:
         return f"the Kubernetes API answered {error.status} {error.reason}"
 
 
-def deployment() -> dict[str, Any]:
-    """Make the Deployment; on a real cluster its pods do nothing, the workers are simulated here."""
-    labels = {"app": TARGET.name}
+def deployment(name: str = TARGET.name) -> dict[str, Any]:
+    """Make a Deployment; on a real cluster its pods do nothing, the workers are simulated here."""
+    labels = {"app": name}
     container = {"name": "pause", "image": "registry.k8s.io/pause:3.10"}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": TARGET.name, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {
             "replicas": MIN_REPLICAS,
             "selector": {"matchLabels": labels},
@@ -190,3 +198,17 @@ def rule(url: str, monitoring_url: str) -> dict[str, Any]:
             "nats": {"url": url},
         },
     }
+
+
+def sleepy_rule(url: str, monitoring_url: str) -> dict[str, Any]:
+    """Make the ScalingRule of the Deployment that idles at zero, and wakes."""
+    made = rule(url, monitoring_url)
+    made["metadata"]["name"] = made["spec"]["deploymentName"] = REPORTS.name
+    made["spec"] |= {
+        "subject": REPORTS_SUBJECT,
+        "minReplicas": 0,
+        "maxReplicas": 3,
+        "idleSeconds": IDLE_SECONDS,
+        "pollIntervalSeconds": 2,
+    }
+    return made

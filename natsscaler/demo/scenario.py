@@ -1,5 +1,7 @@
 """The story that the demo tells: quiet, a burst, scaling up, draining, scaling down, and a smaller burst.
 
+Meanwhile a second Deployment idles at zero; at the end a message wakes it.
+
 The reaction to a burst is measured from outside: from its first message to the change of the Deployment's
 replicas, as a watch of the API sees it.
 """
@@ -22,6 +24,7 @@ from natsscaler.demo.manifests import (
     MIN_REPLICAS,
     NAMESPACE,
     NOT_FOUND,
+    REPORTS,
     RULES,
     SCALE_DOWN_THRESHOLD,
     STABILIZATION_SECONDS,
@@ -43,8 +46,9 @@ WORKING = {"Ready", "EventDriven"}
 class Scenario:
     """What happens, and what is seen of it."""
 
-    def __init__(self, api: client.ApiClient, workload: Workload, view: Display) -> None:
+    def __init__(self, api: client.ApiClient, workload: Workload, reports: Workload, view: Display) -> None:
         self._custom, self._workload, self._view = client.CustomObjectsApi(api), workload, view
+        self._reports = reports
         call = client.AppsV1Api(api).list_namespaced_deployment_without_preload_content
         self._watch = Watch("deployments", partial(call, NAMESPACE), Deployment, self._changed)
         self._known = 1
@@ -54,13 +58,14 @@ class Scenario:
             "watch": self._watch.run,
             "trickle": workload.trickle,
             "workers": partial(workload.work, self.replicas),
+            "workers of reports": partial(reports.work, partial(self.replicas, REPORTS)),
             "events": self._show_events,
             "samples": self._show_samples,
         }
 
-    def replicas(self) -> int:
-        """Return the replicas that the Deployment asks for, as last seen."""
-        known = self._watch.table.get(TARGET)
+    def replicas(self, target: Target = TARGET) -> int:
+        """Return the replicas that a Deployment asks for, as last seen."""
+        known = self._watch.table.get(target)
         return known.spec.replicas if known else 0
 
     async def burst(self, messages: int) -> None:
@@ -80,8 +85,17 @@ class Scenario:
             await asyncio.sleep(QUIET_SECONDS)
             await self.burst(messages)
             await self._watch_burst(self.bursts[-1])
+        await self._wake_reports()
         self._view.step(QUIET)
         await asyncio.sleep(END_SECONDS)
+
+    async def _wake_reports(self) -> None:
+        """Show that the Deployment which nobody needs is at zero, and that one message wakes it."""
+        asleep = f"{REPORTS.name} did not go to zero, though nothing happened there"
+        await _until(lambda: self.replicas(REPORTS) == 0, DOWN_SECONDS, asleep)
+        self._view.step(f"{REPORTS.name} has gone to zero, as nobody asked for one; now somebody does")
+        await self._reports.burst(1)
+        await _until(lambda: self.replicas(REPORTS), UP_SECONDS, f"{REPORTS.name} did not wake")
 
     async def _watch_burst(self, burst: Burst) -> None:
         await _until(lambda: burst.scaled_up, UP_SECONDS, f"burst {burst.number} did not scale anything")

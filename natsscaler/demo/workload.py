@@ -29,10 +29,10 @@ CHECK_SECONDS = 0.02
 
 
 class Workload:
-    """The stream, its durable consumer and their clients; `async with` connects."""
+    """A stream, its durable consumer and their clients; `async with` connects."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, stream: str = STREAM, subject: str = SUBJECT) -> None:
+        self._url, self._name, self._subject = url, stream, subject
         self._stack = AsyncExitStack()
         self._client: Client
         self._stream: JetStreamContext
@@ -44,8 +44,8 @@ class Workload:
             )
             self._stack.push_async_callback(self._client.close)
             self._stream = self._client.jetstream()
-            await self._stream.add_stream(name=STREAM, subjects=[SUBJECT])
-            await self._stream.pull_subscribe(SUBJECT, durable=CONSUMER, stream=STREAM)
+            await self._stream.add_stream(name=self._name, subjects=[self._subject])
+            await self._stream.pull_subscribe(self._subject, durable=CONSUMER, stream=self._name)
         return self
 
     async def __aexit__(
@@ -56,7 +56,7 @@ class Workload:
     async def backlog(self) -> int:
         """Count the messages that no worker has acknowledged yet."""
         with _answered():
-            info = await obediently(self._stream.consumer_info(STREAM, CONSUMER))
+            info = await obediently(self._stream.consumer_info(self._name, CONSUMER))
         return (info.num_pending or 0) + (info.num_ack_pending or 0)
 
     async def burst(self, messages: int) -> float:
@@ -64,7 +64,7 @@ class Workload:
         began = time.monotonic()
         with _answered():
             for number in range(messages):
-                await self._client.publish(SUBJECT, b"burst %d" % number)
+                await self._client.publish(self._subject, b"burst %d" % number)
             await obediently(self._client.flush())
         return began
 
@@ -72,7 +72,7 @@ class Workload:
         """Publish, until cancelled, what one worker easily keeps up with."""
         while True:
             with _answered():
-                await self._client.publish(SUBJECT, b"trickle")
+                await self._client.publish(self._subject, b"trickle")
             await asyncio.sleep(1 / TRICKLE_PER_SECOND)
 
     async def work(self, replicas: Callable[[], int]) -> None:
@@ -89,7 +89,7 @@ class Workload:
     async def _worker(self, number: int, replicas: Callable[[], int]) -> None:
         """Work until there are too many workers; a message that was begun is finished."""
         with _answered():
-            subscription = await obediently(self._stream.pull_subscribe_bind(CONSUMER, stream=STREAM))
+            subscription = await obediently(self._stream.pull_subscribe_bind(CONSUMER, stream=self._name))
             while number < replicas():
                 try:
                     (message,) = await obediently(subscription.fetch(1, timeout=FETCH_SECONDS))

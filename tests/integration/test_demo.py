@@ -30,6 +30,8 @@ def test_demo_scales_up_and_down_in_each_burst() -> None:
     assert "get scalingrules" in done.stdout
     assert ">> ScaledUp: " in done.stdout
     assert ">> ScaledDown: " in done.stdout
+    asleep = done.stdout.index("Scaled Deployment natsscaler-demo/reports from 1 to 0 replicas")
+    assert "Scaled Deployment natsscaler-demo/reports from 0 to 1 replicas" in done.stdout[asleep:]
     for number, messages, replicas in ((1, 800, r"10"), (2, 190, r"\d+")):
         scaled = rf"scaled 1 .*→ {replicas} after \d+ ms; back to 1 after [\d.]+ s"
         summary = rf"^Burst {number}: {messages} messages, {scaled}$"
