@@ -1,8 +1,8 @@
 """Write what is made from other files; with --check, only compare.
 
-The CRD comes from natsscaler/core/rule.py and natsscaler/core/status.py,
-and from the CRD the page of its fields; the
-versions of the Helm chart and of the manifests' image from natsscaler/__init__.py, the description of the API
+The CRD comes from natsscaler/core/rule.py and natsscaler/core/status.py, and from the CRD the page of its
+fields; the pages of reasons and of settings from natsscaler/core/reasons.py and natsscaler/settings.py; the
+versions of the Helm chart and of the manifests' image from natsscaler/__init__.py; the description of the API
 from natsscaler/web/openapi.py. A chart reads no files but its own, so it has copies of the CRD, of the alerts
 and of the dashboard.
 """
@@ -21,6 +21,7 @@ from natsscaler import __version__
 from natsscaler.core.crd import crd
 from natsscaler.core.reasons import Reason, State, Topic
 from natsscaler.core.rule import INT32_MAX
+from natsscaler.settings import SETTINGS, Group, Setting
 from natsscaler.web.openapi import openapi
 
 ROOT = Path(__file__).parent.parent
@@ -56,6 +57,23 @@ Where to look first: [troubleshooting.md](troubleshooting.md).
 PLACES = {"name": "RULE", "target_namespace": "NAMESPACE"}
 PLACES |= {name: name.upper() for name in ("namespace", "deployment", "minimum", "url", "subject")}
 """What stands for the names of a rule."""
+
+SETTINGS_PAGE = ROOT / "docs/settings.md"
+SETTINGS_HEAD = """<!-- Made by `make generate` from natsscaler/settings.py. -->
+
+# Settings
+
+The settings of `natsscaler run`. Each has a flag and an environment variable, and most have a value of the
+[Helm chart](../helm/scaling-operator/values.yaml).
+
+- A flag replaces its environment variable. An empty variable counts as not set.
+- A repeatable flag takes several values, and so does its variable, with commas between them.
+- A flag without a value turns on what is true or false: `--leader-elect` is `--leader-elect=true`.
+- A wrong value ends the start with a message that names the flag and the variable. An unknown variable that
+  begins with `NATSSCALER_` is logged as a warning.
+- Manifests and chart use the environment only, so that `natsscaler explain` and `natsscaler check` in the pod
+  see what the operator sees. How to set a variable: [install.md](install.md#settings).
+"""
 
 
 class NoAliases(yaml.SafeDumper):
@@ -119,6 +137,25 @@ def _reason(reason: Reason) -> str:
     return "\n" + "\n\n".join(filter(None, told)) + "\n"
 
 
+def settings() -> str:
+    """Return the page of all settings."""
+    parts = [SETTINGS_HEAD]
+    for group in Group:
+        parts.append(f"\n## {group}\n\n| flag, variable, chart | default | what it does |\n|---|---|---|\n")
+        parts += [_setting(setting) for setting in SETTINGS.values() if setting.group is group]
+    return "".join(parts)
+
+
+def _setting(setting: Setting) -> str:
+    value = setting.kind.placeholder.replace("|", "\\|")
+    names = [f"`{setting.flag} {value}`", f"`{setting.variable}`"]
+    names += [f"`{setting.chart}`"] if setting.chart else []
+    default = f"`{setting.default}`" if setting.default else setting.unset
+    values = f" Values: {setting.kind.values}." if setting.kind.values else ""
+    repeatable = " Repeatable." if setting.kind.repeatable else ""
+    return f"| {'<br>'.join(names)} | {default} | {setting.does}{values}{repeatable} |\n"
+
+
 def generated() -> dict[Path, str]:
     """Return what each file must be."""
     header = "# Made by `make generate` from natsscaler/core/rule.py and natsscaler/core/status.py.\n"
@@ -139,6 +176,7 @@ def generated() -> dict[Path, str]:
         REFERENCE: reference(definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]),
         REASONS: reasons(),
         **plots(),
+        SETTINGS_PAGE: settings(),
         OPENAPI: json.dumps(openapi(), indent=1, ensure_ascii=False) + "\n",
     }
 

@@ -22,7 +22,7 @@ from natsscaler.nats.credentials import (
     monitoring_credentials,
     nats_credentials,
 )
-from natsscaler.settings import Settings
+from natsscaler.settings import SETTINGS, Settings
 
 T = TypeVar("T")
 Parse = Callable[[str, Mapping[str, bytes]], T]
@@ -74,7 +74,7 @@ class Keyring:
         if parts.username:
             return NatsCredentials(origin="NATS_URL", token=unquote(parts.username))
         if directory:
-            return await self._find(directory, "--nats-credentials", nats_credentials, max_age)
+            return await self._find(directory, str(SETTINGS["nats_credentials"]), nats_credentials, max_age)
         return NatsCredentials()
 
     async def monitoring(self, access: Access, max_age: float) -> MonitoringCredentials:
@@ -84,7 +84,7 @@ class Keyring:
         directory = self._settings.monitoring_credentials
         nobodys = MonitoringCredentials(hosts=self._settings.monitoring_credentials_hosts)
         if directory and nobodys.permit(access.url):
-            origin = "--monitoring-credentials"
+            origin = str(SETTINGS["monitoring_credentials"])
             found = await self._find(directory, origin, monitoring_credentials, max_age)
             return replace(found, hosts=nobodys.hosts)
         return MonitoringCredentials()

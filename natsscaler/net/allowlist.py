@@ -20,7 +20,7 @@ from aiodns.error import DNSError
 
 from natsscaler.core.access import bare_host
 from natsscaler.core.errors import NotAllowed, SettingsError, excerpt
-from natsscaler.settings import Settings
+from natsscaler.settings import SETTINGS, Settings
 
 Address = IPv4Address | IPv6Address
 METADATA_ADDRESSES = frozenset(
@@ -122,7 +122,7 @@ class AllowList:
             try:
                 self._networks.append(ip_network(pattern, strict=False))
             except ValueError as error:
-                raise SettingsError(f"--allow-hosts {pattern}: {error}") from error
+                raise SettingsError(f"{SETTINGS['allow_hosts']}: {error}") from error
         self._in_cluster = in_cluster
         self._api_server = api_server
         hosts = (api_server[0] if api_server else "", api_service, API_SERVICE if api_service else "")

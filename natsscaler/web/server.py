@@ -22,7 +22,7 @@ from natsscaler.core.rule import RuleKey
 from natsscaler.core.status import rfc3339
 from natsscaler.observe.feed import Activity
 from natsscaler.observe.metrics import OPENMETRICS, Metrics
-from natsscaler.settings import Settings, variable
+from natsscaler.settings import SETTINGS, Setting, Settings
 from natsscaler.web.answers import ActivityAnswer, ErrorAnswer, HealthAnswer, RuleAnswer, RulesAnswer
 from natsscaler.web.api import Leader, detail
 from natsscaler.web.auth import guard
@@ -124,7 +124,7 @@ class Web:
                     stack.push_async_callback(runner.cleanup)
                     await runner.setup()
                     door.server = runner.server
-                    stack.callback((await _listen(door, settings.host, port, f"--{name}-port")).close)
+                    stack.callback((await _listen(door, settings.host, port, SETTINGS[f"{name}_port"])).close)
                     log.info(LISTENING[name], _url(settings.host, port))
                     doors.append(door)
             while True:
@@ -219,7 +219,7 @@ def _runner(
     return web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
 
 
-async def _listen(door: Door, host: str, port: int, flag: str) -> asyncio.Server:
+async def _listen(door: Door, host: str, port: int, setting: Setting) -> asyncio.Server:
     loop = asyncio.get_running_loop()
     try:
         return await (
@@ -227,10 +227,10 @@ async def _listen(door: Door, host: str, port: int, flag: str) -> asyncio.Server
         )
     except OSError as error:
         said = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        place = f"{flag} {port} [{variable(flag)}]: cannot listen on {host or 'any address'}:{port}"
+        place = f"{setting}: cannot listen on {host or 'any address'}:{port}"
         remedy = {errno.EADDRINUSE: "choose another port", errno.EACCES: "choose a port above 1023"}
-        fix = remedy.get(error.errno or 0, "see --host [NATSSCALER_HOST]")
-        raise SettingsError(f"{place}: {said}; {fix}, or 0 to switch it off") from error
+        fix = remedy.get(error.errno or 0, f"see {SETTINGS['host']}")
+        raise SettingsError(f"{place}: {said}; {fix}, or 0 to turn it off") from error
 
 
 def _url(host: str, port: int) -> str:

@@ -16,8 +16,8 @@ async def test_a_port_that_is_taken_is_told_in_one_line_with_its_flag_and_variab
     own = [entry for entry in logged if entry["logger"].startswith("natsscaler")]
     (told,) = [entry["message"] for entry in own if entry["level"] == "ERROR"]
     assert told == (
-        f"--probe-port {port} [NATSSCALER_PROBE_PORT]: cannot listen on 127.0.0.1:{port}:"
-        " Address already in use; choose another port, or 0 to switch it off"
+        f"--probe-port [NATSSCALER_PROBE_PORT]: cannot listen on 127.0.0.1:{port}:"
+        " Address already in use; choose another port, or 0 to turn it off"
     )
     assert not any("exc_info" in entry for entry in own)
 

@@ -15,7 +15,7 @@ from kubernetes.aio import config
 from natsscaler.core.rule import EventSource
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.kube.lease import NAME as LEASE
-from natsscaler.settings import Settings, parse
+from natsscaler.settings import SETTINGS, Settings, parse
 from tests.conftest import CRD_FILE, Helm, KubeApi
 from tests.install.conftest import (
     CONFIG,
@@ -353,6 +353,57 @@ def test_every_value_of_the_operator_reaches_it(helm: Helm) -> None:
         leader_elect_renew_deadline=20,
         **ELECTION,
     )
+
+
+REACHED: Object = {
+    "namespaces": ["a", "b"],
+    "allow_cross_namespace": True,
+    "allow_hosts": ["*.nats.svc"],
+    "events": ["Doorbell"],
+    "read_budget": 0.1,
+    "host": "::",
+    "metrics_port": 9090,
+    "probe_port": 9091,
+    "activity_port": 9092,
+    "max_actions": 500,
+    "activity_token": "page",
+    "monitoring_timeout": "3s",
+    "monitoring_max_mib": 32,
+    "monitoring_proxy": "http://proxy:3128",
+    "monitoring_credentials": "monitoring",
+    "monitoring_credentials_hosts": ["nats.nats"],
+    "nats_url": "nats://elsewhere:4222",
+    "nats_credentials": "nats",
+    "leader_elect": False,
+    "leader_elect_lease_duration": "30s",
+    "leader_elect_renew_deadline": "8s",
+    "log_level": "debug",
+}
+"""For each setting, something else than the default for its value of the chart."""
+NOT_FOR_A_POD = {
+    "kubeconfig": "a pod has a ServiceAccount",
+    "activity_token_file": "the token comes from a Secret, as a variable",
+    "leader_elect_namespace": "the Lease is in the namespace of the pod",
+}
+
+
+def test_each_setting_has_a_value_of_the_chart_or_is_not_for_a_pod() -> None:
+    assert {name for name, setting in SETTINGS.items() if setting.chart} == set(REACHED)
+    assert {name for name, setting in SETTINGS.items() if not setting.chart} == set(NOT_FOR_A_POD)
+
+
+@pytest.mark.parametrize("name", REACHED)
+def test_a_value_of_the_chart_reaches_its_setting_and_no_other(helm: Helm, name: str) -> None:
+    def environment(*more: str) -> Object:
+        base = {"nats": {"url": "nats://nats:4222"}, "monitoring": {"credentialsHosts": ["nats"]}}
+        text = helm("template", RELEASE, str(CHART), *more, values=base)
+        manager = container([item for item in yaml.safe_load_all(text) if item])
+        return {item["name"]: item for item in manager["env"]}
+
+    setting = SETTINGS[name]
+    before, after = environment(), environment("--set-json", f"{setting.chart}={json.dumps(REACHED[name])}")
+    changed = {key for key in before | after if before.get(key) != after.get(key)}
+    assert changed == {setting.variable}
 
 
 def test_what_is_switched_off_is_off(helm: Helm) -> None:

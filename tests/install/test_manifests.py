@@ -15,6 +15,7 @@ import yaml
 from natsscaler import __version__
 from natsscaler.core.rule import parse
 from natsscaler.observe.metrics import Metrics
+from natsscaler.settings import SETTINGS
 from tests.install.conftest import CONFIG, await_everything, await_no_difference, everything, rendered
 from tests.support.clusters import RealCluster
 
@@ -180,6 +181,13 @@ def test_components_mount_the_operators_own_credentials(
         environment["NATSSCALER_NATS_CREDENTIALS"]: "natsscaler-nats",
         environment["NATSSCALER_MONITORING_CREDENTIALS"]: "natsscaler-monitoring",
     }
+
+
+def test_manifests_set_what_the_operator_reads() -> None:
+    texts = [path.read_text() for path in CONFIG.rglob("*.yaml")]
+    named = {name for text in texts for name in re.findall(r"- name: ([A-Z_]+)\b", text)}
+    assert named >= {"LOG_LEVEL", "NATSSCALER_LEADER_ELECT", "NATSSCALER_NATS_CREDENTIALS"}
+    assert named <= {setting.variable for setting in SETTINGS.values()}
 
 
 @pytest.mark.control_plane

@@ -108,5 +108,7 @@ def test_a_file_without_a_token_is_refused(tmp_path: pathlib.Path, content: str 
     file = tmp_path / "token"
     if content is not None:
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(SettingsError, match=r"--activity-token-file .*token: "):
+    with pytest.raises(
+        SettingsError, match=r"--activity-token-file \[NATSSCALER_ACTIVITY_TOKEN_FILE\]: .*token "
+    ):
         parse(("--activity-token-file", str(file)), {})

@@ -1,6 +1,7 @@
 """The image's health check, as a container engine runs it: a process of its own, judged by its status."""
 
 import asyncio
+import subprocess
 import sys
 
 import pytest
@@ -31,6 +32,14 @@ async def test_nobody_answering_is_unhealthy() -> None:
 
 async def test_wrong_settings_are_unhealthy() -> None:
     assert await check(NATSSCALER_PROBE_PORT="no port") == 1
+
+
+def test_it_imports_nothing_that_takes_long() -> None:
+    """It runs every few seconds."""
+    heavy = ("aiohttp", "asyncio", "httpx", "kopf", "kubernetes", "nats", "prometheus_client")
+    code = f"import sys, natsscaler.app.healthcheck; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], text=True, check=True, capture_output=True)
+    assert done.stdout == "[]\n"
 
 
 async def test_probes_that_are_switched_off_say_nothing_bad() -> None:

@@ -59,7 +59,7 @@ async def test_by_a_directory_that_is_read_again(secured: NatsServer, keep: Keep
     async with world(secured, nats_url=secured.url, nats_credentials=wrong) as here:
         here.apply()
         await here.becomes("EventDriven", "False", "CredentialsRefused")
-        assert "fix --nats-credentials" in here.message("EventDriven")
+        assert "fix --nats-credentials [NATSSCALER_NATS_CREDENTIALS]" in here.message("EventDriven")
         keep("nats", login("app", f"{MARK}\n"))
         await here.becomes("EventDriven", "True", "Listening")
 
@@ -69,7 +69,10 @@ async def test_a_directory_that_cannot_be_used_is_told(secured: NatsServer, keep
     async with world(secured, nats_url=secured.url, nats_credentials=half) as here:
         here.apply()
         await here.becomes("EventDriven", "False", "SecretUnusable")
-        told = "key password of --nats-credentials needs the key username beside it"
+        told = (
+            "key password of --nats-credentials [NATSSCALER_NATS_CREDENTIALS] needs the key username"
+            " beside it"
+        )
         assert here.message("EventDriven") == told
 
 

@@ -14,14 +14,13 @@ from natsscaler.core.decision.situation import Memory
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import KIND, RuleKey, parse
 from natsscaler.observe.metrics import Metrics
-from natsscaler.settings import Settings
+from natsscaler.settings import SETTINGS
 from tests.support import factories
 
 ROOT = pathlib.Path(__file__).parents[2]
 OTHER_FLAGS = {
-    *("--namespace", "--help", "--keep-running"),
+    *("--help", "--keep-running"),
     *("--bursts", "--minutes", "--containers"),
-    "--activity-token-file",
     *("--set", "--take-ownership", "--force-conflicts"),
 }
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -101,8 +100,8 @@ def test_rules_can_be_pasted(page: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_flags_exist(page: pathlib.Path) -> None:
-    names = (*Settings.__dataclass_fields__, *Options.__dataclass_fields__)
-    flags = OTHER_FLAGS | {f"--{name.replace('_', '-')}" for name in names}
+    options = {f"--{name.replace('_', '-')}" for name in Options.__dataclass_fields__}
+    flags = OTHER_FLAGS | options | {setting.flag for setting in SETTINGS.values()}
     for line in page.read_text().splitlines():
         for flag in re.findall(r"`(--[a-z-]+)(?: [^`]*)?`", line):
             assert flag in flags, f"{page.name} names {flag}"

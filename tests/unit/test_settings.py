@@ -6,7 +6,7 @@ import re
 import pytest
 
 from natsscaler.core.errors import SettingsError
-from natsscaler.settings import Settings, parse, unknown_variables
+from natsscaler.settings import SETTINGS, Settings, parse, unknown_variables
 
 VALUES = {
     "--kubeconfig": "/etc/kubeconfig",
@@ -17,6 +17,7 @@ VALUES = {
     "--activity-port": "3",
     "--max-actions": "4",
     "--activity-token": "hush",
+    "--activity-token-file": "/no/such/file",
     "--allow-cross-namespace": "true",
     "--allow-hosts": "*.nats,10.0.0.0/8",
     "--events": "Doorbell",
@@ -55,8 +56,8 @@ def test_each_flag_is_a_variable_too_and_the_help_tells_of_it(capsys: pytest.Cap
         parse(["--help"], {})
     told = capsys.readouterr().out
     offered = set(re.findall(r"^  (--[a-z-]+)", told, re.MULTILINE))
-    assert offered - {"--activity-token-file"} == set(VALUES)
-    assert {"NATSSCALER_METRICS_PORT", *BARE.values()} <= set(re.findall(r"[A-Z_]+", told))
+    assert offered == set(VALUES) == {setting.flag for setting in SETTINGS.values()}
+    assert {"NATSSCALER_HOST", *BARE.values()} <= set(re.findall(r"[A-Z_]+", told))
 
 
 @pytest.mark.parametrize(
@@ -76,16 +77,57 @@ def test_a_flag_wins_over_its_variable() -> None:
 
 
 @pytest.mark.parametrize(
+    ("flag", "name"),
+    [
+        ("--namespace", "namespaces"),
+        ("--allow-hosts", "allow_hosts"),
+        ("--monitoring-credentials-hosts", "monitoring_credentials_hosts"),
+    ],
+)
+def test_a_repeatable_flag_replaces_its_variable_and_adds_to_itself(flag: str, name: str) -> None:
+    settings = parse([f"{flag}=b", f"{flag}=c,d"], {named(flag): "a"})
+    assert getattr(settings, name) == ("b", "c", "d")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "wrong"),
+    [
+        ("--metrics-port", "1", "http"),
+        ("--leader-elect", "false", "perhaps"),
+        ("--namespace", "shop", "a b"),
+        ("--events", "none", "Bell"),
+        ("--log-level", "debug", "loud"),
+    ],
+)
+def test_a_wrong_variable_does_not_matter_under_its_flag(flag: str, value: str, wrong: str) -> None:
+    assert parse([f"{flag}={value}"], {named(flag): wrong}) == parse([f"{flag}={value}"], {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--metrics-prot=1"], "unrecognized arguments: --metrics-prot=1"),
+        (["--metrics-port"], "argument --metrics-port: expected one argument"),
+        (["shop"], "unrecognized arguments: shop"),
+    ],
+)
+def test_wrong_usage_says_what_is_wrong_and_where_to_look(arguments: list[str], told: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse(arguments, {})
+    assert str(caught.value) == f"{told} (see natsscaler run --help)"
+
+
+@pytest.mark.parametrize(
     ("flag", "told"),
     [
-        ("--metrics-port=http", "'http' is no whole number from 0 to 65535"),
-        ("--probe-port=65536", "'65536' is no whole number from 0 to 65535"),
-        ("--activity-port=-1", "'-1' is no whole number from 0 to 65535"),
-        ("--max-actions=0", "'0' is no whole number from 1 to 10000"),
-        ("--read-budget=a half", "'a half' is no share of time: above 0, at most 1"),
-        ("--read-budget=nan", "'nan' is no share of time"),
+        ("--metrics-port=http", "'http' is not a whole number from 0 to 65535"),
+        ("--probe-port=65536", "'65536' is not a whole number from 0 to 65535"),
+        ("--activity-port=-1", "'-1' is not a whole number from 0 to 65535"),
+        ("--max-actions=0", "'0' is not a whole number from 1 to 10000"),
+        ("--read-budget=a half", "'a half' is not a share of time, which is above 0 and at most 1"),
+        ("--read-budget=nan", "'nan' is not a share of time"),
         ("--leader-elect=perhaps", "'perhaps' must be true or false"),
-        ("--log-level=loud", "invalid choice: 'loud'"),
+        ("--log-level=loud", "'loud' is not one of debug, info, warning, error"),
         ("--nats-url=http://nats:8222", "it must be nats://HOST:PORT or tls://HOST:PORT"),
         ("--nats-url=nats://a,", "it must be nats://HOST:PORT or tls://HOST:PORT"),
         ("--nats-url=nats://u:hunter2@", "it must be nats://HOST:PORT or tls://HOST:PORT"),
@@ -142,11 +184,18 @@ def test_what_is_no_duration_is_refused_with_the_name_of_the_flag(text: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("duration", "deadline"), [("10s", "10s"), ("9s", "10s"), ("15s", "1s"), ("15s", "0s"), ("61m", "10s")]
+    ("duration", "deadline", "told"),
+    [
+        ("10s", "10s", r"--leader-elect-renew-deadline .* not shorter than the 10s of --leader-elect-lease"),
+        ("9s", "10s", r"--leader-elect-renew-deadline .* not shorter than the 9s of --leader-elect-lease"),
+        ("15s", "1s", r"--leader-elect-renew-deadline .*: 1s is out of range: 2s to 599s"),
+        ("15s", "0s", r"--leader-elect-renew-deadline .*: 0s is out of range: 2s to 599s"),
+        ("61m", "10s", r"--leader-elect-lease-duration .*: 61m is out of range: 3s to 600s"),
+    ],
 )
-def test_a_deadline_must_leave_the_lease_some_time(duration: str, deadline: str) -> None:
+def test_a_deadline_must_leave_the_lease_some_time(duration: str, deadline: str, told: str) -> None:
     flags = ("--leader-elect-lease-duration", duration, "--leader-elect-renew-deadline", deadline)
-    with pytest.raises(SettingsError, match=r"--leader-elect-renew-deadline .* shorter"):
+    with pytest.raises(SettingsError, match=told):
         parse((*ELECT, *flags), {})
 
 
@@ -177,10 +226,19 @@ def test_elsewhere_the_namespace_must_be_named(
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--nats-credentials=."], "--nats-credentials needs --nats-url"),
+        (
+            ["--nats-credentials=."],
+            "--nats-credentials [NATSSCALER_NATS_CREDENTIALS] needs --nats-url [NATS_URL]: no other",
+        ),
         (["--nats-credentials=.", "--nats-url=nats://u:p@nats"], "keep one of them"),
-        (["--nats-credentials=./no", "--nats-url=nats://nats"], "no is no directory: mount the Secret"),
-        (["--monitoring-credentials=."], "needs --monitoring-credentials-hosts"),
+        (
+            ["--nats-credentials=./no", "--nats-url=nats://nats"],
+            "--nats-credentials [NATSSCALER_NATS_CREDENTIALS]: no is not a directory; mount the Secret",
+        ),
+        (
+            ["--monitoring-credentials=."],
+            "--monitoring-credentials [NATSSCALER_MONITORING_CREDENTIALS] needs --monitoring-",
+        ),
         (
             ["--monitoring-credentials-hosts=10.0.0.0/99"],
             "--monitoring-credentials-hosts [NATSSCALER_MONITORING_CREDENTIALS_HOSTS]: '10.0.0.0/99' is",
@@ -234,7 +292,7 @@ def test_spaces_around_commas_do_not_count() -> None:
 def test_what_is_no_namespaces_name_is_refused_at_start(flag: str, name: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse((f"{flag}={name}",), {})
-    assert f"{flag} [{named(flag)}]: {name!r} is no namespace's name" in str(caught.value)
+    assert f"{flag} [{named(flag)}]: {name!r} is not the name of a namespace" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +332,7 @@ def test_an_unknown_variable_of_the_prefix_is_told_with_what_may_be_meant() -> N
     (told,) = unknown_variables({"NATSSCALER_METRCS_PORT": "8080"})
     assert told.endswith("did you mean NATSSCALER_METRICS_PORT?")
     (told,) = unknown_variables({"NATSSCALER_XYZ": ""})
-    assert told.endswith("not known, see natsscaler run --help")
+    assert told.endswith("is not known (see natsscaler run --help)")
 
 
 def test_what_kubernetes_sets_for_services_is_not_told() -> None:
