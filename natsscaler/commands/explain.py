@@ -222,7 +222,7 @@ class Explainer:
     async def _read(self, access: Access, after: float) -> Reading | Unknown:
         await asyncio.sleep(after)
         try:
-            return await self._monitoring.read(access)
+            return await self._monitoring.read(access, access.url)
         except MonitoringError as error:
             return Unknown(error.reason, error.message)
 

@@ -7,18 +7,20 @@ settings name; it is told the address too, but for https, where it is told the n
 
 import asyncio
 import ssl
-from collections.abc import Container
-from contextlib import AsyncExitStack
-from functools import cache
-from typing import NamedTuple, TypeVar
+import time
+from collections.abc import Callable, Container
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import cache, partial
+from typing import Generic, NamedTuple, TypeVar
 
 import httpx
 import msgspec
 
 from natsscaler.core.access import bare_host
 from natsscaler.core.errors import MonitoringError, excerpt
-from natsscaler.core.reasons import Reason
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.nats.credentials import MonitoringCredentials
+from natsscaler.nats.large import HUGE_BYTES, LARGE_BYTES, Taking
 from natsscaler.net.probe import Speaks, wants_tls, who_listens
 from natsscaler.net.tls import certificate_error, client_context, failure
 from natsscaler.settings import Settings
@@ -43,14 +45,23 @@ class Fetching(NamedTuple):
         return cls(settings.monitoring_timeout, max_bytes, settings.monitoring_proxy)
 
 
-LARGE_BYTES = 2**20
-"""Size of an answer beyond which it is read only while no other one is that large: what all of them take
-together stays bounded, however many servers there are and whatever they send."""
 BYTES_PER_VALUE = 25
 """At least so many an answer of nats-server has for each value, as it is indented: 34 in one of short names.
 An answer of many tiny values takes many times its own size once it is decoded."""
+READING = 4
+"""How many times as much as one answer may have all answers of one reading."""
 NOBODY = MonitoringCredentials()
 DEFAULTS = Fetching()
+
+
+class Fetched(NamedTuple, Generic[T]):
+    """A document, and what it took."""
+
+    document: T
+    seconds: float
+    """From connecting to the last byte, without waiting here for others."""
+    at: float
+    """When the last byte had come (monotonic)."""
 
 
 class Fetcher:
@@ -59,11 +70,8 @@ class Fetcher:
     Its connections are kept, by address; under another name they must not be used, as it was never checked.
     """
 
-    def __init__(
-        self, large: asyncio.Lock, credentials: MonitoringCredentials = NOBODY, how: Fetching = DEFAULTS
-    ) -> None:
+    def __init__(self, credentials: MonitoringCredentials = NOBODY, how: Fetching = DEFAULTS) -> None:
         self.credentials = credentials
-        self._large = large
         self._how = how
         self._client = httpx.AsyncClient(
             headers=credentials.headers,
@@ -87,41 +95,51 @@ class Fetcher:
         url: httpx.URL,
         address: str,
         path: str,
-        kind: type[T],
+        decode: Callable[[bytearray], T],
+        taking: Taking,
         *,
         anew: bool = False,
         also: Container[int] = (),
-    ) -> T:
-        """Get a document of this type; `anew`: by a connection of its own. Raises MonitoringError.
+    ) -> Fetched[T]:
+        """Get a document and decode it; `anew`: by a connection of its own. Raises MonitoringError.
 
         `also`: other HTTP statuses than 200 that come with such a document.
         """
         shown = _shown(url)
         self._requests += 1
         try:
-            async with asyncio.timeout(self._how.seconds), AsyncExitStack() as turn:
-                body = await self._fetch(url, address, path, turn, anew=anew, also=also)
-                self._check_values(shown, body)
-                return msgspec.json.decode(body, type=kind)
+            async with AsyncExitStack() as turn:
+                began = time.monotonic()
+                async with asyncio.timeout(self._how.seconds) as limit:
+                    receipt = _Receipt(taking, turn, limit)
+                    body = await self._fetch(url, address, path, receipt, anew=anew, also=also)
+                at = time.monotonic()
+                found = await taking.work(partial(self._decode, shown, body, decode))
+                if isinstance(found, Finding):
+                    raise MonitoringError(found.reason, found.message)
+                return Fetched(found, at - began - receipt.waited, at)
         except (TimeoutError, httpx.TimeoutException) as error:
             message = f"{shown} did not answer within {self._how.seconds:g} s"
             raise MonitoringError(Reason.MONITORING_TIMEOUT, message) from error
         except (OSError, httpx.HTTPError) as error:
             raise await self._unreached(url, address, error) from error
-        except (msgspec.MsgspecError, RecursionError) as error:
-            message = f"{shown} gave no NATS monitoring document: {excerpt(str(error))}"
-            raise MonitoringError(Reason.MONITORING_UNREADABLE, message) from error
         finally:
             self._requests -= 1
             if self._closing:
                 await self.close()
 
-    def _check_values(self, shown: str, body: bytearray) -> None:
-        """Refuse what would take far more memory than its size tells."""
+    def _decode(self, shown: str, body: bytearray, decode: Callable[[bytearray], T]) -> T | Finding:
+        """Decode an answer, or say why not: an exception would keep the answer, by its traceback."""
         most = self._how.max_bytes // BYTES_PER_VALUE
         if sum(body.count(sign) for sign in (b",", b"[", b"{")) > most:
             message = f"{shown} gave more than {most:,} values, as many as {self._how.max_bytes // 2**20} MiB"
-            raise MonitoringError(Reason.MONITORING_TOO_LARGE, f"{message} of NATS have")
+            message += " of NATS have"
+            return Finding(Reason.MONITORING_TOO_LARGE, message)
+        try:
+            return decode(body)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            message = f"{shown} gave no NATS monitoring document: {excerpt(str(error))}"
+            return Finding(Reason.MONITORING_UNREADABLE, message)
 
     async def _unreached(self, url: httpx.URL, address: str, error: Exception) -> MonitoringError:
         """Say why there was no answer, and where something else listens, what it is."""
@@ -148,12 +166,12 @@ class Fetcher:
         url: httpx.URL,
         address: str,
         path: str,
-        turn: AsyncExitStack,
+        receipt: "_Receipt",
         *,
         anew: bool,
         also: Container[int],
     ) -> bytearray:
-        """Return the body of an answer; who has got a large one keeps the turn for it in `turn`."""
+        """Return the body of an answer."""
         told = url.host if self._how.proxy and url.scheme == "https" else address
         host = bare_host(f"[{url.host}]" if ":" in url.host else url.host)
         request = self._client.build_request(
@@ -171,8 +189,7 @@ class Fetcher:
         try:
             body = bytearray()
             async for chunk in response.aiter_raw():
-                if len(body) <= LARGE_BYTES < len(body) + len(chunk):
-                    await turn.enter_async_context(self._large)
+                await receipt.grow(len(body), len(body) + len(chunk))
                 body += chunk
                 if len(body) > self._how.max_bytes:
                     message = f"{_shown(url)} gave more than {self._how.max_bytes // 2**20} MiB"
@@ -196,6 +213,39 @@ class Fetcher:
         if status == httpx.codes.UNAUTHORIZED:
             said += "; spec.monitoring.secretRef can name credentials"
         return MonitoringError(Reason.MONITORING_HTTP_STATUS, f"{message}: {said}")
+
+
+class _Receipt:
+    """One answer while it comes."""
+
+    def __init__(self, taking: Taking, turn: AsyncExitStack, limit: asyncio.Timeout) -> None:
+        self.waited = 0.0
+        """Seconds in which nobody but others kept it waiting; they do not count against its time limit."""
+        self._taking = taking
+        self._turn = turn
+        self._limit = limit
+
+    async def grow(self, before: int, after: int) -> None:
+        """Take more bytes, once it is its turn if it is large with these. Raises MonitoringError."""
+        if before <= LARGE_BYTES < after:
+            await self._wait(self._taking.large_answer())
+        if before <= HUGE_BYTES < after:
+            await self._wait(self._taking.huge_answer())
+        if after > LARGE_BYTES:
+            self._taking.count(after - before)
+
+    async def _wait(self, turn: AbstractAsyncContextManager[None]) -> None:
+        began, until = time.monotonic(), self._limit.when()
+        self._limit.reschedule(None)
+        self._taking.waiting += 1
+        try:
+            await self._turn.enter_async_context(turn)
+        finally:
+            waited = time.monotonic() - began
+            self.waited += waited
+            self._taking.waiting -= 1
+            if until is not None:
+                self._limit.reschedule(until + waited)
 
 
 def _other_scheme(shown: str, scheme: str) -> MonitoringError:

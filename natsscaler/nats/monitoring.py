@@ -17,6 +17,7 @@ import time
 from asyncio import FIRST_COMPLETED
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 import httpx
@@ -28,7 +29,8 @@ from natsscaler.core.jetstream.snapshot import Node, Reading, View
 from natsscaler.core.reasons import Reason
 from natsscaler.nats.credential_store import MAX_AGE_SECONDS
 from natsscaler.nats.credentials import MonitoringCredentials
-from natsscaler.nats.http import DEFAULTS, NOBODY, Fetcher, Fetching
+from natsscaler.nats.http import DEFAULTS, NOBODY, READING, Fetcher, Fetching
+from natsscaler.nats.large import Intake, Taking
 from natsscaler.nats.nodes import Answers, NodeReader
 from natsscaler.net.allowlist import AllowList
 
@@ -72,7 +74,7 @@ class Monitoring:
         self._allow = allow
         self._find_credentials = credentials
         self._fetching = fetching
-        self._large = asyncio.Lock()
+        self._intake = Intake()
         self._endpoints: dict[Access, Endpoint] = {}
 
     async def close(self) -> None:
@@ -87,8 +89,11 @@ class Monitoring:
         if endpoint:
             await endpoint.fetcher.close()
 
-    async def read(self, access: Access) -> Reading:
-        """Read the JetStream state of the server or cluster behind a URL. Raises MonitoringError."""
+    async def read(self, access: Access, tenant: str = "") -> Reading:
+        """Read the JetStream state of the server or cluster behind a URL. Raises MonitoringError.
+
+        Readings with large answers wait for a place, which they keep until their view is dropped.
+        """
         endpoint = self._endpoints.get(access)
         if endpoint is None:
             try:
@@ -101,7 +106,9 @@ class Monitoring:
         endpoint.failed = True
         try:
             async with asyncio.timeout(READ_SECONDS):
-                reading = await endpoint.read()
+                with Taking(self._intake, tenant, READING * self._fetching.max_bytes) as taking:
+                    reading = await endpoint.read(taking)
+                    taking.keep_for(reading.view)
         except TimeoutError as error:
             message = f"{excerpt(access.url)} did not give all that it has within {READ_SECONDS:g} s"
             raise MonitoringError(Reason.MONITORING_TIMEOUT, message) from error
@@ -121,7 +128,7 @@ class Monitoring:
             await old.close()
 
     def _fetcher(self, credentials: MonitoringCredentials = NOBODY) -> Fetcher:
-        return Fetcher(self._large, credentials, self._fetching)
+        return Fetcher(credentials, self._fetching)
 
 
 class Endpoint:
@@ -155,7 +162,7 @@ class Endpoint:
     def fetcher(self, fetcher: Fetcher) -> None:
         self._nodes.fetcher = fetcher
 
-    async def read(self) -> Reading:
+    async def read(self, taking: Taking) -> Reading:
         """Ask every node. Raises MonitoringError if none answers."""
         own = await self._resolve(self._url.host)
         new = [address for address in own if address not in self._own]
@@ -169,9 +176,9 @@ class Endpoint:
         known = [place.address for place in self._places.values()]
         if self._cluster == "":  # who else answers by that name may be another server
             known += own
-        await self._ask([address for address in known if not self._skips(address)] + new, answers)
+        await self._ask([address for address in known if not self._skips(address)] + new, answers, taking)
         if not answers.nodes:
-            await self._ask([address for address in own if address not in answers.tried], answers)
+            await self._ask([address for address in own if address not in answers.tried], answers, taking)
         self._cluster = answers.cluster if answers.nodes else None
         if not answers.nodes:
             raise answers.failure or MonitoringError(
@@ -183,15 +190,16 @@ class Endpoint:
                 f"{self._url.host} leads to servers that are no cluster: {', '.join(own)}. Name one of them",
             )
         if answers.lacking():
-            await self._ask(await self._others(own, answers), answers)
-        await self._sample(answers)
+            await self._ask(await self._others(own, answers, taking), answers, taking)
+        await self._sample(answers, taking)
         self._tidy(answers)
         first = next(iter(answers.nodes.values()))
         return Reading(
-            view=View(list(answers.nodes.values())),
+            view=await taking.work(partial(View, list(answers.nodes.values()))),
             server=first.server,
             nats_url=self._nats_url(first.server),
             costs=answers.costs,
+            large=taking.large,
         )
 
     async def _resolve(self, host: str) -> tuple[str, ...]:
@@ -203,9 +211,10 @@ class Endpoint:
             message = f"{excerpt(host)} cannot be resolved: {excerpt(str(error))}"
             raise MonitoringError(Reason.MONITORING_UNREACHABLE, message) from error
 
-    async def _others(self, own: Sequence[str], answers: Answers) -> list[str]:
+    async def _others(self, own: Sequence[str], answers: Answers, taking: Taking) -> list[str]:
         """List the addresses that nodes may be found at and that have not been tried yet."""
-        needed = [self._places[name].address for name in answers.absent_leaders if name in self._places]
+        absent = await taking.work(answers.absent_leaders)
+        needed = [self._places[name].address for name in absent if name in self._places]
         found = list(own)
         for host in answers.hosts:
             if not self.fetcher.credentials.permit(str(self._url), host):
@@ -216,7 +225,7 @@ class Endpoint:
         promising = [address for address in found if not self._skips(address)]
         return [address for address in dict.fromkeys(needed + promising) if address not in answers.tried]
 
-    async def _sample(self, answers: Answers) -> None:
+    async def _sample(self, answers: Answers, taking: Taking) -> None:
         """Ask one address again and again, as long as that may bring nodes that are lacking."""
         now = time.monotonic()
         address = next((address for address in self._own if not self._skips(address)), None)
@@ -225,18 +234,25 @@ class Endpoint:
         self._sample_at = now + SAMPLE_SECONDS
         for _ in range(2 * len(answers.expected)):
             before = len(answers.nodes)
-            await self._ask([address], answers, anew=True)
+            await self._ask([address], answers, taking, anew=True)
             self._balanced |= len(answers.nodes) > before
             if not answers.lacking() or self._skips(address):
                 break
 
-    async def _ask(self, addresses: Sequence[str], answers: Answers, *, anew: bool = False) -> None:
-        """Ask all of these at once; who lags behind the first answer for too long is left out for a while."""
+    async def _ask(
+        self, addresses: Sequence[str], answers: Answers, taking: Taking, *, anew: bool = False
+    ) -> None:
+        """Ask all of these at once; who lags behind the first answer for too long is left out for a while.
+
+        Nobody lags behind whose answer waits here.
+        """
         addresses = list(dict.fromkeys(addresses))
         answers.tried.update(addresses)
         async with asyncio.TaskGroup() as group:
             asked = {
-                group.create_task(self._nodes.read(address, anew=anew), name=f"read {address}"): address
+                group.create_task(
+                    self._nodes.read(address, taking, anew=anew), name=f"read {address}"
+                ): address
                 for address in addresses
             }
             pending = set(asked)
@@ -245,7 +261,7 @@ class Endpoint:
                 done, pending = await asyncio.wait(pending, timeout=limit, return_when=FIRST_COMPLETED)
                 for task in done:
                     self._take(task.result(), asked[task], answers)
-                if not done:
+                if not (done or taking.waiting):
                     break
             for task in pending:
                 task.cancel()

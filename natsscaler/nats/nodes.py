@@ -8,13 +8,17 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
+from msgspec.json import Decoder
 
 from natsscaler.core.errors import MonitoringError
-from natsscaler.core.jetstream.documents import Healthz, Jsz, Varz
+from natsscaler.core.jetstream.documents import Healthz, Jsz, Varz, read_jsz
 from natsscaler.core.jetstream.freshness import Clock
 from natsscaler.core.jetstream.snapshot import Node, peers
 from natsscaler.core.reasons import Reason
 from natsscaler.nats.http import Fetcher
+from natsscaler.nats.large import Taking
+
+decode_varz, decode_healthz = Decoder(Varz).decode, Decoder(Healthz).decode
 
 JSZ = "/jsz?accounts=true&consumers=true&config=true"
 VARZ_SECONDS = 60.0
@@ -55,10 +59,10 @@ class NodeReader:
         self._clocks: dict[str, Clock] = {}
         self._health: dict[str, KnownHealth] = {}
 
-    async def read(self, address: str, *, anew: bool) -> Node | MonitoringError:
+    async def read(self, address: str, taking: Taking, *, anew: bool) -> Node | MonitoringError:
         """Read the node at an address; `anew`: by new connections, for who may be led elsewhere by them."""
         try:
-            return await self._read(address, anew=anew)
+            return await self._read(address, taking, anew=anew)
         except MonitoringError as error:
             # A new one: the frames that this came through hold what was read, and would keep it for long.
             return MonitoringError(error.reason, error.message)
@@ -69,13 +73,14 @@ class NodeReader:
         self._clocks = {one: clock for one, clock in self._clocks.items() if one in server_ids}
         self._health = {one: health for one, health in self._health.items() if one in server_ids}
 
-    async def _read(self, address: str, *, anew: bool) -> Node:
-        started = time.monotonic()
-        first, late = await self._fresh(address, anew=anew)
+    async def _read(self, address: str, taking: Taking, *, anew: bool) -> Node:
+        first, late, seconds = await self._fresh(address, taking, anew=anew)
         documents = [first]
         accounts = {account.key for account in first.account_details}
         while len(accounts) < first.total:  # nats-server gives 1,024 accounts at the most in one answer
-            page = await self.fetcher.get(self._url, address, f"{JSZ}&offset={len(accounts)}", Jsz)
+            path = f"{JSZ}&offset={len(accounts)}"
+            page, took, _ = await self.fetcher.get(self._url, address, path, read_jsz, taking)
+            seconds += took
             more = {account.key for account in page.account_details} - accounts
             if page.server_id != first.server_id or not more:
                 raise MonitoringError(
@@ -84,15 +89,14 @@ class NodeReader:
                 )
             accounts |= more
             documents.append(page)
-        seconds = time.monotonic() - started
-        server, began, _ = await self._server(address, first.server_id)
+        server, began, _ = await self._server(address, first.server_id, taking)
         if late:
             when = f"of {late:.1f} s before it was asked" if late < math.inf else "with the same moment again"
             raise MonitoringError(
                 Reason.MONITORING_STALE,
                 f"{server.server_name} gave an answer {when}: a cache in front of it, or a clock set back",
             )
-        health = None if anew else await self._healthy(address, first.server_id)
+        health = None if anew else await self._healthy(address, first.server_id, taking)
         healthy = health is not None and health.status == "ok"
         young = not healthy and time.monotonic() - began < YOUNG_SECONDS
         if health and health.starting:
@@ -104,22 +108,24 @@ class NodeReader:
             server, documents, seconds, young=young, lacking=health.lacking if health else frozenset()
         )
 
-    async def _fresh(self, address: str, *, anew: bool) -> tuple[Jsz, float]:
-        """Get the first page, and how late it is; who answers for the first time is asked twice.
+    async def _fresh(self, address: str, taking: Taking, *, anew: bool) -> tuple[Jsz, float, float]:
+        """Get the first page, how late it is and what it took; who answers for the first time is asked twice.
 
         The first answer may be of any age: only by the next one is its clock known.
         """
+        seconds = 0.0
         for _ in range(TRIES):
             began = time.monotonic()
-            document = await self.fetcher.get(self._url, address, JSZ, Jsz, anew=anew)
+            document, took, at = await self.fetcher.get(self._url, address, JSZ, read_jsz, taking, anew=anew)
+            seconds += took
             met = document.server_id in self._clocks
             clock = self._clocks.setdefault(document.server_id, Clock())
-            late = clock.late(document.now, began, time.monotonic())
+            late = clock.late(document.now, began, at)
             if met:
                 break
-        return document, late
+        return document, late, seconds
 
-    async def _healthy(self, address: str, server_id: str) -> Healthz | None:
+    async def _healthy(self, address: str, server_id: str, taking: Taking) -> Healthz | None:
         """Return what a server last said of its health; None: it does not tell.
 
         Asked by the connection that gave `/jsz`, as the answer does not tell whose it is.
@@ -128,19 +134,22 @@ class NodeReader:
         if health and (health.status == "ok" or time.monotonic() - asked < HEALTH_SECONDS):
             return health
         try:
-            health = await self.fetcher.get(self._url, address, HEALTHZ, Healthz, also=NOT_HEALTHY)
+            fetched = await self.fetcher.get(
+                self._url, address, HEALTHZ, decode_healthz, taking, also=NOT_HEALTHY
+            )
         except MonitoringError:
             return None
+        health = fetched.document
         if not health.starting:
             self._health[server_id] = KnownHealth(health, time.monotonic())
         return health
 
-    async def _server(self, address: str, server_id: str) -> Server:
+    async def _server(self, address: str, server_id: str, taking: Taking) -> Server:
         for _ in range(TRIES):
             known = self._servers.get(server_id)
             if known and time.monotonic() - known.asked < VARZ_SECONDS:
                 return known
-            found = await self.fetcher.get(self._url, address, "/varz", Varz, anew=True)
+            found, _, _ = await self.fetcher.get(self._url, address, "/varz", decode_varz, taking, anew=True)
             age = (found.now - found.start).total_seconds() if found.now and found.start else math.inf
             name = found.server_name
             self._servers = {k: v for k, v in self._servers.items() if v.told.server_name != name}
@@ -196,7 +205,6 @@ class Answers:
         without_jetstream = all(node.disabled for node in self.nodes.values())
         return bool(self.expected - self.nodes.keys()) or (without_jetstream and bool(self.hosts))
 
-    @property
     def absent_leaders(self) -> set[str]:
         """Names of nodes that lead a stream or consumer and have not answered."""
         streams = [

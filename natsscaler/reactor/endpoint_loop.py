@@ -7,9 +7,9 @@ rang, are due, or would soon be. A ring that comes after a read has begun asks f
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -33,6 +33,8 @@ from natsscaler.reactor.executor import Executor
 from natsscaler.reactor.leader_query import Draft, counts, draft
 from natsscaler.reactor.ports import ConnectionPort
 from natsscaler.reactor.rule_state import RuleState
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +129,7 @@ class EndpointLoop:
             turn.state.connection = self._shared.connect(turn.rule, reading)
         asking: dict[ConnectionPort, list[tuple[_Turn, Draft]]] = {}
         for turn in turns:
-            drafted = found if isinstance(found, Unknown) else self._draft(turn, found)
+            drafted = found if isinstance(found, Unknown) else await self._draft(turn, found)
             if isinstance(drafted, Draft) and drafted.wanted and turn.state.connection:
                 asking.setdefault(turn.state.connection, []).append((turn, drafted))
             else:
@@ -140,7 +142,7 @@ class EndpointLoop:
                 self._apart(work, [turn.state for turn, _ in drafts])
         self._arm()
 
-    def _draft(self, turn: "_Turn", reading: Reading) -> Draft:
+    async def _draft(self, turn: "_Turn", reading: Reading) -> Draft:
         state, rule = turn.state, turn.rule
 
         def falls(backlog: Backlog) -> bool:
@@ -150,7 +152,11 @@ class EndpointLoop:
             seen = Observation(backlog, replicas, self._shared.wall())
             return decide(rule, seen, state.memory or Memory(), self._shared.clock()).desired < replicas
 
-        return draft(rule, state.trust, reading, state.connection, falls)
+        return await _look(reading, partial(draft, rule, state.trust, reading, state.connection, falls))
+
+    def _tenant(self) -> str:
+        """Name the namespaces of the rules."""
+        return " ".join(sorted({key.namespace for key in self.rules}))
 
     async def _ask(
         self,
@@ -163,7 +169,8 @@ class EndpointLoop:
         wanted = {turn.rule.key: drafted.wanted for turn, drafted in drafts if drafted.wanted}
         told = await self._shared.asking.ask(connection, wanted, partial(counts, connection))
         for turn, drafted in drafts:
-            backlog = drafted.completed(turn.rule, reading, told[turn.rule.key])
+            answers = told[turn.rule.key]
+            backlog = await _look(reading, partial(drafted.completed, turn.rule, reading, answers))
             await self._evaluate(turn, reading, backlog, began)
             await asyncio.sleep(0)
 
@@ -211,7 +218,7 @@ class EndpointLoop:
     async def _read(self) -> Reading | Unknown:
         metrics, now = self._shared.metrics, self._shared.clock
         try:
-            reading = await self._shared.monitoring.read(self.access)
+            reading = await self._shared.monitoring.read(self.access, self._tenant())
         except MonitoringError as error:
             return self._failed(error.reason, error.message)
         except Exception:  # a supervision point: what a strange server sends must not end the process
@@ -304,3 +311,8 @@ class _Turn(NamedTuple):
 
 def _deliveries(state: RuleState) -> int:
     return state.doorbell.deliveries if state.doorbell else 0
+
+
+async def _look(reading: Reading, piece: Callable[[], T]) -> T:
+    """Look through a reading, in a thread if the event loop would wait for it."""
+    return await asyncio.to_thread(piece) if reading.large else piece()

@@ -15,8 +15,8 @@ from natsscaler.core.status import RuleStatus
 class MonitoringPort(Protocol):
     """Reads NATS."""
 
-    async def read(self, access: Access) -> Reading:
-        """Raise MonitoringError."""
+    async def read(self, access: Access, tenant: str) -> Reading:
+        """Raise MonitoringError; tenants share what large answers take."""
 
     async def forget(self, access: Access) -> None:
         """Drop what is remembered of an endpoint."""

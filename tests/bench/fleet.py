@@ -53,7 +53,7 @@ class Fleet:
         self.scaled_up: dict[int, float] = {}
         """When (monotonic) the Deployment of a rule was last scaled up, by the rule's number."""
         self.pid = 0
-        self._cluster = cluster
+        self.cluster = cluster
         self._metrics_url = metrics_url
 
     async def burst(self, number: int, messages: int) -> float:
@@ -65,19 +65,19 @@ class Fleet:
         await self.nats.flush()
         async with asyncio.timeout(REACTION_SECONDS):
             while number not in self.scaled_up:
-                await self._cluster.store.next_change().wait()
+                await self.cluster.store.next_change().wait()
                 await asyncio.sleep(0)  # `follow` looks at the same change
         return self.scaled_up[number] - began
 
     @property
     def ready(self) -> int:
         """How many rules work and listen for events."""
-        rules = self._cluster.store.all((GROUP, PLURAL))
+        rules = self.cluster.store.all((GROUP, PLURAL))
         return sum(_conditions(rule) >= {("Ready", "True"), ("EventDriven", "True")} for rule in rules)
 
     async def follow(self) -> None:
         """Note, until cancelled, when Deployments are scaled."""
-        store = self._cluster.store
+        store = self.cluster.store
         revision = store.revision
         while True:
             news = store.next_change()
@@ -104,7 +104,7 @@ class Fleet:
     async def drain(self, number: int) -> None:
         """Empty a rule's stream and put its Deployment back to one replica."""
         await self.nats.jetstream().purge_stream(f"FLEET_{number}")
-        store = self._cluster.store
+        store = self.cluster.store
         current = store.get(DEPLOYMENTS.bucket, NAMESPACE, f"app-{number}")
         assert current
         store.put(DEPLOYMENTS.bucket, {**current, "spec": {**current["spec"], "replicas": 1}})
@@ -118,12 +118,14 @@ class Fleet:
             cpu_seconds=(int(stat[11]) + int(stat[12])) / TICKS_PER_SECOND,
             resident_bytes=int(stat[21]) * os.sysconf("SC_PAGE_SIZE"),
             reads=int(sum(float(line.rsplit(maxsplit=1)[1]) for line in counted)),
-            requests=len(self._cluster.requests),
+            requests=len(self.cluster.requests),
         )
 
 
 @asynccontextmanager
-async def open_fleet(rules: int, directory: Path, spec: dict[str, Any]) -> AsyncIterator[tuple[Fleet, float]]:
+async def open_fleet(
+    rules: int, directory: Path, spec: dict[str, Any], **settings: int | str
+) -> AsyncIterator[tuple[Fleet, float]]:
     """Start everything; yield once every rule listens, with the seconds that this took the operator."""
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(NatsServer(directory, name=f"fleet-{rules}"))
@@ -138,7 +140,9 @@ async def open_fleet(rules: int, directory: Path, spec: dict[str, Any]) -> Async
         fleet = Fleet(rules, cluster, connection, f"http://127.0.0.1:{port}/metrics")
         await fleet.create_streams()
         began = time.monotonic()
-        operator = await stack.enter_async_context(run_operator(kubeconfig, log, metrics_port=port))
+        operator = await stack.enter_async_context(
+            run_operator(kubeconfig, log, metrics_port=port, **settings)
+        )
         fleet.pid = operator.pid
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(supervise(operator, log)), group.create_task(fleet.follow())]

@@ -54,7 +54,7 @@ class World:
         )  # fmt: skip
         return cast("ClusterPort", ports)
 
-    async def _read(self, _: str) -> None:
+    async def _read(self, *_: object) -> None:
         self.reads += 1
         await self.read()
 

@@ -181,9 +181,9 @@ async def test_a_path_keeps_its_case(here: World, orders: Client) -> None:
     asked: list[str] = []
     read = here.monitoring.read
 
-    async def note(access: Access) -> object:
+    async def note(access: Access, tenant: str) -> object:
         asked.append(access.url)
-        return await read(access)
+        return await read(access, tenant)
 
     here.monitoring.read = note  # type: ignore[method-assign, assignment]
     here.apply(natsMonitoringURL="http://LOCALHOST:1/NATS/Monitoring/")

@@ -15,6 +15,7 @@ from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import RuleKey, Target
 from natsscaler.core.status import RuleStatus
 from natsscaler.demo.nats_server import NatsServer
+from natsscaler.nats.large import EACH, PLACES
 from natsscaler.reactor.read_turns import READS
 from tests.support import attackers
 from tests.support import faulty_monitoring as faults
@@ -242,3 +243,10 @@ async def test_a_rule_that_matches_thousands_of_consumers_asks_nats_for_none(
     await orders.flush()
     assert asked.pending_msgs < 10
     assert here.cluster.table[Target("default", "other")] == 5
+
+
+async def test_a_large_answer_makes_room_for_the_next_once_its_rules_are_evaluated(here: World) -> None:
+    async with faults.front(here.server) as front:
+        front.fault = faults.changed(lambda truth: truth + 2**17 * b" ")
+        here.apply("large", natsMonitoringURL=front.url, pollIntervalSeconds=1)
+        await until(lambda: here.monitoring.reads > PLACES + EACH, 15)

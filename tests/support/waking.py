@@ -175,7 +175,7 @@ class ImaginedWorld:
         self.endpoint.ring(self.rule, WakeSource.CONNECTION)
 
     # Monitoring
-    async def read(self, access: Access) -> Reading:
+    async def read(self, access: Access, _tenant: str) -> Reading:
         began = self.clock()
         self.reads.append(began)
         stored = sum(count for at, count in self.published if at + self._storing <= began)

@@ -110,12 +110,12 @@ class CountedMonitoring:
         """Answers are held back while this is cleared."""
         self.gate.set()
 
-    async def read(self, access: Access) -> Reading:
+    async def read(self, access: Access, tenant: str = "") -> Reading:
         self.begun += 1
         if self.on_begin:
             await self.on_begin()
         try:
-            reading = await self._monitoring.read(access)
+            reading = await self._monitoring.read(access, tenant)
         except MonitoringError:
             await self.gate.wait()
             raise

@@ -18,7 +18,7 @@ from natsscaler.core.contention import WAIT_SECONDS, Others
 from natsscaler.core.errors import InvalidRule, KubernetesError, SettingsError
 from natsscaler.core.jetstream.advisories import advisory_of
 from natsscaler.core.jetstream.backlog import Backlog, measure
-from natsscaler.core.jetstream.documents import ConsumerInfo, Jsz, Varz
+from natsscaler.core.jetstream.documents import ConsumerInfo, Jsz, Varz, read_jsz
 from natsscaler.core.jetstream.selection import Match, Unknown
 from natsscaler.core.jetstream.snapshot import View
 from natsscaler.core.jetstream.sources import Source
@@ -150,7 +150,7 @@ def test_a_backlog_is_what_the_document_says_or_unknown(
     document: Any, of: Rule, before: Source | None
 ) -> None:
     try:
-        decoded = msgspec.json.decode(json.dumps(document).encode(), type=Jsz)
+        decoded = read_jsz(json.dumps(document).encode())
     except msgspec.MsgspecError:
         return  # MonitoringUnreadable
     found = measure(of, View([node("n1", decoded)]), before)
@@ -163,10 +163,22 @@ def test_a_backlog_is_what_the_document_says_or_unknown(
 
 
 def test_the_whole_truth_is_known() -> None:
-    decoded = msgspec.json.decode(json.dumps(TRUTH).encode(), type=Jsz)
+    decoded = read_jsz(json.dumps(TRUTH).encode())
     found = measure(rule(), View([node("n1", decoded)]))
     assert isinstance(found, Backlog)
     assert found.messages == 23
+
+
+@given(damaged(TRUTH))
+def test_a_document_is_the_same_whether_it_is_decoded_at_once_or_in_pieces(document: Any) -> None:
+    raw = json.dumps(document).encode()
+    try:
+        at_once = msgspec.json.decode(raw, type=Jsz)
+    except msgspec.MsgspecError:
+        with pytest.raises(msgspec.MsgspecError):
+            read_jsz(raw)
+    else:
+        assert read_jsz(raw) == at_once
 
 
 @given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))

@@ -6,9 +6,10 @@ and missing there makes the document unreadable, and so the backlog Unknown.
 """
 
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct, ValidationError
+from msgspec.json import Decoder
 
 INT64_MAX = 2**63 - 1
 Name = Annotated[str, Meta(max_length=255)]
@@ -21,11 +22,17 @@ SKEW = timedelta(minutes=1)
 """How far the clocks of the servers of one cluster may be apart."""
 
 
+MOST_PEERS = 1000
+"""Nodes that one list may name."""
+MOST_ENTRIES = 500_000
+"""Streams, consumers, subjects and filters of one answer: many times what nats-server puts into 64 MiB."""
+PIECE_BYTES = 2**16
+"""Size beyond which the entries of a piece are counted before it is decoded."""
 HEARD_NANOSECONDS = 3_000_000_000
 """A leader hears its followers every second; after 4 s without it they may elect another (server/raft.go)."""
 
 
-class ConsumerConfig(Struct, frozen=True):
+class ConsumerConfig(Struct, frozen=True, gc=False):
     """`config` of a consumer (NATS ADR-8 for filters; `direct` marks the internal ones of mirrors)."""
 
     durable_name: Name = ""
@@ -42,7 +49,7 @@ class ConsumerConfig(Struct, frozen=True):
     """`flow_control` is for streams that are filled from others (nats-server: server/consumer.go)."""
 
 
-class Peer(Struct, frozen=True):
+class Peer(Struct, frozen=True, gc=False):
     """One of `replicas`: a node as the answering one sees it."""
 
     name: Name
@@ -59,13 +66,17 @@ class Peer(Struct, frozen=True):
         return 0 < self.active <= HEARD_NANOSECONDS
 
 
-class Raft(Struct, frozen=True):
+Peers = Annotated[tuple[Peer, ...], Meta(max_length=MOST_PEERS)]
+Hosts = Annotated[tuple[str, ...], Meta(max_length=MOST_PEERS)]
+
+
+class Raft(Struct, frozen=True, gc=False):
     """`cluster` of a stream or consumer: absent on a standalone server."""
 
     leader: Name = ""
     leader_since: Moment | None = None
     """Since when the leader leads, by its own word; older servers do not say."""
-    replicas: tuple[Peer, ...] = ()
+    replicas: Peers = ()
     """The other replicas; of a single replica none."""
 
     @property
@@ -75,11 +86,11 @@ class Raft(Struct, frozen=True):
         return 2 * (1 + sum(peer.heard for peer in voters)) > 1 + len(voters)
 
 
-class MetaCluster(Struct, frozen=True):
+class MetaCluster(Struct, frozen=True, gc=False):
     """`meta_cluster`: the JetStream nodes as the answering one knows them."""
 
     leader: Name = ""
-    replicas: tuple[Peer, ...] = ()
+    replicas: Peers = ()
 
     @property
     def peers(self) -> tuple[str, ...]:
@@ -87,7 +98,7 @@ class MetaCluster(Struct, frozen=True):
         return tuple(name for name in (self.leader, *(peer.name for peer in self.replicas)) if name)
 
 
-class SequenceInfo(Struct, frozen=True):
+class SequenceInfo(Struct, frozen=True, gc=False):
     """`delivered` of a consumer."""
 
     consumer_seq: Count = 0
@@ -96,7 +107,7 @@ class SequenceInfo(Struct, frozen=True):
     """When it last did; not known if its leader has not seen it."""
 
 
-class ConsumerInfo(Struct, frozen=True):
+class ConsumerInfo(Struct, frozen=True, gc=False):
     """One of `consumer_detail`. `num_pending` is authoritative on the consumer's leader only."""
 
     name: Name
@@ -111,23 +122,23 @@ class ConsumerInfo(Struct, frozen=True):
     delivered: SequenceInfo = SequenceInfo()
 
 
-class JetStreamError(Struct, frozen=True):
+class JetStreamError(Struct, frozen=True, gc=False):
     """`error` of an answer of JetStream's API."""
 
     err_code: int = 0
 
 
-class ApiAnswer(Struct, frozen=True):
+class ApiAnswer(Struct, frozen=True, gc=False):
     """An answer of JetStream's API, as far as it tells of an error."""
 
     error: JetStreamError | None = None
 
 
-class Present(Struct, frozen=True):
+class Present(Struct, frozen=True, gc=False):
     """Something of which matters only that it is there: what is in it makes no objects."""
 
 
-class StreamConfig(Struct, frozen=True):
+class StreamConfig(Struct, frozen=True, gc=False):
     """`config` of a stream."""
 
     subjects: tuple[str, ...] = ()
@@ -138,7 +149,7 @@ class StreamConfig(Struct, frozen=True):
     subject_transform: Present | None = None
 
 
-class StreamTold(Struct, frozen=True):
+class StreamTold(Struct, frozen=True, gc=False):
     """The answer of `$JS.API.STREAM.INFO`, as far as it is needed."""
 
     config: StreamConfig = StreamConfig()
@@ -150,7 +161,7 @@ class StreamTold(Struct, frozen=True):
         return self.config.subjects
 
 
-class StreamState(Struct, frozen=True):
+class StreamState(Struct, frozen=True, gc=False):
     """`state` of a stream."""
 
     messages: Count
@@ -158,7 +169,7 @@ class StreamState(Struct, frozen=True):
     """How many messages it has ever had, as sequences begin with 1."""
 
 
-class StreamInfo(Struct, frozen=True):
+class StreamInfo(Struct, frozen=True, gc=False):
     """One of `stream_detail`."""
 
     name: Name
@@ -169,7 +180,18 @@ class StreamInfo(Struct, frozen=True):
     created: Moment | None = None
 
 
-class AccountInfo(Struct, frozen=True):
+class StreamOutline(Struct, frozen=True, gc=False):
+    """The same, with what there may be much of not decoded yet."""
+
+    name: Name
+    state: StreamState
+    config: Raw = Raw(b"null")
+    consumer_detail: tuple[Raw, ...] = ()
+    cluster: Raft | None = None
+    created: Moment | None = None
+
+
+class AccountInfo(Struct, frozen=True, gc=False):
     """One of `account_details`."""
 
     name: Name
@@ -182,7 +204,15 @@ class AccountInfo(Struct, frozen=True):
         return self.id or self.name
 
 
-class Jsz(Struct, frozen=True):
+class AccountOutline(Struct, frozen=True, gc=False):
+    """The same, with what there may be much of not decoded yet."""
+
+    name: Name
+    id: Name = ""
+    stream_detail: tuple[Raw, ...] = ()
+
+
+class Jsz(Struct, frozen=True, gc=False):
     """The answer of `GET /jsz?accounts=true&consumers=true&config=true`."""
 
     server_id: Name
@@ -193,15 +223,88 @@ class Jsz(Struct, frozen=True):
     meta_cluster: MetaCluster = MetaCluster()
 
 
-class ClusterInfo(Struct, frozen=True):
+class JszOutline(Struct, frozen=True, gc=False):
+    """The same, with what there may be much of not decoded yet."""
+
+    server_id: Name
+    now: Moment
+    disabled: bool = False
+    total: int = 0
+    account_details: tuple[AccountOutline, ...] = ()
+    meta_cluster: MetaCluster = MetaCluster()
+
+
+T = TypeVar("T")
+JSZ, STREAM = Decoder(JszOutline), Decoder(StreamOutline)
+CONFIG, CONSUMER = Decoder[StreamConfig | None](StreamConfig | None), Decoder(ConsumerInfo)
+
+
+def read_jsz(document: bytes | bytearray) -> Jsz:
+    """Decode an answer of `/jsz` piece by piece, as no other thread goes on while msgspec decodes.
+
+    Raises MsgspecError, also for more than MOST_ENTRIES: bytes alone do not tell how much memory it takes.
+    """
+    return _Decoder().jsz(document)
+
+
+class _Decoder:
+    def __init__(self) -> None:
+        self._entries = 0
+
+    def jsz(self, document: bytes | bytearray) -> Jsz:
+        outline = JSZ.decode(document)
+        return Jsz(
+            server_id=outline.server_id,
+            now=outline.now,
+            disabled=outline.disabled,
+            total=outline.total,
+            account_details=tuple(map(self._account, outline.account_details)),
+            meta_cluster=outline.meta_cluster,
+        )
+
+    def _account(self, outline: AccountOutline) -> AccountInfo:
+        self._count(1)
+        return AccountInfo(outline.name, outline.id, tuple(map(self._stream, outline.stream_detail)))
+
+    def _stream(self, raw: Raw) -> StreamInfo:
+        self._count(1)
+        outline = STREAM.decode(raw)
+        return StreamInfo(
+            name=outline.name,
+            state=outline.state,
+            config=self._piece(outline.config, CONFIG),
+            consumer_detail=tuple(self._piece(one, CONSUMER) for one in outline.consumer_detail),
+            cluster=outline.cluster,
+            created=outline.created,
+        )
+
+    def _piece(self, raw: Raw, decoder: Decoder[T]) -> T:
+        self._count(1 + _commas(raw))
+        return decoder.decode(raw)
+
+    def _count(self, entries: int) -> None:
+        self._entries += entries
+        if self._entries > MOST_ENTRIES:
+            raise ValidationError(f"more than {MOST_ENTRIES:,} streams, consumers, subjects and filters")
+
+
+def _commas(raw: Raw) -> int:
+    """Count the commas of a large piece, without copying the whole."""
+    view = memoryview(raw)
+    if len(view) <= PIECE_BYTES:
+        return 0
+    return sum(bytes(view[at : at + PIECE_BYTES]).count(b",") for at in range(0, len(view), PIECE_BYTES))
+
+
+class ClusterInfo(Struct, frozen=True, gc=False):
     """`cluster` of `/varz`."""
 
     name: Name = ""
-    urls: tuple[str, ...] = ()
+    urls: Hosts = ()
     """HOST:PORT of the routes as they are configured."""
 
 
-class Varz(Struct, frozen=True):
+class Varz(Struct, frozen=True, gc=False):
     """The answer of `GET /varz`."""
 
     server_id: Name
@@ -209,7 +312,7 @@ class Varz(Struct, frozen=True):
     port: int
     tls_required: bool = False
     cluster: ClusterInfo = ClusterInfo()
-    connect_urls: tuple[str, ...] = ()
+    connect_urls: Hosts = ()
     """HOST:PORT for clients, of all nodes; empty with `no_advertise`."""
     start: Moment | None = None
     now: Moment | None = None
@@ -239,7 +342,7 @@ def implausible(stream: StreamState, consumer: ConsumerInfo | None = None) -> st
     return ""
 
 
-class HealthError(Struct, frozen=True):
+class HealthError(Struct, frozen=True, gc=False):
     """One of `errors`."""
 
     type: str = ""
@@ -247,7 +350,7 @@ class HealthError(Struct, frozen=True):
     error: str = ""
 
 
-class Healthz(Struct, frozen=True):
+class Healthz(Struct, frozen=True, gc=False):
     """The answer of `GET /healthz?details=true`; older servers give no details."""
 
     status: str

@@ -33,6 +33,8 @@ LISTED_CANDIDATES = 5
 """How many candidates a message lists before it only counts the others."""
 MOST_COUNTED = 256
 """Consumers, or streams, that one rule counts at most. Its status names each, and NATS is asked for each."""
+ALIKE = 0.75
+"""How much of two names must be the same for one to be meant by the other, from 0 to 1."""
 LOOKED_THROUGH, COMPARED, MEANT_LENGTH = 10_000, 100, 64
 """For a name that was meant: how many are looked through, how many of these are compared, and how long the
 written one may be. The time that a comparison takes grows with the cube of the length."""
@@ -194,9 +196,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Ask whether one of the known names was meant; "" if none is near, or to find out takes long."""
     if len(name) > MEANT_LENGTH:
         return ""
-    alike = nlargest(COMPARED, islice(known, LOOKED_THROUGH), key=lambda one: _agreement(name, one))
-    near = difflib.get_close_matches(name, sorted(alike), n=1, cutoff=0.75)
-    return f"Did you mean {near[0]}? " if near and near[0] != name else ""
+    near = (one for one in islice(known, LOOKED_THROUGH) if _as_long(name, one))
+    nearest = sorted(nlargest(COMPARED, near, key=lambda one: _agreement(name, one)))
+    meant = difflib.get_close_matches(name, nearest, n=1, cutoff=ALIKE)
+    return f"Did you mean {meant[0]}? " if meant and meant[0] != name else ""
+
+
+def _as_long(one: str, other: str) -> bool:
+    """Tell whether two names may be ALIKE by their length."""
+    return 2 * min(len(one), len(other)) >= ALIKE * (len(one) + len(other))
 
 
 def _agreement(one: str, other: str) -> int:

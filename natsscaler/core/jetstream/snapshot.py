@@ -260,3 +260,5 @@ class Reading(NamedTuple):
     costs: Sequence[tuple[str, float]]
     """For each node that answered, ADDRESS:PORT and how long it was kept busy, in seconds. Where an answer
     came from is known; what it says of its server may be made up, so that another server pays for it."""
+    large: bool = False
+    """Whether it takes so long to look through that the event loop must not wait for it."""
