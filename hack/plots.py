@@ -13,9 +13,10 @@ from xml.sax.saxutils import escape
 from natsscaler.core.decision.pipeline import decide
 from natsscaler.core.decision.situation import Memory, Observation
 from natsscaler.core.jetstream.backlog import Backlog, Traffic
-from natsscaler.core.jetstream.selection import Match
+from natsscaler.core.jetstream.selection import Match, Unknown
 from natsscaler.core.jetstream.sources import Source
 from natsscaler.core.pause import PAUSED_ANNOTATION, UNTIL_ANNOTATION
+from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import BacklogMode, Rule, parse
 
 FOLDER = Path(__file__).parent.parent / "docs/images"
@@ -45,6 +46,8 @@ class Plot(NamedTuple):
     title: str
     backlog: Trace
     rules: Mapping[str, Rule]
+    unknown: tuple[float, float] = (0, 0)
+    """Between which seconds the backlog is not known."""
 
 
 def rule(annotations: Mapping[str, str] = MappingProxyType({}), **spec: object) -> Rule:
@@ -53,8 +56,10 @@ def rule(annotations: Mapping[str, str] = MappingProxyType({}), **spec: object) 
     return parse({"metadata": {**metadata, "annotations": annotations}, "spec": {**SPEC, **spec}})
 
 
-def observed(messages: int, replicas: int, at: float) -> Observation:
-    """See this many messages that wait, and this many replicas, at a time."""
+def observed(messages: int | None, replicas: int, at: float) -> Observation:
+    """See this many messages that wait (None: not known), and this many replicas, at a time."""
+    if messages is None:
+        return Observation(Unknown(Reason.MONITORING_TIMEOUT, ""), replicas, at)
     backlog = Backlog(
         pending=messages,
         unacknowledged=0,
@@ -68,12 +73,13 @@ def observed(messages: int, replicas: int, at: float) -> Observation:
 
 
 def replicas_over_time(
-    made: Rule, backlog: Callable[[float], int], seconds: int
+    made: Rule, backlog: Callable[[float], int], seconds: int, unknown: tuple[float, float]
 ) -> Iterator[tuple[int, int]]:
     """Decide and act every second; give each second and its replicas."""
     memory, replicas = Memory(), max(1, made.spec.min_replicas)
     for now in range(seconds + 1):
-        decision = decide(made, observed(backlog(now), replicas, float(now)), memory, float(now))
+        messages = None if unknown[0] <= now < unknown[1] else backlog(now)
+        decision = decide(made, observed(messages, replicas, float(now)), memory, float(now))
         memory = decision.memory.acted(replicas, decision.permitted, now)
         memory = memory.stepped(replicas, decision.permitted, now)
         replicas = decision.permitted
@@ -96,7 +102,7 @@ def svg(plot: Plot) -> str:
     """Draw a plot: the backlog as an area, the replicas of each rule as steps."""
     seconds, most = int(plot.backlog[-1][0]), max(messages for _, messages in plot.backlog)
     runs = {
-        name: list(replicas_over_time(made, interpolated(plot.backlog), seconds))
+        name: list(replicas_over_time(made, interpolated(plot.backlog), seconds, plot.unknown))
         for name, made in plot.rules.items()
     }
     highest = max(replicas for run in runs.values() for _, replicas in run)
@@ -111,6 +117,7 @@ def svg(plot: Plot) -> str:
     parts = [
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         f'<polygon fill="#e5e7eb" points="{x(0)},{y(0)} {area} {x(seconds)},{y(0)}"/>',
+        *_unknown(plot.unknown, x, y),
         f'<path stroke="#9ca3af" d="M{LEFT} {y(0)}H{WIDTH - RIGHT}"/>',
     ]
     minutes = range(0, seconds // 60 + 1, max(1, seconds // 600))
@@ -135,6 +142,20 @@ def svg(plot: Plot) -> str:
     )
 
 
+def _unknown(
+    span: tuple[float, float], x: Callable[[float], float], y: Callable[[float], float]
+) -> list[str]:
+    """Draw where the backlog is not known."""
+    begin, end = map(x, span)
+    if begin == end:
+        return []
+    shape = f'x="{begin}" y="{y(1)}" width="{round(end - begin, 1)}" height="{round(y(0) - y(1), 1)}"'
+    return [
+        f'<rect {shape} fill="#fde68a" fill-opacity="0.5"/>',
+        _text(begin + 4, y(1) + 14, "not known", "start"),
+    ]
+
+
 def _text(x: float, y: float, text: str, anchor: str, colour: str = "#374151") -> str:
     return f'<text x="{x}" y="{round(y, 1)}" text-anchor="{anchor}" fill="{colour}">{escape(text)}</text>'
 
@@ -154,6 +175,7 @@ POLICIES = {
 }
 QUIET: Trace = ((0, 20), (60, 20), (61, 0), (660, 0), (661, 400), (780, 0), (1320, 0))
 MINUTES = {"name": "day", "start": "8 0 * * *", "end": "14 0 * * *", "minReplicas": 20}
+FALLBACK = {"afterSeconds": 120, "behavior": "AtLeast", "replicas": 15}
 QUICK = {"scaleDown": {"stabilizationWindowSeconds": 60}}
 
 
@@ -172,6 +194,12 @@ PLOTS = {
         "Two bursts, answered with and without policies",
         BURSTS,
         {"no behavior": rule(), "the sample's policies": rule(behavior=POLICIES)},
+    ),
+    "policies-fallback.svg": Plot(
+        "A burst while the backlog is not known, with and without a fallback",
+        BURSTS,
+        {"no fallback": rule(), "at least 15 after 2 min": rule(fallback=FALLBACK)},
+        unknown=(45, 480),
     ),
     "policies-schedules.svg": Plot(
         "Two bursts, with and without a schedule from the eighth minute to the fourteenth",

@@ -226,7 +226,14 @@ def switched_off(facts: Facts) -> Finding | None:
 
 def inactivity(facts: Facts) -> Finding | None:
     """Say why the rule does not scale even if it could: a person's wish, or a doubt about the backlog."""
-    return switched_off(facts) or _doubt(facts)
+    return switched_off(facts) or _fallback(facts) or _doubt(facts)
+
+
+def _fallback(facts: Facts) -> Finding | None:
+    """Say that spec.fallback decides, if it does."""
+    notes = facts.decision.trace if facts.decision else ()
+    found = any(note.reason is Reason.FALLBACK for note in notes)
+    return Finding(Reason.FALLBACK, facts.decision.message) if facts.decision and found else None
 
 
 def _doubt(facts: Facts) -> Finding | None:
@@ -238,4 +245,6 @@ def _doubt(facts: Facts) -> Finding | None:
         return None
     unknown = isinstance(facts.seen.backlog, Unknown)
     held = "The backlog is not known, replicas are held" if unknown else "Holding"
+    if _fallback(facts):
+        held = "The backlog is not known, spec.fallback decides"
     return Finding(usable.reason, f"{held}: {usable.message}")

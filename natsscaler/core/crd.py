@@ -12,6 +12,7 @@ import msgspec
 
 from natsscaler.core.rule import (
     DOCUMENT_PATH,
+    FALLBACK_NEEDS,
     GROUP,
     INT32_MAX,
     KIND,
@@ -62,6 +63,11 @@ VALIDATIONS = [
         "message": "in each of schedules, minReplicas must not be greater than maxReplicas; what it does not"
         " have is the rule's own: lower the one or raise the other",
         "fieldPath": ".schedules",
+    },
+    {
+        "rule": "!has(self.fallback) || self.fallback.behavior == 'Hold' || has(self.fallback.replicas)",
+        "message": FALLBACK_NEEDS,
+        "fieldPath": ".fallback",
     },
     *(
         {

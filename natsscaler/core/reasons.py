@@ -75,6 +75,8 @@ class About(NamedTuple):
     """It holds until a read shows something else, also while the backlog is unknown."""
     unanswered: bool = False
     """Nobody has answered; somebody who did has more to say."""
+    own_fault: bool = False
+    """The rule itself has to be corrected, so it is none of the times that spec.fallback is for."""
 
     @property
     def title(self) -> str:
@@ -88,6 +90,7 @@ RESUME = (
     " scaling.example.com/paused-replicas- scaling.example.com/paused-until-"
     " scaling.example.com/paused-reason-"
 )
+DESCRIBE = "kubectl describe scalingrule {name} -n {namespace}"
 REACH = (
     "The operator must reach {url}. See that spec.natsMonitoringURL names NATS as the operator's pod"
     " resolves it (http://nats.NAMESPACE:8222; of the official NATS chart"
@@ -125,10 +128,19 @@ def _wrong(
     holds: str = "",
     passes: bool = False,
     unanswered: bool = False,
+    own_fault: bool = False,
 ) -> About:
     """Make an entry for what has to be fixed."""
     return About(
-        topic, State.BLOCKED, headline, more, Fix(fix, commands), holds, passes=passes, unanswered=unanswered
+        topic,
+        State.BLOCKED,
+        headline,
+        more,
+        Fix(fix, commands),
+        holds,
+        passes=passes,
+        unanswered=unanswered,
+        own_fault=own_fault,
     )
 
 
@@ -294,6 +306,16 @@ class Reason(StrEnum):
                 "Start its workers by hand",
                 ("kubectl scale deployment {deployment} -n {target_namespace} --replicas=1",),
             ),
+        ),
+    )
+    FALLBACK = (
+        "Fallback",
+        _decided(
+            "Fallback: the backlog has not been known for too long",
+            "spec.fallback decides until the backlog is known again. A rule that has something wrong itself"
+            " keeps its replicas.",
+            State.ATTENTION,
+            Fix("See the condition Ready, which says why the backlog is not known", (DESCRIBE,)),
         ),
     )
 
@@ -466,6 +488,7 @@ class Reason(StrEnum):
             "the address of NATS is not allowed",
             "The operator's allow-list forbids it.",
             "Ask an administrator to permit the host of {url} by --allow-hosts",
+            own_fault=True,
         ),
     )
     JETSTREAM_DISABLED = (
@@ -492,7 +515,14 @@ class Reason(StrEnum):
     # What is counted.
     ACCOUNT_NOT_FOUND = (
         "AccountNotFound",
-        _wrong(Topic.SELECTION, "no such NATS account", "", "Set spec.account to one that exists", EDIT),
+        _wrong(
+            Topic.SELECTION,
+            "no such NATS account",
+            "",
+            "Set spec.account to one that exists",
+            EDIT,
+            own_fault=True,
+        ),
     )
     AMBIGUOUS_ACCOUNT = (
         "AmbiguousAccount",
@@ -502,6 +532,7 @@ class Reason(StrEnum):
             "Or another one matches than was counted so far.",
             "Set spec.account to the one that is meant",
             EDIT,
+            own_fault=True,
         ),
     )
     STREAM_NOT_FOUND = (
@@ -513,6 +544,7 @@ class Reason(StrEnum):
             "Name one that exists in spec.stream, or fix spec.subject. If none of them is meant, create it",
             EDIT,
             "nats stream add STREAM --subjects {subject} --defaults",
+            own_fault=True,
         ),
     )
     CONSUMER_NOT_FOUND = (
@@ -525,6 +557,7 @@ class Reason(StrEnum):
             "Start the workers, or create their durable consumer; or name one that exists in spec.consumer",
             "nats consumer add STREAM NAME --pull --filter {subject} --defaults",
             EDIT,
+            own_fault=True,
         ),
     )
     CONSUMER_GONE = (
@@ -548,6 +581,7 @@ class Reason(StrEnum):
             "They match equally well, or another one matches than was counted so far, which still exists.",
             "Set spec.consumer to the one of the workers",
             EDIT,
+            own_fault=True,
         ),
     )
     CONSUMER_PAUSED = (
@@ -571,6 +605,7 @@ class Reason(StrEnum):
             "",
             "Create it, or name one that exists",
             "kubectl get secrets -n {namespace} -l scaling.example.com/use=nats",
+            own_fault=True,
         ),
     )
     SECRET_NOT_LABELLED = (
@@ -580,6 +615,7 @@ class Reason(StrEnum):
             "the Secret for NATS lacks its label",
             "Only whoever may write Secrets says so which of them are for natsscaler.",
             "Type the line of the message, if the Secret is meant for whoever may create rules here",
+            own_fault=True,
         ),
     )
     SECRET_UNUSABLE = (
@@ -589,6 +625,7 @@ class Reason(StrEnum):
             "the Secret for NATS cannot be used",
             "The message names the key that is wrong.",
             "Change that key of the Secret: it is read again by itself",
+            own_fault=True,
         ),
     )
     CREDENTIALS_REFUSED = (

@@ -37,6 +37,7 @@ def remembered(memory: Memory, now: float, wall: float) -> Remembered | None:
         last_up=ever(memory.last_up),
         last_down=ever(memory.last_down),
         last_beyond_max=ever(memory.last_beyond_max),
+        unknown_since=None if memory.unknown_since is None else at(memory.unknown_since),
         steps=tuple(
             LastScaling(time=at(step.time), before=step.before, after=step.after)
             for step in memory.steps[-REMEMBERED_STEPS:]
@@ -97,6 +98,7 @@ def restore(
             last_up=then(kept.last_up),
             last_down=then(kept.last_down),
             last_beyond_max=then(kept.last_beyond_max),
+            unknown_since=None if kept.unknown_since is None else then(kept.unknown_since),
             steps=tuple(Taken(then(step.time), step.before, step.after) for step in kept.steps),
             wants=wants(kept.wants),
             lows=wants(kept.lows),

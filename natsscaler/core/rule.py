@@ -37,6 +37,7 @@ LONGEST_PERIOD_SECONDS = 1800
 """Of a policy, as for a HorizontalPodAutoscaler (autoscaling/v2 HPAScalingPolicy)."""
 LONGEST_WINDOW_SECONDS = 3600
 """For stabilization, as for a HorizontalPodAutoscaler (autoscaling/v2 HPAScalingRules)."""
+LONGEST_FALLBACK_SECONDS = 86_400
 MOST_POLICIES = 10
 """Of one direction."""
 
@@ -49,6 +50,7 @@ STREAM_NAME = r"^[^ \t\r\n\f\v.*>/\\]+\Z"
 """Names of streams and consumers (NATS ADR-6: no white space, dots, wildcards or path separators)."""
 DOCUMENT_PATH = "/(accountz|accstatz|connz|gatewayz|healthz|jsz|leafz|raftz|routez|subsz|varz)/*$"
 NO_DOCUMENT = "must be the address alone: leave out /jsz, /varz and the like at its end"
+FALLBACK_NEEDS = "fallback.replicas must be given, unless fallback.behavior is Hold"
 TOLERANCE_NEEDS = "tolerance needs messagesPerReplica: set that, or use the thresholds as a tolerance"
 Name = Annotated[str, Meta(pattern=STREAM_NAME, max_length=255)]
 
@@ -185,6 +187,57 @@ class Activation(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
     ] = field(default=None, name="maxAgeSeconds")
 
 
+class FallbackBehavior(StrEnum):
+    """What to do about the replicas while the backlog is not known."""
+
+    HOLD = "Hold"
+    STATIC = "Static"
+    AT_LEAST = "AtLeast"
+    AT_MOST = "AtMost"
+
+
+class Fallback(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How many replicas there are to be once the backlog has not been known for some time."""
+
+    after_seconds: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=LONGEST_FALLBACK_SECONDS,
+            description="For how many seconds the backlog must not have been known. 1 to 86400.",
+        ),
+    ] = field(default=180, name="afterSeconds")
+    behavior: Annotated[
+        FallbackBehavior,
+        Meta(
+            description="Hold: the replicas stay as they are. Static: as many as replicas. AtLeast: no fewer"
+            " than replicas. AtMost: no more than replicas."
+        ),
+    ]
+    replicas: Annotated[
+        Replicas | None,
+        Meta(description="How many, within the bounds. Required unless behavior is Hold."),
+    ] = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether replicas are given, where they are needed."""
+        return self.behavior is FallbackBehavior.HOLD or self.replicas is not None
+
+    def wanted(self, present: int) -> int:
+        """Say how many replicas there are to be in place of the present ones."""
+        number = present if self.replicas is None else self.replicas
+        if self.behavior is FallbackBehavior.AT_LEAST:
+            return max(present, number)
+        if self.behavior is FallbackBehavior.AT_MOST:
+            return min(present, number)
+        return present if self.behavior is FallbackBehavior.HOLD else number
+
+    def __str__(self) -> str:
+        words = {"Static": "", "AtLeast": "at least ", "AtMost": "at most "}
+        return f"{words[self.behavior]}{self.replicas}" if self.behavior in words else "the present ones"
+
+
 class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the user wants."""
 
@@ -284,6 +337,13 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Activation, Meta(description="With minReplicas 0: what wakes a Deployment that is at zero.")
     ] = Activation()
     behavior: Annotated[Behavior, Meta(description="How scaling behaves over time.")] = Behavior()
+    fallback: Annotated[
+        Fallback | None,
+        Meta(
+            description="What to do once the backlog has not been known for some time."
+            " Default: the replicas stay as they are."
+        ),
+    ] = None
     schedules: Annotated[
         Annotated[tuple[Schedule, ...], Meta(max_length=MOST_SCHEDULES)],
         Meta(
@@ -394,20 +454,7 @@ def parse(body: Mapping[str, Any]) -> Rule:
             raise InvalidRule(f"spec.{name} is no usable URL: {excerpt(str(error))}") from error
     if re.search(DOCUMENT_PATH, spec.nats_monitoring_url):
         raise InvalidRule(f"spec.natsMonitoringURL {NO_DOCUMENT}")
-    if spec.min_replicas > spec.max_replicas:
-        raise InvalidRule(
-            f"spec.minReplicas ({spec.min_replicas}) is greater than spec.maxReplicas"
-            f" ({spec.max_replicas}): lower the one or raise the other"
-        )
-    check(spec.min_replicas, spec.max_replicas, spec.schedules)
-    for name, side in (("scaleUp", spec.behavior.scale_up), ("scaleDown", spec.behavior.scale_down)):
-        if spec.messages_per_replica is None and side.tolerance is not None:
-            raise InvalidRule(f"spec.behavior.{name}.{TOLERANCE_NEEDS}")
-    if spec.scale_down_threshold > spec.scale_up_threshold:
-        raise InvalidRule(
-            f"spec.scaleDownThreshold ({spec.scale_down_threshold}) is greater than spec.scaleUpThreshold"
-            f" ({spec.scale_up_threshold}): lower the one or raise the other"
-        )
+    _check_together(spec)
     return Rule(
         key=RuleKey(metadata["namespace"], metadata["name"]),
         uid=metadata["uid"],
@@ -416,6 +463,26 @@ def parse(body: Mapping[str, Any]) -> Rule:
         pause=pause(metadata.get("annotations") or {}),
         spec=spec,
     )
+
+
+def _check_together(spec: RuleSpec) -> None:
+    """Raise InvalidRule if fields contradict each other, as the API server does by the same rules."""
+    if spec.min_replicas > spec.max_replicas:
+        raise InvalidRule(
+            f"spec.minReplicas ({spec.min_replicas}) is greater than spec.maxReplicas"
+            f" ({spec.max_replicas}): lower the one or raise the other"
+        )
+    check(spec.min_replicas, spec.max_replicas, spec.schedules)
+    if spec.fallback and not spec.fallback.is_whole:
+        raise InvalidRule(f"spec.{FALLBACK_NEEDS}")
+    for name, side in (("scaleUp", spec.behavior.scale_up), ("scaleDown", spec.behavior.scale_down)):
+        if spec.messages_per_replica is None and side.tolerance is not None:
+            raise InvalidRule(f"spec.behavior.{name}.{TOLERANCE_NEEDS}")
+    if spec.scale_down_threshold > spec.scale_up_threshold:
+        raise InvalidRule(
+            f"spec.scaleDownThreshold ({spec.scale_down_threshold}) is greater than spec.scaleUpThreshold"
+            f" ({spec.scale_up_threshold}): lower the one or raise the other"
+        )
 
 
 @lru_cache(maxsize=10_000)

@@ -92,6 +92,9 @@ class Remembered(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
     last_beyond_max: Annotated[
         Time | None, Meta(description="When the backlog last asked for more than maxReplicas.")
     ] = None
+    unknown_since: Annotated[
+        Time | None, Meta(description="Since when the backlog has not been known, if spec.fallback asks.")
+    ] = None
     steps: Annotated[
         Annotated[tuple[LastScaling, ...], Meta(max_length=REMEMBERED_STEPS)],
         Meta(description="Steps that a policy of spec.behavior may still count, newest last."),
@@ -311,7 +314,7 @@ def read_back(raw: object) -> RuleStatus:
 
 def _timely(memory: Remembered) -> bool:
     """Tell whether all of its times can be read."""
-    times = [memory.last_up, memory.last_down, memory.last_beyond_max]
+    times = [memory.last_up, memory.last_down, memory.last_beyond_max, memory.unknown_since]
     times += [memory.last_active, memory.waiting_since]
     times += [step.time for step in memory.steps]
     times += [want.time for want in (*memory.wants, *memory.lows)]

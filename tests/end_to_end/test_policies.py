@@ -20,6 +20,35 @@ def annotated(**values: str | None) -> dict[str, Any]:
     return {"metadata": {"annotations": {names[name]: value for name, value in values.items()}}}
 
 
+async def test_a_fallback_comes_by_the_clock_and_ends_with_the_first_known_backlog(stage: Stage) -> None:
+    """An operator that is started anew goes on with the time that has passed."""
+    await stage.create_deployment()
+    await stage.apply_sample(
+        pollIntervalSeconds=1,
+        messagesPerReplica=20,
+        behavior={"scaleDown": {"stabilizationWindowSeconds": 0}},
+        fallback={"afterSeconds": 600, "behavior": "AtLeast", "replicas": 4},
+    )
+    await stage.start()
+    await listening(stage)
+    await stage.nats.kill()
+    await stage.becomes(True, lambda: remembers(stage))
+    assert await stage.replicas() == 1
+    await stage.stop()
+    await stage.start(skew=700)
+    active = partial(stage.condition, "ScalingActive")
+    await stage.becomes(4, stage.replicas)
+    await stage.becomes(("False", "Fallback"), active)
+    await stage.nats.start()
+    await stage.becomes(1, stage.replicas)
+    await stage.becomes(("True", "ValidMetricFound"), active)
+    assert "unknownSince" not in (await stage.status())["memory"]
+
+
+async def remembers(stage: Stage) -> bool:
+    return "unknownSince" in (await stage.status()).get("memory", {})
+
+
 async def test_bounds_follow_a_schedule_to_the_second(stage: Stage) -> None:
     """The operator's clock is set to shortly before each edge, which the poll interval does not come near."""
     await stage.create_deployment()

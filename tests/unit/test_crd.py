@@ -37,6 +37,9 @@ OTHERS: dict[str, Callable[[Any], bool]] = {
     "has(self.minReplicas) || has(self.maxReplicas)": lambda value: bool(
         {"minReplicas", "maxReplicas"} & set(value)
     ),
+    VALIDATIONS[3]["rule"]: lambda spec: (
+        spec.get("fallback", {"behavior": "Hold"})["behavior"] == "Hold" or "replicas" in spec["fallback"]
+    ),
     VALIDATIONS[2]["rule"]: lambda spec: all(
         one.get("minReplicas", spec["minReplicas"]) <= one.get("maxReplicas", spec["maxReplicas"])
         for one in spec.get("schedules", [])
@@ -195,6 +198,7 @@ def test_every_column_shows_a_field_that_exists() -> None:
         ),
         pytest.param("events", {"type": "array", "default": ["Advisories", "Doorbell"]}, id="events"),
         pytest.param("behavior", {"type": "object", "default": {}}, id="behavior"),
+        pytest.param("fallback", {"type": "object", "required": ["behavior"]}, id="fallback"),
         pytest.param(
             "schedules",
             {"type": "array", "maxItems": 20, "x-kubernetes-list-map-keys": ["name"]},
@@ -328,6 +332,13 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     ),
     "events": st.lists(st.sampled_from(["Advisories", "Doorbell", "doorbell"]), max_size=3),
     "dryRun": st.sampled_from([True, False, 0, "true"]),
+    "fallback": st.fixed_dictionaries(
+        {"behavior": st.sampled_from(["Hold", "Static", "AtLeast", "AtMost", "hold"])},
+        optional={
+            "afterSeconds": st.sampled_from([0, 1, 180, 86_400, 86_401, "180"]),
+            "replicas": around_int32,
+        },
+    ),
     "schedules": st.lists(
         st.fixed_dictionaries(
             {
@@ -364,6 +375,7 @@ RIGHT: dict[str, Any] = {
     "behavior": {"scaleDown": {"stabilizationWindowSeconds": 3600}},
     "events": ["Doorbell", "Advisories"],
     "dryRun": True,
+    "fallback": {"afterSeconds": 60, "behavior": "AtLeast", "replicas": 5},
     "schedules": [
         {"name": "a", "timeZone": "Asia/Tokyo", "start": "0 8 * * *", "end": "0 9 * * *", "minReplicas": 2}
     ],

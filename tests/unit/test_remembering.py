@@ -24,7 +24,12 @@ counts = st.integers(0, 50)
 @st.composite
 def memories(draw: st.DrawFn) -> Memory:
     """Make memories of decisions up to now, the last of which was at this moment."""
-    memory = Memory(last_up=draw(ever), last_down=draw(ever), last_beyond_max=draw(ever))
+    memory = Memory(
+        last_up=draw(ever),
+        last_down=draw(ever),
+        last_beyond_max=draw(ever),
+        unknown_since=draw(st.none() | seconds),
+    )
     for time in draw(step_times):
         memory = memory.stepped(draw(counts), draw(counts), time)
     for time in (*draw(st.lists(seconds, max_size=15).map(sorted)), NOW):
@@ -54,6 +59,7 @@ def test_no_restart_remembers_the_future(memory: Memory, replicas: int, away: fl
     """Whatever the wall clock did meanwhile."""
     restored = restore(written(memory), replicas, NOW, WALL + away)
     times = [restored.last_up, restored.last_down, restored.last_beyond_max]
+    times += [] if restored.unknown_since is None else [restored.unknown_since]
     times += [step.time for step in restored.steps]
     times += [want.time for want in (*restored.wants, *restored.lows)]
     assert max(times) <= NOW

@@ -9,6 +9,7 @@ right whether the backlog is known or not.
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from natsscaler.core.decision import policies
 from natsscaler.core.decision.recommenders import recommender
@@ -29,6 +30,7 @@ HOLDING = (
 """Steps that may keep a recommendation from being followed at once."""
 JOINTS = {
     StepKind.BOUNDS: "{before}, {text}",
+    StepKind.FALLBACK: "{before}, {text}",
     StepKind.THRESHOLD: "{before}, but {text}",
     StepKind.OUT_OF_BOUNDS: "{text}. {before}",
 }
@@ -109,7 +111,7 @@ def decide(rule: Rule, seen: Observation, memory: Memory, now: float) -> Decisio
             so_far = note
             if note.final:
                 break
-    memory = _remember(situation, trace[0])
+    memory = _remember(situation, trace)
     return Decision(trace=tuple(trace), switch=switch(situation, so_far), memory=memory)
 
 
@@ -153,8 +155,23 @@ def recommend(situation: Situation, so_far: Note) -> Note:
     backlog = situation.usable
     if isinstance(backlog, Backlog):
         return recommender(situation.spec).recommend(situation, backlog.messages)
-    text = f"Holding: {backlog.message}"
+    text = f"{'Not known' if situation.fallback else 'Holding'}: {backlog.message}"
     return Note(step=StepKind.BACKLOG, replicas=so_far.replicas, reason=backlog.reason, text=text)
+
+
+def fall_back(situation: Situation, so_far: Note) -> Note | None:
+    """Ask for what spec.fallback names once the backlog has not been known for long enough."""
+    at, fallback = situation.fallback_at, situation.fallback
+    if fallback is None:
+        if at is None:
+            return None
+        return Note(step=StepKind.FALLBACK, replicas=so_far.replicas, reason=so_far.reason, until=at)
+    return Note(
+        step=StepKind.FALLBACK,
+        replicas=fallback.wanted(situation.base),
+        reason=Reason.FALLBACK,
+        text=f"for {fallback.after_seconds} s or longer, so spec.fallback asks for {fallback} replicas",
+    )
 
 
 def schedule(situation: Situation, so_far: Note) -> Note | None:
@@ -230,7 +247,7 @@ def bound(situation: Situation, so_far: Note) -> Note | None:
             reason = Reason.AT_MAX_REPLICAS
     elif wanted < low:
         text, limits = f"fewer than {lowest}", Reason.TOO_FEW_REPLICAS
-        if base == low:
+        if base == low and not situation.fallback:
             reason = Reason.WITHIN_THRESHOLDS
     allowed = situation.within_bounds(wanted)
     if allowed == wanted and reason is so_far.reason:
@@ -254,7 +271,7 @@ def pass_threshold(situation: Situation, so_far: Note) -> Note | None:
 
 def stabilize(situation: Situation, so_far: Note) -> Note | None:
     """Go up no higher, and down no lower, than was wanted all along the stabilization window."""
-    if not isinstance(situation.usable, Backlog):
+    if not (isinstance(situation.usable, Backlog) or situation.fallback):
         return None
     return _stabilize_up(situation, so_far) or _stabilize_down(situation, so_far)
 
@@ -384,6 +401,7 @@ Step = Callable[[Situation, Note], Note | None]
 PIPELINE: tuple[Step, ...] = (
     switched_off,
     recommend,
+    fall_back,
     schedule,
     zero,
     bound,
@@ -395,10 +413,15 @@ PIPELINE: tuple[Step, ...] = (
 )
 
 
-def _remember(situation: Situation, first: Note) -> Memory:
-    """Add what the backlog asks for to the memory, where later decisions look back at it."""
+def _remember(situation: Situation, trace: list[Note]) -> Memory:
+    """Add what is asked for to the memory, where later decisions look back at it."""
     memory, window, now = situation.memory, situation.window, situation.now
-    if first.step is not StepKind.RECOMMENDATION:
+    since = situation.unknown_since if situation.spec.fallback else None
+    if since != memory.unknown_since:
+        memory = replace(memory, unknown_since=since)
+    asks = StepKind.FALLBACK if situation.fallback else StepKind.RECOMMENDATION
+    first = next((note for note in trace if note.step is asks), None)
+    if first is None:
         return memory
     wanted, beyond = situation.within_bounds(first.replicas), first.replicas > situation.high
     if situation.to_zero:  # the last replica is kept for another reason than that it was wanted

@@ -10,7 +10,15 @@ from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown, listed
 from natsscaler.core.pause import Pause
 from natsscaler.core.reasons import Finding, Reason
-from natsscaler.core.rule import LONGEST_PERIOD_SECONDS, Rule, RuleSpec, ScaleDown, ScaleUp
+from natsscaler.core.rule import (
+    LONGEST_PERIOD_SECONDS,
+    Fallback,
+    FallbackBehavior,
+    Rule,
+    RuleSpec,
+    ScaleDown,
+    ScaleUp,
+)
 from natsscaler.core.schedules import Bounds
 
 _change = msgspec.structs.replace
@@ -25,6 +33,7 @@ class StepKind(StrEnum):
     CONSUMER = "Consumer"
     BACKLOG = "Backlog"
     RECOMMENDATION = "Recommendation"
+    FALLBACK = "Fallback"
     SCHEDULE = "Schedule"
     BOUNDS = "Bounds"
     IDLENESS = "Idleness"
@@ -102,6 +111,9 @@ class Memory(Struct, frozen=True):
     """How many messages had been delivered at the last look; None: nobody has looked."""
     waiting_since: float | None = None
     """At zero replicas: since when messages wait."""
+
+    unknown_since: float | None = None
+    """Since when the backlog has not been known; None: it is known, or nothing asks for that."""
 
     def acted(self, before: int, after: int, now: float) -> "Memory":
         """Return the memory after the replicas changed, by whomever."""
@@ -225,6 +237,28 @@ class Situation(Struct, frozen=True, kw_only=True):
     def window_up(self) -> int:
         """How many seconds of wants count for a step up."""
         return self.direction(up=True).stabilization_window_seconds
+
+    @property
+    def unknown_since(self) -> float | None:
+        """Since when the backlog has not been known, if that is nothing that the rule has wrong."""
+        found = self.seen.backlog
+        if not isinstance(found, Unknown) or found.reason.about.own_fault:
+            return None
+        return self.now if self.memory.unknown_since is None else self.memory.unknown_since
+
+    @property
+    def fallback_at(self) -> float | None:
+        """When spec.fallback decides, or since when; None: it does not."""
+        fallback, since = self.spec.fallback, self.unknown_since
+        if fallback is None or since is None or fallback.behavior is FallbackBehavior.HOLD:
+            return None
+        return since + fallback.after_seconds
+
+    @property
+    def fallback(self) -> Fallback | None:
+        """The fallback that decides now, if it does."""
+        at = self.fallback_at
+        return self.spec.fallback if at is not None and at <= self.now else None
 
     @property
     def base(self) -> int:

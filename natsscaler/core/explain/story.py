@@ -36,6 +36,7 @@ def explain(facts: Facts) -> tuple[Step, ...]:
     if seen and decision:
         steps += _backlog(facts.rule, seen)
         steps += _decided(facts, decision)
+        steps += _fallback(facts, decision)
         steps += _schedules(facts.rule, seen)
         steps.append(_bounds(facts.rule, seen, decision))
     elif facts.unable is None:
@@ -158,6 +159,20 @@ def _schedules(rule: Rule, seen: Observation) -> Iterator[Step]:
         active = f"{bounds.schedule.name} is active" if bounds.schedule else "None is active"
         until = f" until {rfc3339(bounds.until)}" if bounds.until < math.inf else ""
         yield Step(StepKind.SCHEDULE, f"{active}{until}")
+
+
+def _fallback(facts: Facts, decision: Decision) -> Iterator[Step]:
+    note = next((note for note in decision.trace if note.step is StepKind.FALLBACK), None)
+    fallback = facts.rule.spec.fallback
+    if note is None or fallback is None:
+        return
+    if note.text:
+        text = f"The backlog has not been known {note.text}"
+        yield Step(note.step, text, State.ATTENTION, fix(Reason.FALLBACK, facts.rule))
+        return
+    ends_at = facts.next_change if note.until == decision.next_change else None
+    text = f"spec.fallback asks for {fallback} replicas once that has lasted {fallback.after_seconds} s"
+    yield Step(note.step, f"{text}, at {rfc3339(ends_at)}" if ends_at else text, State.WAITING)
 
 
 def _bounds(rule: Rule, seen: Observation, decision: Decision) -> Step:
