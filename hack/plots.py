@@ -46,6 +46,8 @@ class Plot(NamedTuple):
     title: str
     backlog: Trace
     rules: Mapping[str, Rule]
+    unacknowledged: Trace = ((0, 0),)
+    """Messages that workers have in hand, beside the backlog."""
     unknown: tuple[float, float] = (0, 0)
     """Between which seconds the backlog is not known."""
 
@@ -56,13 +58,13 @@ def rule(annotations: Mapping[str, str] = MappingProxyType({}), **spec: object) 
     return parse({"metadata": {**metadata, "annotations": annotations}, "spec": {**SPEC, **spec}})
 
 
-def observed(messages: int | None, replicas: int, at: float) -> Observation:
+def observed(messages: int | None, unacknowledged: int, replicas: int, at: float) -> Observation:
     """See this many messages that wait (None: not known), and this many replicas, at a time."""
     if messages is None:
         return Observation(Unknown(Reason.MONITORING_TIMEOUT, ""), replicas, at)
     backlog = Backlog(
         pending=messages,
-        unacknowledged=0,
+        unacknowledged=unacknowledged,
         mode=BacklogMode.PENDING,
         source=SOURCE,
         account_key="",
@@ -72,14 +74,14 @@ def observed(messages: int | None, replicas: int, at: float) -> Observation:
     return Observation(backlog, replicas, at, asleep=replicas == 0)
 
 
-def replicas_over_time(
-    made: Rule, backlog: Callable[[float], int], seconds: int, unknown: tuple[float, float]
-) -> Iterator[tuple[int, int]]:
+def replicas_over_time(made: Rule, plot: Plot, seconds: int) -> Iterator[tuple[int, int]]:
     """Decide and act every second; give each second and its replicas."""
     memory, replicas = Memory(), max(1, made.spec.min_replicas)
+    backlog, in_hand = interpolated(plot.backlog), interpolated(plot.unacknowledged)
     for now in range(seconds + 1):
-        messages = None if unknown[0] <= now < unknown[1] else backlog(now)
-        decision = decide(made, observed(messages, replicas, float(now)), memory, float(now))
+        messages = None if plot.unknown[0] <= now < plot.unknown[1] else backlog(now)
+        seen = observed(messages, in_hand(now), replicas, float(now))
+        decision = decide(made, seen, memory, float(now))
         memory = decision.memory.acted(replicas, decision.permitted, now)
         memory = memory.stepped(replicas, decision.permitted, now)
         replicas = decision.permitted
@@ -101,10 +103,7 @@ def interpolated(trace: Trace) -> Callable[[float], int]:
 def svg(plot: Plot) -> str:
     """Draw a plot: the backlog as an area, the replicas of each rule as steps."""
     seconds, most = int(plot.backlog[-1][0]), max(messages for _, messages in plot.backlog)
-    runs = {
-        name: list(replicas_over_time(made, interpolated(plot.backlog), seconds, plot.unknown))
-        for name, made in plot.rules.items()
-    }
+    runs = {name: list(replicas_over_time(made, plot, seconds)) for name, made in plot.rules.items()}
     highest = max(replicas for run in runs.values() for _, replicas in run)
 
     def x(now: float) -> float:
@@ -176,7 +175,13 @@ POLICIES = {
 QUIET: Trace = ((0, 20), (60, 20), (61, 0), (660, 0), (661, 400), (780, 0), (1320, 0))
 MINUTES = {"name": "day", "start": "8 0 * * *", "end": "14 0 * * *", "minReplicas": 20}
 FALLBACK = {"afterSeconds": 120, "behavior": "AtLeast", "replicas": 15}
+BURST: Trace = ((0, 20), (60, 20), (61, 1500), (180, 20), (600, 20))
 QUICK = {"scaleDown": {"stabilizationWindowSeconds": 60}}
+
+
+def busy(kind: str) -> dict[str, Any]:
+    """Ask for protection of busy workers."""
+    return {"scaleDown": {"stabilizationWindowSeconds": 60, "busyWorkers": kind}}
 
 
 def paused(kind: str, until: str) -> dict[str, str]:
@@ -194,6 +199,12 @@ PLOTS = {
         "Two bursts, answered with and without policies",
         BURSTS,
         {"no behavior": rule(), "the sample's policies": rule(behavior=POLICIES)},
+    ),
+    "policies-busy-workers.svg": Plot(
+        "A burst whose last 12 messages are worked on until the ninth minute",
+        BURST,
+        {f"busyWorkers {kind}": rule(behavior=busy(kind)) for kind in ("Ignore", "Floor", "UntilIdle")},
+        unacknowledged=((0, 0), (60, 0), (61, 30), (180, 30), (200, 12), (540, 12), (541, 0), (600, 0)),
     ),
     "policies-fallback.svg": Plot(
         "A burst while the backlog is not known, with and without a fallback",

@@ -308,6 +308,15 @@ class Reason(StrEnum):
             ),
         ),
     )
+    BUSY_WORKERS = (
+        "BusyWorkers",
+        _decided(
+            "Waiting to scale down: workers are busy",
+            "Messages are delivered and not yet acknowledged, which behavior.scaleDown.busyWorkers waits for."
+            " What workers have fetched ahead, refused with a delay, or let expire counts too.",
+            State.WAITING,
+        ),
+    )
     FALLBACK = (
         "Fallback",
         _decided(

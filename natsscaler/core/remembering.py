@@ -38,6 +38,7 @@ def remembered(memory: Memory, now: float, wall: float) -> Remembered | None:
         last_down=ever(memory.last_down),
         last_beyond_max=ever(memory.last_beyond_max),
         unknown_since=None if memory.unknown_since is None else at(memory.unknown_since),
+        busy_since=None if memory.busy_since is None else at(memory.busy_since),
         steps=tuple(
             LastScaling(time=at(step.time), before=step.before, after=step.after)
             for step in memory.steps[-REMEMBERED_STEPS:]
@@ -99,6 +100,7 @@ def restore(
             last_down=then(kept.last_down),
             last_beyond_max=then(kept.last_beyond_max),
             unknown_since=None if kept.unknown_since is None else then(kept.unknown_since),
+            busy_since=None if kept.busy_since is None else then(kept.busy_since),
             steps=tuple(Taken(then(step.time), step.before, step.after) for step in kept.steps),
             wants=wants(kept.wants),
             lows=wants(kept.lows),

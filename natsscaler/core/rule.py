@@ -38,6 +38,8 @@ LONGEST_PERIOD_SECONDS = 1800
 LONGEST_WINDOW_SECONDS = 3600
 """For stabilization, as for a HorizontalPodAutoscaler (autoscaling/v2 HPAScalingRules)."""
 LONGEST_FALLBACK_SECONDS = 86_400
+LONGEST_WAIT_SECONDS = 86_400
+"""For busy workers."""
 MOST_POLICIES = 10
 """Of one direction."""
 
@@ -142,6 +144,14 @@ class ScaleUp(Direction, frozen=True, forbid_unknown_fields=True, kw_only=True, 
     ] = field(default=0, name="stabilizationWindowSeconds")
 
 
+class BusyWorkers(StrEnum):
+    """What steps down do about messages that workers have not yet acknowledged."""
+
+    IGNORE = "Ignore"
+    FLOOR = "Floor"
+    UNTIL_IDLE = "UntilIdle"
+
+
 class ScaleDown(Direction, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """How scaling down behaves."""
 
@@ -154,6 +164,27 @@ class ScaleDown(Direction, frozen=True, forbid_unknown_fields=True, kw_only=True
             " seconds. 0 to 3600.",
         ),
     ] = field(default=DEFAULT_STABILIZATION_SECONDS, name="stabilizationWindowSeconds")
+    busy_workers: Annotated[
+        BusyWorkers,
+        Meta(
+            description="What to do about messages delivered but not yet acknowledged. Ignore: nothing."
+            " Floor: keep one replica for every messagesInFlightPerReplica of them. UntilIdle: scale down"
+            " only while there are none, or after maxWaitSeconds."
+        ),
+    ] = field(default=BusyWorkers.IGNORE, name="busyWorkers")
+    messages_in_flight_per_replica: Annotated[
+        int,
+        Meta(ge=1, le=INT32_MAX, description="With Floor: how many messages a replica works on at a time."),
+    ] = field(default=1, name="messagesInFlightPerReplica")
+    max_wait_seconds: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=LONGEST_WAIT_SECONDS,
+            description="With UntilIdle: scale down all the same once fewer replicas have been wanted for"
+            " this many seconds without an idle moment. 1 to 86400.",
+        ),
+    ] = field(default=3600, name="maxWaitSeconds")
 
 
 class Behavior(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):

@@ -95,6 +95,9 @@ class Remembered(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
     unknown_since: Annotated[
         Time | None, Meta(description="Since when the backlog has not been known, if spec.fallback asks.")
     ] = None
+    busy_since: Annotated[
+        Time | None, Meta(description="Since when a step down waits for idle workers, if it does.")
+    ] = None
     steps: Annotated[
         Annotated[tuple[LastScaling, ...], Meta(max_length=REMEMBERED_STEPS)],
         Meta(description="Steps that a policy of spec.behavior may still count, newest last."),
@@ -315,7 +318,7 @@ def read_back(raw: object) -> RuleStatus:
 def _timely(memory: Remembered) -> bool:
     """Tell whether all of its times can be read."""
     times = [memory.last_up, memory.last_down, memory.last_beyond_max, memory.unknown_since]
-    times += [memory.last_active, memory.waiting_since]
+    times += [memory.last_active, memory.waiting_since, memory.busy_since]
     times += [step.time for step in memory.steps]
     times += [want.time for want in (*memory.wants, *memory.lows)]
     return all(time is None or epoch(time) is not None for time in times)

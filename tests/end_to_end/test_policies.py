@@ -5,6 +5,7 @@ import time
 from functools import partial
 from typing import Any
 
+import nats
 import pytest
 from kubernetes.aio.client import ApiException
 
@@ -47,6 +48,31 @@ async def test_a_fallback_comes_by_the_clock_and_ends_with_the_first_known_backl
 
 async def remembers(stage: Stage) -> bool:
     return "unknownSince" in (await stage.status()).get("memory", {})
+
+
+async def test_workers_that_have_messages_in_hand_stay(stage: Stage) -> None:
+    await stage.create_deployment(replicas=4)
+    await stage.publish(3)
+    connection = await nats.connect(stage.nats.url)
+    worker = await connection.jetstream().pull_subscribe("orders.processing", durable="worker")
+    first, *others = await worker.fetch(3)
+    down = {"stabilizationWindowSeconds": 0, "busyWorkers": "Floor"}
+    await stage.apply_sample(pollIntervalSeconds=1, messagesPerReplica=20, behavior={"scaleDown": down})
+    await stage.start()
+    await stage.becomes(3, stage.replicas)
+    await stage.edit({"spec": {"behavior": {"scaleDown": {"busyWorkers": "UntilIdle"}}}})
+    await first.ack_sync()
+    await stage.becomes("BusyWorkers", lambda: decided(stage))
+    assert await stage.replicas() == 3
+    for one in others:
+        await one.ack_sync()
+    await stage.becomes(1, stage.replicas)
+    await connection.close()
+
+
+async def decided(stage: Stage) -> str:
+    reason: str = (await stage.status()).get("lastDecision", {}).get("reason", "")
+    return reason
 
 
 async def test_bounds_follow_a_schedule_to_the_second(stage: Stage) -> None:

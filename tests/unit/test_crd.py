@@ -329,6 +329,13 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
         st.sampled_from([-1, 0, 300, 3600, 3601, "300", True]).map(
             lambda seconds: {"scaleDown": {"stabilizationWindowSeconds": seconds}}
         ),
+        st.sampled_from(["Ignore", "Floor", "UntilIdle", "idle"]).map(
+            lambda kind: {"scaleDown": {"busyWorkers": kind}}
+        ),
+        around_int32.map(lambda number: {"scaleDown": {"messagesInFlightPerReplica": number}}),
+        st.sampled_from([0, 1, 86_400, 86_401]).map(
+            lambda seconds: {"scaleDown": {"maxWaitSeconds": seconds}}
+        ),
     ),
     "events": st.lists(st.sampled_from(["Advisories", "Doorbell", "doorbell"]), max_size=3),
     "dryRun": st.sampled_from([True, False, 0, "true"]),

@@ -29,6 +29,7 @@ def memories(draw: st.DrawFn) -> Memory:
         last_down=draw(ever),
         last_beyond_max=draw(ever),
         unknown_since=draw(st.none() | seconds),
+        busy_since=draw(st.none() | seconds),
     )
     for time in draw(step_times):
         memory = memory.stepped(draw(counts), draw(counts), time)
@@ -59,7 +60,7 @@ def test_no_restart_remembers_the_future(memory: Memory, replicas: int, away: fl
     """Whatever the wall clock did meanwhile."""
     restored = restore(written(memory), replicas, NOW, WALL + away)
     times = [restored.last_up, restored.last_down, restored.last_beyond_max]
-    times += [] if restored.unknown_since is None else [restored.unknown_since]
+    times += [time for time in (restored.unknown_since, restored.busy_since) if time is not None]
     times += [step.time for step in restored.steps]
     times += [want.time for want in (*restored.wants, *restored.lows)]
     assert max(times) <= NOW

@@ -16,7 +16,7 @@ from natsscaler.core.decision.recommenders import recommender
 from natsscaler.core.decision.situation import Memory, Note, Observation, Situation, StepKind
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.reasons import Finding, Reason
-from natsscaler.core.rule import Rule, SelectPolicy
+from natsscaler.core.rule import BusyWorkers, Rule, SelectPolicy
 
 MIN_SECONDS_BETWEEN_STEPS = 1
 """Least time between two steps up, or two steps down, where they are no poll interval apart."""
@@ -25,6 +25,7 @@ HOLDING = (
     StepKind.THRESHOLD,
     StepKind.STABILIZATION,
     StepKind.POLICIES,
+    StepKind.BUSY,
     StepKind.PACE,
 )
 """Steps that may keep a recommendation from being followed at once."""
@@ -339,6 +340,32 @@ def limit(situation: Situation, so_far: Note) -> Note | None:
     )
 
 
+def protect(situation: Situation, so_far: Note) -> Note | None:
+    """Take no replica away that may be at work, as far as spec.behavior.scaleDown.busyWorkers asks."""
+    down, backlog, base = situation.spec.behavior.scale_down, situation.usable, situation.base
+    if so_far.replicas >= base or not isinstance(backlog, Backlog) or not backlog.unacknowledged:
+        return None
+    unacknowledged = f"{backlog.unacknowledged} messages are delivered and not yet acknowledged"
+    if down.busy_workers is BusyWorkers.FLOOR:
+        floor = -(-backlog.unacknowledged // down.messages_in_flight_per_replica)
+        if floor <= so_far.replicas:
+            return None
+        replicas, until = min(floor, base), None
+        text = f"{unacknowledged}, which {floor} replicas may be working on"
+    elif down.busy_workers is BusyWorkers.UNTIL_IDLE:
+        since = situation.now if situation.memory.busy_since is None else situation.memory.busy_since
+        replicas, until = base, since + down.max_wait_seconds
+        text = (
+            f"{unacknowledged}, and behavior.scaleDown waits for none, for {down.max_wait_seconds} s at most"
+        )
+        if until <= situation.now:  # a note all the same, as the time runs on
+            return Note(step=StepKind.BUSY, replicas=so_far.replicas, reason=so_far.reason)
+    else:
+        return None
+    reason = Reason.BUSY_WORKERS if replicas == base else so_far.reason
+    return Note(step=StepKind.BUSY, replicas=replicas, reason=reason, text=text, until=until)
+
+
 def pace(situation: Situation, so_far: Note) -> Note | None:
     """Keep steps apart: single replicas by the poll interval, others by a second."""
     memory, base = situation.memory, situation.base
@@ -408,6 +435,7 @@ PIPELINE: tuple[Step, ...] = (
     pass_threshold,
     stabilize,
     limit,
+    protect,
     pace,
     come_within_bounds,
 )
@@ -417,8 +445,9 @@ def _remember(situation: Situation, trace: list[Note]) -> Memory:
     """Add what is asked for to the memory, where later decisions look back at it."""
     memory, window, now = situation.memory, situation.window, situation.now
     since = situation.unknown_since if situation.spec.fallback else None
-    if since != memory.unknown_since:
-        memory = replace(memory, unknown_since=since)
+    busy_since = _busy_since(situation, trace)
+    if (since, busy_since) != (memory.unknown_since, memory.busy_since):
+        memory = replace(memory, unknown_since=since, busy_since=busy_since)
     asks = StepKind.FALLBACK if situation.fallback else StepKind.RECOMMENDATION
     first = next((note for note in trace if note.step is asks), None)
     if first is None:
@@ -429,3 +458,14 @@ def _remember(situation: Situation, trace: list[Note]) -> Memory:
     if window is not None:
         memory = memory.wanted(wanted, now, window, beyond_max=beyond)
     return memory.wanted_low(wanted, now, situation.window_up) if situation.window_up else memory
+
+
+def _busy_since(situation: Situation, trace: list[Note]) -> float | None:
+    """Say since when a step down waits for idle workers; an unknown backlog leaves that as it was."""
+    since = situation.memory.busy_since
+    waits = situation.spec.behavior.scale_down.busy_workers is BusyWorkers.UNTIL_IDLE
+    if waits and not isinstance(situation.usable, Backlog):
+        return since
+    if not waits or all(note.step is not StepKind.BUSY for note in trace):
+        return None
+    return situation.now if since is None else since

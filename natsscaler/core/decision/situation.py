@@ -12,6 +12,7 @@ from natsscaler.core.pause import Pause
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import (
     LONGEST_PERIOD_SECONDS,
+    BusyWorkers,
     Fallback,
     FallbackBehavior,
     Rule,
@@ -41,6 +42,7 @@ class StepKind(StrEnum):
     THRESHOLD = "Threshold"
     STABILIZATION = "Stabilization"
     POLICIES = "Policies"
+    BUSY = "Busy workers"
     PACE = "Pace"
     SWITCH = "Switch"
     OUT_OF_BOUNDS = "Out of bounds"
@@ -114,6 +116,8 @@ class Memory(Struct, frozen=True):
 
     unknown_since: float | None = None
     """Since when the backlog has not been known; None: it is known, or nothing asks for that."""
+    busy_since: float | None = None
+    """Since when fewer replicas are wanted while workers are busy; None: they are not, or nothing waits."""
 
     def acted(self, before: int, after: int, now: float) -> "Memory":
         """Return the memory after the replicas changed, by whomever."""
@@ -223,8 +227,17 @@ class Situation(Struct, frozen=True, kw_only=True):
 
         A direction that is as by default asks for nothing: the API server writes defaults into every rule.
         """
-        direction = self.direction(up=up)
-        return self.one_by_one and direction == type(direction)()
+        if not self.one_by_one:
+            return False
+        if up:
+            return self.spec.behavior.scale_up == ScaleUp()
+        down = self.spec.behavior.scale_down
+        return ScaleDown() == _change(
+            down,
+            busy_workers=BusyWorkers.IGNORE,
+            messages_in_flight_per_replica=1,
+            max_wait_seconds=ScaleDown().max_wait_seconds,
+        )
 
     @property
     def window(self) -> int | None:
