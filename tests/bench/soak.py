@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import nats
 from nats.js.client import JetStreamContext
 
+from natsscaler.nats.dial import hang_up
 from tests.bench.faults import HOST, KUBERNETES, NATS, suffer
 from tests.bench.faulty_fleet import BENCH, FaultyFleet, open_faulty_fleet, until
 from tests.bench.life import Life, WatchedLife
@@ -218,7 +219,7 @@ async def _connect(fleet: FaultyFleet, stack: AsyncExitStack) -> JetStreamContex
         reconnect_time_wait=0.2,
         error_cb=_ignore,
     )
-    stack.push_async_callback(connection.close)
+    stack.push_async_callback(hang_up, connection)
     return connection.jetstream(timeout=2)
 
 
