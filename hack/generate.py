@@ -54,8 +54,9 @@ Each has a section here: #monitoringtimeout is that of `MonitoringTimeout`. `nat
 same advice with the names of your rule; here they are in upper case, and URL is `spec.natsMonitoringURL`.
 Where to look first: [troubleshooting.md](troubleshooting.md).
 """
-PLACES = {"name": "RULE", "target_namespace": "NAMESPACE"}
-PLACES |= {name: name.upper() for name in ("namespace", "deployment", "minimum", "url", "subject")}
+PLACES = {"name": "RULE", "target_namespace": "NAMESPACE", "target": "deployment DEPLOYMENT"}
+PLACES |= {"resource": "deployments", "field": "spec.deploymentName"}
+PLACES |= {name: name.upper() for name in ("namespace", "minimum", "url", "subject")}
 """What stands for the names of a rule."""
 
 SETTINGS_PAGE = ROOT / "docs/settings.md"

@@ -35,6 +35,7 @@ from natsscaler.core.rule import Rule, RuleKey, Target, parse
 from natsscaler.core.status import RuleStatus, read_back
 from natsscaler.kube.lease import NAME as LEASE
 from natsscaler.kube.reader import Looking
+from natsscaler.kube.scales import Look
 from natsscaler.nats.connection import Connection
 from natsscaler.nats.credential_store import Keyring
 from natsscaler.nats.http import Fetching
@@ -60,7 +61,8 @@ class World:
 
     rules: list[Rule]
     """Without those that cannot be used: they scale nothing."""
-    replicas: dict[Target, int]
+    targets: dict[Target, Look]
+    """What rules may scale, as far as it exists and is looked at."""
     autoscalers: dict[Target, str] = field(default_factory=dict)
     lease: Lease | None = None
     unseen: list[str] = field(default_factory=list)
@@ -68,7 +70,7 @@ class World:
 
     @cached_property
     def rules_of(self) -> Mapping[Target, list[Rule]]:
-        """The rules that name each Deployment."""
+        """The rules that name each target."""
         found: dict[Target, list[Rule]] = {}
         for rule in self.rules:
             found.setdefault(rule.target, []).append(rule)
@@ -127,20 +129,25 @@ class Explainer:
             return await self._looking.rules(namespace)
 
     async def look_around(
-        self, bodies: Iterable[Body], namespaces: Sequence[str] = (), deployment: str = ""
+        self, bodies: Iterable[Body], namespaces: Sequence[str] = (), only: Target | None = None
     ) -> World:
-        """Look at what rules are about; no namespaces: in all. Raises KubernetesError.
+        """Look at what rules are about; no namespaces: in all; `only`: at this target.
 
-        It does so only if Deployments cannot be seen.
+        Raises KubernetesError, but only if Deployments cannot be seen.
         """
-        world = World(rules=[], replicas={})
-        for namespace in namespaces or [""]:
-            world.replicas |= await self._looking.replicas(namespace, deployment)
+        world = World(rules=[], targets={})
         for body in bodies:
-            try:
+            with suppress(InvalidRule):
                 world.rules.append(parse(body))
-            except InvalidRule:
-                continue
+        others = {rule.target for rule in world.rules if not rule.target.is_deployment}
+        others &= {only} if only else others
+        if not (only and others):
+            for namespace in namespaces or [""]:
+                world.targets |= await self._looking.deployments(namespace, only.name if only else "")
+        looks = await asyncio.gather(*(self._looking.look(one) for one in others))
+        world.targets |= {
+            one: look for one, look in zip(others, looks, strict=True) if look.unusable or look.exists
+        }
         try:
             for namespace in namespaces or [""]:
                 world.autoscalers |= await self._looking.autoscalers(namespace)
@@ -195,7 +202,7 @@ class Explainer:
         decision: Decision | None = None
         now, wall = time.monotonic(), time.time()
         if unable is None:
-            replicas = world.replicas[rule.target]
+            replicas = world.targets[rule.target].replicas or 0
             memory = restore(status, replicas, now, wall)
             found = await self.read(rule.monitoring)
             if isinstance(found, Unknown):
@@ -217,6 +224,7 @@ class Explainer:
             late=ready is not None and ready.message == LATE,
             next_change=next_change,
             now=wall,
+            ready=world.targets[rule.target].ready if unable is None else None,
         )
 
     async def _read(self, access: Access, after: float) -> Reading | Unknown:
@@ -282,4 +290,5 @@ def _unable(rule: Rule, status: RuleStatus, world: World, settings: Settings) ->
         allow_cross_namespace=settings.allow_cross_namespace or permitted,
         namespaces=settings.namespaces,
     )
-    return unable or (None if rule.target in world.replicas else missing(rule))
+    look = world.targets.get(rule.target)
+    return unable or (look.unusable if look else missing(rule))

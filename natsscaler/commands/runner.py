@@ -9,12 +9,12 @@ from natsscaler import __version__
 from natsscaler.commands.check import check
 from natsscaler.commands.explain import Explainer, NoSuchRule, find
 from natsscaler.commands.options import Options, split
-from natsscaler.core.errors import KubernetesError
+from natsscaler.core.errors import InvalidRule, KubernetesError
 from natsscaler.core.explain.steps import Step
 from natsscaler.core.explain.text import Sections, document, text, worst
 from natsscaler.core.installation import Installation, choose
 from natsscaler.core.reasons import Reason, State
-from natsscaler.core.rule import RuleKey
+from natsscaler.core.rule import RuleKey, parse
 from natsscaler.kube.connection import connect, namespace_of
 from natsscaler.kube.reader import Looking
 from natsscaler.nats.credential_store import Keyring
@@ -89,7 +89,9 @@ async def _explain(key: RuleKey, options: Options, explainer: Explainer) -> Sequ
         raise NoSuchRule(f"natsscaler does not watch {key.namespace}: add --namespace {key.namespace}")
     bodies = await explainer.rules(key.namespace)
     body = find(key, bodies)
-    spec = body.get("spec") or {}
-    namespace, deployment = spec.get("namespace") or key.namespace, spec.get("deploymentName") or ""
-    world = await explainer.look_around(bodies, [namespace], deployment)
+    try:
+        target = parse(body).target
+    except InvalidRule:
+        target = None
+    world = await explainer.look_around(bodies, [target.namespace if target else key.namespace], target)
     return await explainer.explain(body, world)

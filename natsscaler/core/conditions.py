@@ -30,6 +30,8 @@ class Facts(Evaluation, frozen=True):
     next_change: float | None = None
     """When time alone may change the decision."""
     now: float = 0.0
+    ready: int | None = None
+    """Replicas that are ready; None: not known."""
     admitted: Admitted | None = None
     """What the cluster's admission made of the number that the decision asks for."""
     asleep: bool = False
@@ -71,6 +73,7 @@ def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
         previous,
         observed_generation=rule.generation,
         current_replicas=seen.replicas if seen else None,
+        ready_replicas=facts.ready if seen else None,
         pending_messages=known.messages if known else None,
         backlog_source=known.source if known else previous.backlog_source,
         backlog_source_seen=exactly(known.at) if known and known.at else previous.backlog_source_seen,
@@ -119,7 +122,9 @@ def merge(
 
 
 def _conditions(facts: Facts) -> dict[str, tuple[str, Finding]]:
-    able = facts.unable or Finding(Reason.READY_FOR_NEW_SCALE, "The Deployment can be scaled by this rule")
+    able = facts.unable or Finding(
+        Reason.READY_FOR_NEW_SCALE, f"The {facts.rule.target.kind} can be scaled by this rule"
+    )
     doubt = _doubt(facts)
     obstacle = facts.unable or doubt
     off, inactive = switched_off(facts), inactivity(facts)

@@ -151,7 +151,7 @@ def late_step(target: Target, before: int, after: int, writer: str) -> Finding |
         return None
     return Finding(
         Reason.LATE_STEP,
-        f"Deployment {target} was scaled from {before} to {after} replicas by natsscaler, but not by this"
+        f"{target.shown} was scaled from {before} to {after} replicas by natsscaler, but not by this"
         " process: the API server carried out a step of the former leader late, or a second operator runs."
         " The rule goes on from there",
     )

@@ -15,8 +15,11 @@ from natsscaler.core.rule import (
     FALLBACK_NEEDS,
     GROUP,
     INT32_MAX,
+    JOBS,
     KIND,
     NO_DOCUMENT,
+    NO_JOB,
+    ONE_TARGET,
     PLURAL,
     TOLERANCE_NEEDS,
     VERSION,
@@ -69,6 +72,7 @@ VALIDATIONS = [
         "message": FALLBACK_NEEDS,
         "fieldPath": ".fallback",
     },
+    {"rule": "has(self.deploymentName) != has(self.scaleTargetRef)", "message": ONE_TARGET},
     *(
         {
             "rule": f"has(self.messagesPerReplica) || !has(self.behavior.{side}.tolerance)",
@@ -106,6 +110,12 @@ PATTERN_MESSAGES = {
     "consumer": "consumer must be the name of a JetStream consumer: no white space, dots, *, > or slashes",
 }
 
+REFERENCE_MESSAGES = {
+    "apiVersion": "GROUP/VERSION, such as apps/v1",
+    "kind": "a kind, such as StatefulSet: letters and digits, beginning with a capital letter",
+    "name": "the name of an object: lower case letters, digits, - and .",
+}
+
 
 def crd() -> dict[str, Any]:
     """Make the CustomResourceDefinition of ScalingRule."""
@@ -125,6 +135,12 @@ def crd() -> dict[str, Any]:
         )
     path = spec["properties"]["natsMonitoringURL"]["x-kubernetes-validations"]
     path.append({"rule": f"!self.matches('{DOCUMENT_PATH}')", "message": f"natsMonitoringURL {NO_DOCUMENT}"})
+    reference = spec["properties"]["scaleTargetRef"]["properties"]
+    for name, message in REFERENCE_MESSAGES.items():
+        _explain_pattern(reference[name], f"scaleTargetRef.{name} must be {message}")
+    reference["apiVersion"]["x-kubernetes-validations"].append(
+        {"rule": f"!self.matches('{JOBS}')", "message": f"scaleTargetRef.apiVersion {NO_JOB}"}
+    )
     spec["properties"]["events"]["x-kubernetes-list-type"] = "set"
     schedules = spec["properties"]["schedules"]
     schedules["x-kubernetes-list-type"] = "map"
@@ -160,7 +176,7 @@ def crd() -> dict[str, Any]:
                     "schema": {
                         "openAPIV3Schema": {
                             "type": "object",
-                            "description": "Scales a Deployment on the backlog of a NATS JetStream subject.",
+                            "description": "Scales workers on the backlog of a NATS JetStream subject.",
                             "required": ["spec"],
                             "properties": {
                                 "apiVersion": {"type": "string"},

@@ -73,7 +73,7 @@ class SecretNotFound(KubernetesError):
 
 
 class TargetNotFound(KubernetesError):
-    """There is no such Deployment."""
+    """There is no such target."""
 
     def __init__(self, message: str) -> None:
         super().__init__(Reason.TARGET_NOT_FOUND, message)

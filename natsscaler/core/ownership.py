@@ -58,17 +58,20 @@ def owner(rules: Iterable[Rule]) -> Rule | None:
 
 
 def unseen(rule: Rule) -> Finding:
-    """Say that it is not known which Deployments and HorizontalPodAutoscalers the rule's namespace has."""
+    """Say that it is not known which targets and HorizontalPodAutoscalers the rule's namespace has."""
+    kinds = {"Deployment": "deployments and ", "StatefulSet": "statefulsets and "}
+    target = rule.target
+    listed = kinds.get(target.kind, "") if target.group == "apps" else ""
     return Finding(
         Reason.FORBIDDEN,
-        f"natsscaler may not list deployments and horizontalpodautoscalers in {rule.target.namespace}:"
+        f"natsscaler may not list {listed}horizontalpodautoscalers in {target.namespace}:"
         " grant it the verbs list and watch on them there",
     )
 
 
 def missing(rule: Rule) -> Finding:
-    """Say that the rule's Deployment does not exist."""
+    """Say that what the rule is to scale does not exist."""
     return Finding(
         Reason.TARGET_NOT_FOUND,
-        f"there is no Deployment {rule.target}: create it or fix spec.deploymentName",
+        f"there is no {rule.target.shown}: create it or fix {rule.target_field}",
     )

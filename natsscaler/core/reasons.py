@@ -304,7 +304,7 @@ class Reason(StrEnum):
             State.ATTENTION,
             Fix(
                 "Start its workers by hand",
-                ("kubectl scale deployment {deployment} -n {target_namespace} --replicas=1",),
+                ("kubectl scale {target} -n {target_namespace} --replicas=1",),
             ),
         ),
     )
@@ -335,7 +335,7 @@ class Reason(StrEnum):
             "switched off, the Deployment has 0 replicas",
             "while the Deployment has 0 replicas",
             "Set the replicas to 1 or more",
-            "kubectl scale deployment {deployment} -n {target_namespace} --replicas={minimum}",
+            "kubectl scale {target} -n {target_namespace} --replicas={minimum}",
         ),
     )
     PAUSED = (
@@ -654,9 +654,30 @@ class Reason(StrEnum):
             Topic.DEPLOYMENT,
             "no such Deployment",
             "Once it exists the rule acts at once.",
-            "Create it, or name one that exists in spec.deploymentName",
-            "kubectl get deployments -n {target_namespace}",
+            "Create it, or name one that exists in {field}",
+            "kubectl get {resource} -n {target_namespace}",
             EDIT,
+        ),
+    )
+    TARGET_NOT_SCALABLE = (
+        "TargetNotScalable",
+        _wrong(
+            Topic.DEPLOYMENT,
+            "what the rule names cannot be scaled",
+            "Its kind has no scale subresource or does not exist, or another object sets its replicas; the"
+            " message says which.",
+            "Name in spec.scaleTargetRef what the message says",
+            EDIT,
+        ),
+    )
+    REPLICAS_NOT_SET = (
+        "ReplicasNotSet",
+        _wrong(
+            Topic.DEPLOYMENT,
+            "the target does not say how many replicas it asks for",
+            "Nothing is computed from replicas that are not set.",
+            "Set the replicas of the target",
+            "kubectl edit {target} -n {target_namespace}",
         ),
     )
     TARGET_OWNED_BY_ANOTHER = (
@@ -697,7 +718,7 @@ class Reason(StrEnum):
             " then on steps are 10 s apart, doubling to 10 minutes, until nobody has changed the replicas"
             " for as long. A restart of the operator begins again with 10 s.",
             "Find the other writer; a GitOps tool must leave spec.replicas out",
-            "kubectl get deployment {deployment} -n {target_namespace} -o yaml --show-managed-fields",
+            "kubectl get {target} -n {target_namespace} -o yaml --show-managed-fields",
         ),
     )
     FORBIDDEN = (

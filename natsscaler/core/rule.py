@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -51,6 +51,11 @@ DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z"
 STREAM_NAME = r"^[^ \t\r\n\f\v.*>/\\]+\Z"
 """Names of streams and consumers (NATS ADR-6: no white space, dots, wildcards or path separators)."""
 DOCUMENT_PATH = "/(accountz|accstatz|connz|gatewayz|healthz|jsz|leafz|raftz|routez|subsz|varz)/*$"
+API_VERSION = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?v[a-z0-9]+\Z"
+OBJECT_KIND = r"^[A-Z][A-Za-z0-9]*\Z"
+JOBS = "^batch/"
+NO_JOB = "must not be of batch: a Job or CronJob has no replicas, so name what runs the workers on"
+ONE_TARGET = "deploymentName or scaleTargetRef must be set, and only one of them"
 NO_DOCUMENT = "must be the address alone: leave out /jsz, /varz and the like at its end"
 FALLBACK_NEEDS = "fallback.replicas must be given, unless fallback.behavior is Hold"
 TOLERANCE_NEEDS = "tolerance needs messagesPerReplica: set that, or use the thresholds as a tolerance"
@@ -269,19 +274,54 @@ class Fallback(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return f"{words[self.behavior]}{self.replicas}" if self.behavior in words else "the present ones"
 
 
+class ScaleTargetRef(Struct, frozen=True, forbid_unknown_fields=True):
+    """Names what to scale, as a HorizontalPodAutoscaler does."""
+
+    api_version: Annotated[
+        str,
+        Meta(
+            pattern=API_VERSION,
+            max_length=317,
+            description="API group and version of the kind, such as apps/v1. Only the group counts:"
+            " natsscaler uses the version that the cluster prefers.",
+        ),
+    ] = field(name="apiVersion")
+    kind: Annotated[
+        str,
+        Meta(
+            pattern=OBJECT_KIND,
+            max_length=63,
+            description="Its kind, such as StatefulSet: any that has a scale subresource.",
+        ),
+    ]
+    name: Annotated[str, Meta(pattern=DNS_SUBDOMAIN, max_length=253, description="Its name.")]
+
+    @property
+    def group(self) -> str:
+        """The API group; "" for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+
 class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the user wants."""
 
     deployment_name: Annotated[
-        str,
-        Meta(pattern=DNS_SUBDOMAIN, max_length=253, description="Name of the Deployment to scale."),
-    ] = field(name="deploymentName")
+        Annotated[str, Meta(pattern=DNS_SUBDOMAIN, max_length=253)] | None,
+        Meta(description="Name of the Deployment to scale. Required, unless scaleTargetRef is set."),
+    ] = field(default=None, name="deploymentName")
+    scale_target_ref: Annotated[
+        ScaleTargetRef | None,
+        Meta(
+            description="What to scale, if that is no Deployment: anything with a scale subresource, such as"
+            " a StatefulSet. In place of deploymentName."
+        ),
+    ] = field(default=None, name="scaleTargetRef")
     namespace: Annotated[
         str,
         Meta(
             pattern=DNS_LABEL,
             max_length=63,
-            description="Namespace of the Deployment. Another one than the rule's own is refused"
+            description="Namespace of what is scaled. Another one than the rule's own is refused"
             " unless natsscaler runs with --allow-cross-namespace.",
         ),
     ]
@@ -409,10 +449,30 @@ class RuleKey(NamespacedName):
     __slots__ = ()
 
 
-class Target(NamespacedName):
-    """Names a Deployment."""
+class Target(NamedTuple):
+    """Names what is scaled, whatever version of its API a rule names it by."""
 
-    __slots__ = ()
+    namespace: str
+    name: str
+    kind: str = "Deployment"
+    group: str = "apps"
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def shown(self) -> str:
+        """Name it with its kind, for people."""
+        return f"{self.kind} {self}"
+
+    @property
+    def is_deployment(self) -> bool:
+        return (self.kind, self.group) == ("Deployment", "apps")
+
+    @property
+    def resource(self) -> str:
+        """What kubectl calls its kind."""
+        return self.kind.lower() if self.group == "apps" else f"{self.kind.lower()}.{self.group}"
 
 
 class Rule(Struct, frozen=True, kw_only=True):
@@ -422,7 +482,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     uid: str
     generation: int
     created: str
-    """creationTimestamp, RFC 3339: the older of two rules for one Deployment owns it."""
+    """creationTimestamp, RFC 3339: the older of two rules for one target owns it."""
     pause: Pause | None
     """What annotations ask for, also when it has run out; None: nothing."""
     spec: RuleSpec
@@ -438,7 +498,15 @@ class Rule(Struct, frozen=True, kw_only=True):
 
     @property
     def target(self) -> Target:
-        return Target(self.spec.namespace, self.spec.deployment_name)
+        found = self.spec.scale_target_ref
+        if found:
+            return Target(self.spec.namespace, found.name, found.kind, found.group)
+        return Target(self.spec.namespace, self.spec.deployment_name or "")
+
+    @property
+    def target_field(self) -> str:
+        """The field that names the target."""
+        return "spec.scaleTargetRef" if self.spec.scale_target_ref else "spec.deploymentName"
 
     @property
     def monitoring(self) -> Access:
@@ -473,6 +541,7 @@ def parse(body: Mapping[str, Any]) -> Rule:
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at `$")
         raise InvalidRule(excerpt(f"spec{path.removesuffix('`')}: {problem}")) from error
+    _check_target(spec)
     if len(set(spec.events)) < len(spec.events):
         raise InvalidRule("spec.events names a source twice: remove one")
     for name, url, read in (
@@ -514,6 +583,13 @@ def _check_together(spec: RuleSpec) -> None:
             f"spec.scaleDownThreshold ({spec.scale_down_threshold}) is greater than spec.scaleUpThreshold"
             f" ({spec.scale_up_threshold}): lower the one or raise the other"
         )
+
+
+def _check_target(spec: RuleSpec) -> None:
+    if (spec.deployment_name is None) == (spec.scale_target_ref is None):
+        raise InvalidRule(f"spec.{ONE_TARGET}")
+    if spec.scale_target_ref and re.search(JOBS, spec.scale_target_ref.api_version):
+        raise InvalidRule(f"spec.scaleTargetRef.apiVersion {NO_JOB}")
 
 
 @lru_cache(maxsize=10_000)

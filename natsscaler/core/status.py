@@ -126,7 +126,7 @@ class Action(Struct, frozen=True, kw_only=True, rename="camel"):
 
     timestamp: Annotated[Time, Meta(description="When.")]
     """RFC 3339, UTC."""
-    deployment: Annotated[str, Meta(description="Name of the Deployment.")]
+    deployment: Annotated[str, Meta(description="Name of the Deployment, or of what is scaled in its place.")]
     namespace: Annotated[str, Meta(description="Its namespace.")]
     from_replicas: Annotated[int, Meta(description="Replicas before.")]
     to_replicas: Annotated[int, Meta(description="Replicas after.")]
@@ -181,9 +181,12 @@ class RuleStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     observed_generation: Annotated[
         int | None, Meta(description="The generation of the rule that this speaks of.")
     ] = field(default=None, name="observedGeneration")
-    current_replicas: Annotated[int | None, Meta(description="Replicas that the Deployment asks for.")] = (
-        field(default=None, name="currentReplicas")
+    current_replicas: Annotated[int | None, Meta(description="Replicas that the target asks for.")] = field(
+        default=None, name="currentReplicas"
     )
+    ready_replicas: Annotated[
+        int | None, Meta(description="Replicas that are ready; absent if that is not known.")
+    ] = field(default=None, name="readyReplicas")
     pending_messages: Annotated[
         int | None, Meta(description="The backlog that decides; absent if it is not known.")
     ] = field(default=None, name="pendingMessages")
@@ -254,6 +257,7 @@ def new_count(old: RuleStatus, new: RuleStatus) -> bool:
     def counts(status: RuleStatus) -> tuple[object, ...]:
         last = status.last_decision
         return (
+            status.ready_replicas,
             status.pending_messages,
             last
             and (
@@ -269,6 +273,7 @@ def _without_counts(status: RuleStatus) -> RuleStatus:
     """Strip what follows the backlog up and down while the rule stays in the same state."""
     return replace(
         status,
+        ready_replicas=None,
         pending_messages=None if status.pending_messages is None else 0,
         backlog_source_seen=None,
         last_decision=None,
@@ -327,4 +332,11 @@ def _timely(memory: Remembered) -> bool:
 def of_no_deployment(status: RuleStatus) -> RuleStatus:
     """Leave out what is only true of the Deployment that was scaled so far."""
     conditions = tuple(one for one in status.conditions if one.type != SCALED_TO_ZERO)
-    return replace(status, current_replicas=None, last_scaling=None, memory=None, conditions=conditions)
+    return replace(
+        status,
+        current_replicas=None,
+        ready_replicas=None,
+        last_scaling=None,
+        memory=None,
+        conditions=conditions,
+    )

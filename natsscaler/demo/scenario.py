@@ -65,7 +65,7 @@ class Scenario:
 
     def replicas(self, target: Target = TARGET) -> int:
         """Return the replicas that a Deployment asks for, as last seen."""
-        known = self._watch.table.get(target)
+        known = self._watch.find(target)
         return known.spec.replicas if known else 0
 
     async def burst(self, messages: int) -> None:
@@ -122,7 +122,7 @@ class Scenario:
     async def _show_samples(self) -> None:
         await self._watch.synced.wait()
         while True:
-            replicas = self.replicas() if TARGET in self._watch.table else None
+            replicas = self.replicas() if self._watch.find(TARGET) else None
             self._view.sample(Sample(await self._workload.backlog(), replicas, *self._bounds), self.bursts)
             await asyncio.sleep(SAMPLE_SECONDS)
 

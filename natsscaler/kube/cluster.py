@@ -1,21 +1,21 @@
 """The Kubernetes API as the reactor knows it: replicas without a request, and every write but the Lease.
 
-Replicas are only ever written through `deployments/scale`.
+Replicas are only ever written through the scale subresource.
 """
 
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-import aiohttp
 import msgspec
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
+from msgspec.structs import replace
 
-from natsscaler.core.errors import KubernetesError, ReplicasChanged, TargetNotFound, excerpt
-from natsscaler.core.reasons import Reason
+from natsscaler.core.errors import KubernetesError, ReplicasChanged, excerpt
+from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import GROUP, PLURAL, VERSION, RuleKey, Target
 from natsscaler.core.status import RuleStatus
 from natsscaler.kube.client import (
@@ -29,11 +29,13 @@ from natsscaler.kube.client import (
     refusal,
     request,
 )
-from natsscaler.kube.objects import Autoscaler, Deployment, DeploymentSpec, Managed, Names, Scale, scale_in
+from natsscaler.kube.objects import Autoscaler, Deployment, DeploymentSpec, Names, Scale, StatefulSet
 from natsscaler.kube.patches import event, scale_patch, status_patch
+from natsscaler.kube.scales import JSON_PATCH, Look, Scales
 from natsscaler.kube.watch import T, Watch
 
-JSON_PATCH = "application/json-patch+json"
+LOOKS = 16
+"""How many targets that are not watched are looked at at a time."""
 
 logger = logging.getLogger(__name__)
 
@@ -52,27 +54,42 @@ class Kube:
         self._namespaces = namespaces
         self._on_failure = on_failure
         self._identity = identity
-        self._apps = client.AppsV1Api(api)
+        self._scales = Scales(api)
+        apps = client.AppsV1Api(api)
         self._custom = client.CustomObjectsApi(api)
         scaling = client.AutoscalingV2Api(api)
-        all_deployments = self._apps.list_deployment_for_all_namespaces_without_preload_content
+        all_deployments = apps.list_deployment_for_all_namespaces_without_preload_content
         all_autoscalers = scaling.list_horizontal_pod_autoscaler_for_all_namespaces_without_preload_content
-        one_deployments = self._apps.list_namespaced_deployment_without_preload_content
+        all_sets = apps.list_stateful_set_for_all_namespaces_without_preload_content
+        one_deployments = apps.list_namespaced_deployment_without_preload_content
+        one_sets = apps.list_namespaced_stateful_set_without_preload_content
         one_autoscalers = scaling.list_namespaced_horizontal_pod_autoscaler_without_preload_content
         self.away: set[str] = set()
         """Watched namespaces whose rules may not be listed, as when they were deleted with their Role."""
         self._listed = asyncio.Event()
         """Set whenever a table was filled, or may not be."""
         self._deployments: dict[str, Watch[Deployment]] = {}
+        self._sets: dict[str, Watch[Deployment]] = {}
         self._autoscalers: dict[str, Watch[Autoscaler]] = {}
+        self._looks: dict[Target, Look] = {}
+        self._looking = asyncio.Semaphore(LOOKS)
         for namespace in namespaces or ("",):
             deployments = functools.partial(one_deployments, namespace) if namespace else all_deployments
+            sets = functools.partial(one_sets, namespace) if namespace else all_sets
             autoscalers = functools.partial(one_autoscalers, namespace) if namespace else all_autoscalers
             where = f" in namespace {namespace}" if namespace else ""
             self._deployments[namespace] = Watch(
                 f"deployments{where}",
                 deployments,
                 Deployment,
+                on_change,
+                on_failure=on_failure,
+                on_listed=self._listed.set,
+            )
+            self._sets[namespace] = Watch(
+                f"statefulsets{where}",
+                sets,
+                StatefulSet,
                 on_change,
                 on_failure=on_failure,
                 on_listed=self._listed.set,
@@ -104,7 +121,7 @@ class Kube:
 
     @property
     def watches(self) -> list[Watch[Deployment] | Watch[Autoscaler]]:
-        return [*self._deployments.values(), *self._autoscalers.values()]
+        return [*self._deployments.values(), *self._sets.values(), *self._autoscalers.values()]
 
     @property
     def synced(self) -> bool:
@@ -112,7 +129,7 @@ class Kube:
 
         Of several namespaces, one that forbids its lists keeps none of the others waiting.
         """
-        return any(map(self.serves, self._deployments)) and all(
+        return any(self._filled(self._deployments, one) for one in self._deployments) and all(
             watch.synced.is_set() or watch.forbidden for watch in self.watches
         )
 
@@ -122,29 +139,60 @@ class Kube:
             self._listed.clear()
             await self._listed.wait()
 
-    def serves(self, namespace: str) -> bool:
-        """Whether the tables of a watched namespace have been filled: without them nothing is known of it."""
-        watched = namespace if namespace in self._deployments else ""
-        tables = (self._deployments.get(watched), self._autoscalers.get(watched))
-        return all(table is not None and table.synced.is_set() for table in tables)
+    def serves(self, target: Target) -> bool:
+        """Whether the tables that a target would be in have been filled: else nothing is known of it."""
+        tables = self._tables(target)
+        watched = target.namespace if target.namespace in self._deployments else ""
+        return watched in self._deployments and self._filled(tables, watched)
+
+    def unusable(self, target: Target) -> Finding | None:
+        """Say why the replicas of a target that is not watched are not known, by the last look at it."""
+        known = self._looks.get(target)
+        return known.unusable if known else None
+
+    async def look(self, targets: Collection[Target]) -> None:
+        """Look at those of the targets that are not watched."""
+        unwatched = [target for target in targets if not self._tables(target)]
+        await asyncio.gather(*(self._look_at(target) for target in unwatched))
+
+    async def _look_at(self, target: Target) -> None:
+        if not self.serves(target):
+            return  # an obstacle that is told anyway
+        async with self._looking:
+            self._looks[target] = await self._scales.look(target)
 
     def replicas(self, target: Target) -> int | None:
-        """Return the replicas that a Deployment asks for, as last seen; None: there is no such Deployment."""
-        watch = _responsible(self._deployments, target)
-        known = watch.table.get(target) if watch else None
-        return known.spec.replicas if known else None
+        """Return the replicas that a target asks for, as last seen; None: there is no such target."""
+        if tables := self._tables(target):
+            watch = _responsible(tables, target)
+            known = watch.find(target) if watch else None
+            return known.spec.replicas if known else None
+        look = self._looks.get(target)
+        return look.replicas if look else None
+
+    def ready(self, target: Target) -> int | None:
+        """Return how many replicas of a target are ready, as last seen; None: that is not known."""
+        if tables := self._tables(target):
+            watch = _responsible(tables, target)
+            known = watch.find(target) if watch else None
+            return known.status.ready_replicas if known else None
+        look = self._looks.get(target)
+        return look.ready if look else None
 
     def autoscaler(self, target: Target) -> str | None:
-        """Name a HorizontalPodAutoscaler that scales this Deployment, if there is one."""
+        """Name a HorizontalPodAutoscaler that scales this target, if there is one."""
         watch = _responsible(self._autoscalers, target)
-        return next(
-            (
-                item.metadata.name
-                for item in (watch.table.values() if watch else ())
-                if item.affected == target and item.spec.scale_target_ref.kind == "Deployment"
-            ),
-            None,
-        )
+        items = watch.table.values() if watch else ()
+        return next((item.metadata.name for item in items if item.affected == target), None)
+
+    def _tables(self, target: Target) -> Mapping[str, Watch[Deployment]]:
+        """Return the tables of a kind that is watched, by namespace; none: it is not."""
+        tables = {"Deployment": self._deployments, "StatefulSet": self._sets}
+        return tables.get(target.kind, {}) if target.group == "apps" else {}
+
+    def _filled(self, tables: Mapping[str, Watch[Deployment]], watched: str) -> bool:
+        own = not tables or tables[watched].synced.is_set()
+        return own and self._autoscalers[watched].synced.is_set()
 
     async def rules(self) -> set[tuple[RuleKey, str]]:
         """List the keys and uids of all ScalingRules, but for namespaces that are `away`.
@@ -211,35 +259,21 @@ class Kube:
 
         Raises TargetNotFound, ReplicasChanged or KubernetesError.
         """
-        changed = ReplicasChanged(excerpt(f"replicas of Deployment {target} are no longer {before}"))
-        refusals = {NOT_FOUND: _missing(target), CONFLICT: changed, UNPROCESSABLE: changed}
-        async with request("patch", "deployments/scale", refusals, seconds=SCALE_SECONDS):
-            answer = await self._apps.patch_namespaced_deployment_scale_without_preload_content(
-                target.name, target.namespace, scale_patch(before, after), _content_type=JSON_PATCH
-            )
-            scale = await _scale_of(answer, target)
+        changed = ReplicasChanged(excerpt(f"replicas of {target.shown} are no longer {before}"))
+        refusals = {CONFLICT: changed, UNPROCESSABLE: changed}
+        scale = await self._scales.patch(target, scale_patch(before, after), refusals, SCALE_SECONDS)
         return self._learn(target, scale)
 
     async def writer(self, target: Target) -> str:
         """Tell who last wrote the replicas, as `managedFields` has it; "" if that cannot be told."""
         try:
-            async with request("list", "deployments"):
-                call = self._apps.list_namespaced_deployment_without_preload_content
-                selector = f"metadata.name={target.name}"
-                async with await call(target.namespace, field_selector=selector) as response:
-                    found = msgspec.json.decode(await response.read(), type=Managed)
+            return await self._scales.writer(target)
         except KubernetesError:
             return ""
-        return next(filter(None, (item.metadata.writer for item in found.items)), "")
 
     async def fresh_replicas(self, target: Target) -> int:
         """Ask for the replicas now. Raises TargetNotFound or KubernetesError."""
-        async with request("get", "deployments/scale", {NOT_FOUND: _missing(target)}):
-            answer = await self._apps.read_namespaced_deployment_scale_without_preload_content(
-                target.name, target.namespace
-            )
-            scale = await _scale_of(answer, target)
-        return self._learn(target, scale)
+        return self._learn(target, await self._scales.read(target))
 
     async def write_status(self, key: RuleKey, uid: str, status: RuleStatus) -> None:
         """Replace a rule's status; a rule that is gone needs none. Raises KubernetesError."""
@@ -290,20 +324,14 @@ class Kube:
 
     def _learn(self, target: Target, scale: Scale) -> int:
         replicas = scale.spec.replicas
-        if watch := _responsible(self._deployments, target):
-            watch.learn(Deployment(scale.metadata, DeploymentSpec(replicas)))
+        tables = self._tables(target)
+        if not tables:
+            self._looks[target] = Look(replicas, self.ready(target))
+        elif watch := _responsible(tables, target):
+            known = watch.find(target)
+            if known:
+                watch.learn(replace(known, metadata=scale.metadata, spec=DeploymentSpec(replicas)))
         return replicas
-
-
-async def _scale_of(answer: aiohttp.ClientResponse, target: Target) -> Scale:
-    """Read an answer about a scale. Raises ApiException or KubernetesError."""
-    async with answer:
-        body = await answer.read()
-    if answer.status != HTTP_OK:
-        failure = ApiException(status=answer.status, body=body.decode(errors="replace"))
-        failure.headers = answer.headers
-        raise failure
-    return scale_in(body, target)
 
 
 def _responsible(watches: Mapping[str, Watch[T]], target: Target) -> Watch[T] | None:
@@ -316,7 +344,3 @@ def _no_crd() -> KubernetesError:
         Reason.KUBERNETES_UNAVAILABLE,
         f"the cluster has no CustomResourceDefinition {crd}: install it, the rest comes by itself",
     )
-
-
-def _missing(target: Target) -> TargetNotFound:
-    return TargetNotFound(excerpt(f"there is no Deployment {target}"))

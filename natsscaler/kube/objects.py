@@ -32,28 +32,51 @@ class DeploymentSpec(Struct, frozen=True):
     replicas: int = 1
 
 
+class DeploymentStatus(Struct, frozen=True):
+    """What has become of it; a count of 0 is left out."""
+
+    ready_replicas: int = field(default=0, name="readyReplicas")
+
+
 class Deployment(Struct, frozen=True):
     """A Deployment, as far as it matters here."""
 
     metadata: Meta
     spec: DeploymentSpec
+    status: DeploymentStatus = DeploymentStatus()
 
     @property
     def affected(self) -> Target:
         return Target(self.metadata.namespace, self.metadata.name)
 
 
-class ScaleTargetRef(Struct, frozen=True):
+class StatefulSet(Deployment, frozen=True):
+    """A StatefulSet: what matters of it is the same."""
+
+    @property
+    def affected(self) -> Target:
+        return Target(self.metadata.namespace, self.metadata.name, "StatefulSet")
+
+
+class AutoscalerTarget(Struct, frozen=True):
     """What a HorizontalPodAutoscaler scales."""
 
     kind: str
     name: str
+    api_version: str = field(default="", name="apiVersion")
+
+    @property
+    def group(self) -> str:
+        """The API group: those of apps were in `extensions` once, and are meant where none is named."""
+        group = self.api_version.rpartition("/")[0]
+        unnamed = not self.api_version and self.kind in ("Deployment", "StatefulSet")
+        return "apps" if unnamed or group == "extensions" else group
 
 
 class AutoscalerSpec(Struct, frozen=True):
     """What a HorizontalPodAutoscaler is for."""
 
-    scale_target_ref: ScaleTargetRef = field(name="scaleTargetRef")
+    scale_target_ref: AutoscalerTarget = field(name="scaleTargetRef")
 
 
 class Autoscaler(Struct, frozen=True):
@@ -64,7 +87,8 @@ class Autoscaler(Struct, frozen=True):
 
     @property
     def affected(self) -> Target:
-        return Target(self.metadata.namespace, self.spec.scale_target_ref.name)
+        scaled = self.spec.scale_target_ref
+        return Target(self.metadata.namespace, scaled.name, scaled.kind, scaled.group)
 
 
 class ScaleSpec(Struct, frozen=True):
@@ -73,30 +97,35 @@ class ScaleSpec(Struct, frozen=True):
     replicas: Annotated[int, msgspec.Meta(ge=0, le=MAX_REPLICAS)] = 0
 
 
+class ScaleStatus(Struct, frozen=True):
+    """What tells which pods a scale is about."""
+
+    selector: str = ""
+
+
 class Scale(Struct, frozen=True):
     """What the API server answers to a read or a patch of a scale."""
 
     metadata: Meta
     spec: ScaleSpec
+    status: ScaleStatus = ScaleStatus()
 
 
 def scale_in(body: bytes, target: Target) -> Scale:
-    """Read an answer about the scale of a Deployment. Raises KubernetesError: what is there is not known."""
+    """Read an answer about the scale of a target. Raises KubernetesError: what is there is not known."""
     try:
         scale = msgspec.json.decode(body, type=Scale)
-        told_of = Target(scale.metadata.namespace, scale.metadata.name)
+        told_of = (scale.metadata.namespace, scale.metadata.name)
         version = int(scale.metadata.resource_version)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise _unreadable() from error
-    if told_of != target or version < 0:
+    if told_of != (target.namespace, target.name) or version < 0:
         raise _unreadable()
     return scale
 
 
 def _unreadable() -> KubernetesError:
-    message = (
-        "the Kubernetes API gave no deployments/scale where it was asked for one: look at what is in between"
-    )
+    message = "the Kubernetes API gave no scale where it was asked for one: look at what is in between"
     return KubernetesError(Reason.KUBERNETES_UNAVAILABLE, message)
 
 
@@ -184,6 +213,81 @@ class Status(Struct, frozen=True):
 
     code: int = 0
     message: str = ""
+
+
+class Details(Struct, frozen=True):
+    """Which object was refused."""
+
+    name: str = ""
+
+
+class Refusal(Struct, frozen=True):
+    """What the API says when it refuses something, and of which object."""
+
+    message: str = ""
+    details: Details = Details()
+
+
+class Owner(Struct, frozen=True):
+    """One of `ownerReferences`."""
+
+    kind: str
+    name: str
+    controller: bool = False
+
+
+class OwnedMeta(Struct, frozen=True):
+    """`metadata` with what tells of its owners."""
+
+    owners: tuple[Owner, ...] = field(default=(), name="ownerReferences")
+
+    @property
+    def controller(self) -> Owner | None:
+        """Who manages the object, if somebody does."""
+        return next((owner for owner in self.owners if owner.controller), None)
+
+
+class Owned(Struct, frozen=True):
+    """An object of which only its owners matter."""
+
+    metadata: OwnedMeta
+
+
+class PodCondition(Struct, frozen=True):
+    """One condition of a pod."""
+
+    type: str
+    status: str
+
+
+class PodStatus(Struct, frozen=True):
+    """What a pod is like."""
+
+    conditions: tuple[PodCondition, ...] = ()
+
+
+class PodMeta(Struct, frozen=True):
+    """`metadata` with what tells whether the pod is to end."""
+
+    ends_at: str | None = field(default=None, name="deletionTimestamp")
+
+
+class Pod(Struct, frozen=True):
+    """A pod of which only matters whether it is ready."""
+
+    metadata: PodMeta
+    status: PodStatus = PodStatus()
+
+    @property
+    def is_ready(self) -> bool:
+        ready = any((one.type, one.status) == ("Ready", "True") for one in self.status.conditions)
+        return ready and self.metadata.ends_at is None
+
+
+class Pods(Struct, frozen=True):
+    """A list of pods."""
+
+    items: tuple[Pod, ...] = ()
 
 
 class Event(Struct, frozen=True):

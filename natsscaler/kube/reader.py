@@ -20,6 +20,7 @@ from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import GROUP, PLURAL, VERSION, Target
 from natsscaler.kube.client import FORBIDDEN, HTTP_OK, LIST_SECONDS, NOT_FOUND, refusal, request
 from natsscaler.kube.objects import Autoscaler, Deployment, Page, Position, Status
+from natsscaler.kube.scales import Look, Scales
 from natsscaler.kube.secrets import read_secret
 from natsscaler.kube.watch import PAGE_SIZE, ListCall
 from natsscaler.nats.credential_store import Secret
@@ -36,6 +37,7 @@ class Looking:
         self._extensions = client.ApiextensionsV1Api(api)
         self._authorization = client.AuthorizationV1Api(api)
         self._api = api
+        self._scales = Scales(api)
 
     async def rules(self, namespace: str = "") -> list[Mapping[str, Any]]:
         """List ScalingRules, as they are."""
@@ -45,15 +47,19 @@ class Looking:
         items = self._list(PLURAL, namespace, one if namespace else every, *where)
         return [msgspec.json.decode(item) async for item in items]
 
-    async def replicas(self, namespace: str = "", name: str = "") -> dict[Target, int]:
-        """List the replicas that Deployments ask for; `name`: of this one only."""
+    async def deployments(self, namespace: str = "", name: str = "") -> dict[Target, Look]:
+        """Look at Deployments; `name`: at this one only."""
         one = self._apps.list_namespaced_deployment_without_preload_content
         every = self._apps.list_deployment_for_all_namespaces_without_preload_content
         where = (namespace,) if namespace else ()
         query = {"field_selector": f"metadata.name={name}"} if name else {}
         items = self._list("deployments", namespace, one if namespace else every, *where, **query)
         found = [msgspec.json.decode(item, type=Deployment) async for item in items]
-        return {one.affected: one.spec.replicas for one in found}
+        return {one.affected: Look(one.spec.replicas, one.status.ready_replicas) for one in found}
+
+    async def look(self, target: Target) -> Look:
+        """Look at a target of any kind, or say why that cannot be done."""
+        return await self._scales.look(target)
 
     async def installations(self) -> list[Installation]:
         """Find the operators of the cluster."""
@@ -62,15 +68,13 @@ class Looking:
         return [msgspec.json.decode(item, type=OperatorDeployment).installation async for item in items]
 
     async def autoscalers(self, namespace: str = "") -> dict[Target, str]:
-        """List the Deployments that a HorizontalPodAutoscaler scales, with its name."""
+        """List what a HorizontalPodAutoscaler scales, with its name."""
         one = self._scaling.list_namespaced_horizontal_pod_autoscaler_without_preload_content
         every = self._scaling.list_horizontal_pod_autoscaler_for_all_namespaces_without_preload_content
         where = (namespace,) if namespace else ()
         items = self._list("horizontalpodautoscalers", namespace, one if namespace else every, *where)
         found = [msgspec.json.decode(item, type=Autoscaler) async for item in items]
-        return {
-            one.affected: one.metadata.name for one in found if one.spec.scale_target_ref.kind == "Deployment"
-        }
+        return {one.affected: one.metadata.name for one in found}
 
     async def lease(self, namespace: str, name: str) -> Lease | None:
         """Read who leads; None: there is no such Lease."""

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 import aiohttp
 import msgspec
 
+from natsscaler.core.access import NamespacedName
 from natsscaler.core.errors import KubernetesError, excerpt
 from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Target
@@ -43,7 +44,7 @@ ListCall = Callable[..., Awaitable[aiohttp.ClientResponse]]
 
 
 class Watch(Generic[T]):
-    """The table of one kind of objects; `on_change` is given the Deployment that a change affects.
+    """The table of one kind of objects; `on_change` is given the target that a change affects.
 
     `name`: what is watched, in the plural as in a Role; `on_listed`: called when a list was had or forbidden;
     `quiet_seconds`: see QUIET_SECONDS.
@@ -61,7 +62,7 @@ class Watch(Generic[T]):
         quiet_seconds: float = QUIET_SECONDS,
     ) -> None:
         self.name = name
-        self.table: dict[Target, T] = {}
+        self.table: dict[NamespacedName, T] = {}
         self.synced = asyncio.Event()
         self.forbidden = False
         """Whether the last list was refused for want of a permission."""
@@ -77,6 +78,10 @@ class Watch(Generic[T]):
         """When the API server was last asked or heard, on the monotonic clock."""
         self._retry_after = 0.0
         """Seconds that the API server has asked to be left alone for."""
+
+    def find(self, target: Target) -> T | None:
+        """Return the object of this name, as last seen; None: there is none."""
+        return self.table.get(NamespacedName(target.namespace, target.name))
 
     async def run(self) -> None:
         """Keep the table up to date until cancelled, beginning with a list."""
@@ -105,7 +110,7 @@ class Watch(Generic[T]):
 
     def learn(self, item: T) -> None:
         """Take in what a write or a read of our own has told about a known object; no change is announced."""
-        key = Target(item.metadata.namespace, item.metadata.name)
+        key = NamespacedName(item.metadata.namespace, item.metadata.name)
         known = self.table.get(key)
         if known and known.metadata.uid == item.metadata.uid and not older(item, known):
             self.table[key] = item
@@ -121,7 +126,7 @@ class Watch(Generic[T]):
             self._on_listed()
 
     async def _list(self) -> None:
-        found: set[Target] = set()
+        found: set[NamespacedName] = set()
         page = Page(Position())
         while True:
             async with request("list", self.name, seconds=LIST_SECONDS):
@@ -192,8 +197,8 @@ class Watch(Generic[T]):
             self._version = ""
         raise refusal(verb, self.name, status, body)
 
-    def _store(self, item: T) -> Target:
-        key = Target(item.metadata.namespace, item.metadata.name)
+    def _store(self, item: T) -> NamespacedName:
+        key = NamespacedName(item.metadata.namespace, item.metadata.name)
         known = self.table.get(key)
         if known is None:
             self.table[key] = item
@@ -206,7 +211,7 @@ class Watch(Generic[T]):
         return key
 
     def _remove(self, item: T) -> None:
-        key = Target(item.metadata.namespace, item.metadata.name)
+        key = NamespacedName(item.metadata.namespace, item.metadata.name)
         known = self.table.get(key)
         if known and not older(item, known):
             self._on_change(self.table.pop(key).affected)

@@ -122,7 +122,8 @@ class EndpointLoop:
             return
         began = self._shared.clock()
         turns = [_Turn(state, state.rule, state.answer(), _deliveries(state), late) for state, late in batch]
-        found = await self._read()
+        looking = self._shared.cluster.look({state.rule.target for state, _ in batch})
+        found, _ = await asyncio.gather(self._read(), looking)
         turns = [turn._replace(rule=turn.state.rule) for turn in turns if not turn.state.gone]
         reading = None if isinstance(found, Unknown) else found
         for turn in turns:

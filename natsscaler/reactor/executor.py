@@ -284,13 +284,13 @@ class Executor:
         state.telling.unsaved = True
         state.series.scaled(before, after, cause)
         shared.activity.record(rule.key, action)
-        log.info("Scaled %s from %d to %d: %s", rule.target, before, after, message)
+        log.info("Scaled %s from %d to %d: %s", rule.target.shown, before, after, message)
         notices.append(
             Notice(
                 warning=False,
                 reason=Reason.SCALED_UP if after > before else Reason.SCALED_DOWN,
                 action="Scale",
-                note=f"Scaled Deployment {rule.target} from {before} to {after} replicas: {message}",
+                note=f"Scaled {rule.target.shown} from {before} to {after} replicas: {message}",
                 when=wall,
             )
         )
@@ -337,6 +337,7 @@ class Executor:
             **asdict(evaluation),
             next_change=next_change,
             now=wall,
+            ready=self._shared.cluster.ready(state.rule.target),
             admitted=state.others.admitted,
             asleep=state.asleep,
         )

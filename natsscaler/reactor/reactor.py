@@ -152,12 +152,12 @@ class Reactor:
         shared, target = self._shared, rule.target
         if shared is None:
             return
-        command = f"kubectl scale deployment {target.name} -n {target.namespace} --replicas=1"
+        command = f"kubectl scale {target.resource} {target.name} -n {target.namespace} --replicas=1"
         notice = Notice(
             warning=True,
             reason=Reason.LEFT_AT_ZERO,
             action="Scale",
-            note=f"The rule is gone, and Deployment {target} stays at 0 replicas. To start it: {command}",
+            note=f"The rule is gone, and {target.shown} stays at 0 replicas. To start it: {command}",
             when=shared.wall(),
         )
         await announce(shared, rule.key, rule.uid, [notice])
@@ -253,8 +253,8 @@ class Reactor:
             allow_cross_namespace=self._settings.allow_cross_namespace,
             namespaces=self._settings.namespaces,
         )
-        if found is None and cluster and not cluster.serves(rule.target.namespace):
-            found = unseen(rule)
+        if found is None and cluster:
+            found = cluster.unusable(rule.target) if cluster.serves(rule.target) else unseen(rule)
         return found
 
     def _leave_target(self, rule: Rule) -> None:

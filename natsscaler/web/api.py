@@ -9,6 +9,7 @@ from natsscaler.core.explain.headline import Headline, bad_conditions, headline,
 from natsscaler.core.explain.steps import Step
 from natsscaler.core.explain.story import explain
 from natsscaler.core.reasons import Reason
+from natsscaler.core.rule import Rule
 from natsscaler.core.status import Action, Condition, LastDecision, RuleStatus, Time, epoch, rfc3339
 from natsscaler.core.waking import WakeSource
 from natsscaler.observe.feed import Seen
@@ -25,10 +26,11 @@ class Leader(Struct, frozen=True, kw_only=True):
 
 
 class DeploymentName(Struct, frozen=True, kw_only=True):
-    """Names a Deployment."""
+    """Names a Deployment, or what is scaled in its place."""
 
     namespace: str
     name: str
+    kind: str
 
 
 class Events(Struct, frozen=True, kw_only=True):
@@ -54,7 +56,8 @@ class RuleSummary(Struct, frozen=True, kw_only=True, rename="camel"):
     name: str
     deployment: Annotated[DeploymentName | None, Meta(description="null: the rule is invalid.")]
     subject: str | None
-    replicas: Annotated[int | None, Meta(description="Replicas that the Deployment asks for.")]
+    replicas: Annotated[int | None, Meta(description="Replicas that the target asks for.")]
+    ready_replicas: Annotated[int | None, Meta(description="Replicas that are ready.")]
     desired: Annotated[int | None, Meta(description="Replicas that the last decision wants.")]
     min_replicas: int | None
     max_replicas: int | None
@@ -145,9 +148,10 @@ def _summary(seen: Seen, status: RuleStatus) -> RuleSummary:
     return RuleSummary(
         namespace=seen.key.namespace,
         name=seen.key.name,
-        deployment=DeploymentName(namespace=spec.namespace, name=spec.deployment_name) if spec else None,
+        deployment=_deployment(seen.rule) if seen.rule else None,
         subject=spec.subject if spec else None,
         replicas=status.current_replicas,
+        ready_replicas=status.ready_replicas,
         desired=last.desired if last else None,
         min_replicas=bounds.low if bounds else None,
         max_replicas=bounds.high if bounds else None,
@@ -162,6 +166,11 @@ def _summary(seen: Seen, status: RuleStatus) -> RuleSummary:
         ),
         last_action=seen.actions[0] if seen.actions else None,
     )
+
+
+def _deployment(rule: Rule) -> DeploymentName:
+    target = rule.target
+    return DeploymentName(namespace=target.namespace, name=target.name, kind=target.kind)
 
 
 def _events(status: RuleStatus) -> Events:

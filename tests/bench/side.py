@@ -54,7 +54,7 @@ class Side:
 
     @property
     def replicas(self) -> int:
-        known = self.watch.table.get(TARGET)
+        known = self.watch.find(TARGET)
         return known.spec.replicas if known else 0
 
     def expect_scale_up(self) -> asyncio.Future[float]:

@@ -138,9 +138,11 @@ def test_the_operator_takes_every_sample(sample: dict[str, Any]) -> None:
     assert rule.key.namespace == rule.target.namespace
 
 
-def test_samples_do_not_contend_for_a_deployment() -> None:
+def test_samples_do_not_contend_for_a_target() -> None:
     listed = yaml.safe_load((CONFIG / "samples/kustomization.yaml").read_text())["resources"]
-    assert len(listed) == len(SAMPLES) == len({s["spec"]["deploymentName"] for s in SAMPLES})
+    specs = [sample["spec"] for sample in SAMPLES]
+    names = {spec.get("deploymentName") or spec["scaleTargetRef"]["name"] for spec in specs}
+    assert len(listed) == len(SAMPLES) == len(names)
 
 
 def test_alerts_look_at_metrics_that_exist() -> None:

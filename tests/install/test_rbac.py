@@ -5,6 +5,7 @@ import functools
 import pathlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 from kubernetes.aio import config
@@ -195,11 +196,65 @@ async def no_credentials(operator: Account, permission: Permission) -> None:
     assert await operator.stage.condition("Ready") == ("True", "Scaling")
 
 
+async def set_not_seen(operator: Account, permission: Permission) -> None:
+    """A rule for a StatefulSet says what is missing; those for Deployments go on."""
+    await operator.stage.create_stateful_set()
+    await operator.acts()
+    await operator.stage.apply_sample("of-a-set", **OF_A_SET)
+    await operator.stage.becomes(
+        ("False", "Forbidden"), functools.partial(operator.stage.condition, "AbleToScale", "of-a-set")
+    )
+    await operator.refused(permission.resource)
+    await operator.burst()
+    await operator.stage.becomes(5, operator.stage.replicas)
+
+
+async def later_set_not_seen(operator: Account, _: Permission) -> None:
+    """A StatefulSet that is created later does not exist for the operator."""
+    await operator.acts()
+    await operator.stage.create_stateful_set()
+    await operator.stage.apply_sample("of-a-set", **OF_A_SET)
+    await operator.stage.becomes(
+        ("False", "TargetNotFound"), functools.partial(operator.stage.condition, "AbleToScale", "of-a-set")
+    )
+
+
+async def set_not_scaled(operator: Account, permission: Permission) -> None:
+    """The condition says what is missing, and the replicas stay."""
+    await operator.stage.create_stateful_set()
+    await operator.acts()
+    await operator.stage.apply_sample("of-a-set", **OF_A_SET)
+    await operator.stage.publish(100)
+    await operator.refused(permission.resource)
+    await operator.stage.becomes(
+        ("False", "Forbidden"), functools.partial(operator.stage.condition, "AbleToScale", "of-a-set")
+    )
+
+
+async def set_conflict_not_resolved(operator: Account, permission: Permission) -> None:
+    """Replicas of a StatefulSet that somebody else has changed unseen are never known again."""
+    await operator.stage.create_stateful_set()
+    await operator.acts()
+    await operator.stage.scale_stateful_set(2)
+    await operator.stage.apply_sample("of-a-set", **OF_A_SET)
+    await operator.stage.publish(100)
+    await operator.refused(permission.resource)
+
+
+OF_A_SET: dict[str, Any] = {
+    "deploymentName": None,
+    "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "my-set"},
+    "pollIntervalSeconds": LONG,
+    "messagesPerReplica": 20,
+}
+
 Damage = Callable[[Account, Permission], Awaitable[None]]
 RULES, DEPLOYMENTS = ("scalingrules", "scaling.example.com"), ("deployments", "apps")
 AUTOSCALERS = ("horizontalpodautoscalers", "autoscaling")
 LEASES = ("leases", "coordination.k8s.io")
 WATCH_DEPLOYMENTS = Permission("watch", *DEPLOYMENTS)
+SETS = ("statefulsets", "apps")
+WATCH_SETS = Permission("watch", *SETS)
 DAMAGES: dict[Permission, Damage] = {
     Permission("list", *RULES): not_ready,
     Permission("watch", *RULES): rule_not_seen,
@@ -208,6 +263,10 @@ DAMAGES: dict[Permission, Damage] = {
     WATCH_DEPLOYMENTS: deployment_not_seen,
     Permission("get", "deployments/scale", "apps"): conflict_not_resolved,
     Permission("patch", "deployments/scale", "apps"): nothing_scaled,
+    Permission("list", *SETS): set_not_seen,
+    Permission("watch", *SETS): later_set_not_seen,
+    Permission("get", "statefulsets/scale", "apps"): set_conflict_not_resolved,
+    Permission("patch", "statefulsets/scale", "apps"): set_not_scaled,
     Permission("list", *AUTOSCALERS): not_ready,
     Permission("watch", *AUTOSCALERS): autoscaler_not_seen,
     Permission("create", "events", "events.k8s.io"): no_event,
@@ -221,7 +280,11 @@ DAMAGES: dict[Permission, Damage] = {
 @pytest.mark.control_plane
 @pytest.mark.parametrize("permission", PERMISSIONS, ids=str)
 async def test_every_permission_is_needed(install: Install, permission: Permission) -> None:
-    unseen = [WATCH_DEPLOYMENTS] if DAMAGES[permission] is conflict_not_resolved else []
+    conflicts: dict[Damage, list[Permission]] = {
+        conflict_not_resolved: [WATCH_DEPLOYMENTS],
+        set_conflict_not_resolved: [WATCH_SETS],
+    }
+    unseen = conflicts.get(DAMAGES[permission], [])
     operator = await install(permission, *unseen)
     await operator.start()
     await DAMAGES[permission](operator, permission)

@@ -94,7 +94,8 @@ async def test_scaling_writes_and_is_known_at_once(cluster: Cluster, before: int
 async def test_an_event_older_than_our_own_write_changes_nothing(cluster: Cluster) -> None:
     target = await cluster.deploy("web", 1)
     watch = cluster.kube._deployments[cluster.namespace]
-    before = watch.table[target]
+    before = watch.find(target)
+    assert before
     await cluster.kube.scale(target, 1, 2)
     cluster.changed.clear()
     watch._store(before)

@@ -11,6 +11,7 @@ from natsscaler.commands.options import Options
 from natsscaler.core.explain.steps import Step
 from natsscaler.core.rule import parse
 from natsscaler.kube.reader import Looking
+from natsscaler.kube.scales import Look
 from natsscaler.nats.credential_store import Keyring
 from natsscaler.net.allowlist import AllowList
 from natsscaler.settings import Settings
@@ -36,7 +37,7 @@ async def ask_all(rules: Sequence[dict[str, Any]], settings: Settings | None = N
         looking = Looking(api)
         explainer = Explainer(options, looking, allow, Keyring(options.settings, looking.secret))
         try:
-            world = World(rules=parsed, replicas={rule.target: 4 for rule in parsed})
+            world = World(rules=parsed, targets={rule.target: Look(4) for rule in parsed})
             told = await asyncio.gather(*(explainer.explain(rule, world) for rule in rules))
         finally:
             await explainer.close()

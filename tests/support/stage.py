@@ -144,10 +144,27 @@ class Stage:
         manifest: Any = {"metadata": {"name": name}, "spec": spec}
         await self._apps.create_namespaced_deployment(self.namespace, manifest)
 
+    async def create_stateful_set(self, name: str = "my-set") -> None:
+        labels = {"app": name}
+        pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "app"}]}}
+        spec = {"replicas": 1, "serviceName": name, "selector": {"matchLabels": labels}, "template": pod}
+        manifest: Any = {"metadata": {"name": name}, "spec": spec}
+        await self._apps.create_namespaced_stateful_set(self.namespace, manifest)
+
+    async def scale_stateful_set(self, replicas: int, name: str = "my-set") -> None:
+        patch = {"spec": {"replicas": replicas}}
+        await self._apps.patch_namespaced_stateful_set_scale(name, self.namespace, patch)
+
+    async def stateful_replicas(self, name: str = "my-set") -> int:
+        scale: Any = await self._apps.read_namespaced_stateful_set_scale(name, self.namespace)
+        return int(scale.spec.replicas or 0)
+
     async def apply_sample(self, name: str = "my-app-scaling", **changes: Any) -> None:
+        """Create the sample with these fields changed; None: without the field."""
         rule = yaml.safe_load(SAMPLE.read_text())
         rule["metadata"] = {"name": name, "namespace": self.namespace}
         rule["spec"] |= {"namespace": self.namespace, "natsMonitoringURL": self.nats.monitoring_url} | changes
+        rule["spec"] = {field: value for field, value in rule["spec"].items() if value is not None}
         await self._rules.create_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, rule)
 
     async def event_reasons(self, name: str) -> set[str]:

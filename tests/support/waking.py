@@ -2,7 +2,7 @@
 
 import asyncio
 import selectors
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -233,9 +233,20 @@ class ImaginedWorld:
     async def wait_synced(self) -> None:
         raise NotImplementedError
 
-    def serves(self, namespace: str) -> bool:
-        assert namespace
+    def serves(self, target: Target) -> bool:
+        assert target
         return True
+
+    async def look(self, targets: Collection[Target]) -> None:
+        assert targets
+
+    def unusable(self, target: Target) -> Finding | None:
+        assert target
+        return None
+
+    def ready(self, target: Target) -> int | None:
+        assert target
+        return None
 
     async def scale(self, target: Target, before: int, after: int) -> int:
         await asyncio.sleep(0.005)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from natsscaler.core.access import USE_LABEL, Access, SecretKey
 from natsscaler.core.arming import CONFIRM_SECONDS, Armed
 from natsscaler.core.errors import KubernetesError, MonitoringError, ReplicasChanged, SecretNotFound
 from natsscaler.core.jetstream.snapshot import Reading
+from natsscaler.core.reasons import Finding
 from natsscaler.core.rule import EventSource, Rule, RuleKey, Target, parse
 from natsscaler.core.status import RuleStatus
 from natsscaler.demo.nats_server import NatsServer
@@ -46,6 +47,9 @@ class Cluster:
         self.table: dict[Target, int] = {TARGET: 1}
         self.unseen: set[str] = set()
         """Namespaces whose Deployments may not be listed."""
+        self.looked_at: set[Target] = set()
+        self.not_usable: dict[Target, Finding] = {}
+        self.ready_of: dict[Target, int] = {}
         self.steps: list[tuple[int, int]] = []
         """Replicas before each patch, and those that it asked for."""
         self.admit: Callable[[int], int] | None = None
@@ -64,8 +68,17 @@ class Cluster:
     async def wait_synced(self) -> None:
         pass
 
-    def serves(self, namespace: str) -> bool:
-        return namespace not in self.unseen
+    def serves(self, target: Target) -> bool:
+        return target.namespace not in self.unseen
+
+    async def look(self, targets: Collection[Target]) -> None:
+        self.looked_at |= set(targets)
+
+    def unusable(self, target: Target) -> Finding | None:
+        return self.not_usable.get(target)
+
+    def ready(self, target: Target) -> int | None:
+        return self.ready_of.get(target)
 
     async def scale(self, target: Target, before: int, after: int) -> int:
         if self.table[target] != before:

@@ -96,7 +96,7 @@ def test_a_missing_field_is_named(field: str) -> None:
 def test_a_rule_without_spec_is_refused() -> None:
     made = body()
     del made["spec"]
-    assert "deploymentName" in refusal(made)
+    assert "namespace" in refusal(made)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,9 @@ def fix(reason: str, rule: Rule) -> Fix | None:
     return known.about.fix.filled(
         name=rule.key.name,
         namespace=rule.key.namespace,
-        deployment=rule.target.name,
+        target=f"{rule.target.resource} {rule.target.name}",
+        resource=rule.target.resource + ("s" if rule.target.group == "apps" else ""),
+        field=rule.target_field,
         target_namespace=rule.target.namespace,
         minimum=max(1, rule.spec.min_replicas),
         url=rule.spec.nats_monitoring_url,

@@ -74,7 +74,7 @@ def _rule(facts: Facts) -> Step:
 
 
 def _deployment(facts: Facts) -> Step:
-    rule, target = facts.rule, f"Deployment {facts.rule.target}"
+    rule, target = facts.rule, facts.rule.target.shown
     if facts.unable:
         return blocked(StepKind.DEPLOYMENT, facts.unable, rule)
     if facts.seen is None:
@@ -84,7 +84,8 @@ def _deployment(facts: Facts) -> Step:
     if facts.seen.replicas == 0:
         text = f"{target} has 0 replicas, which somebody set: that switches scaling off"
         return Step(StepKind.DEPLOYMENT, text, State.ATTENTION, fix(Reason.SCALING_DISABLED, rule))
-    text = f"{target} asks for {_replicas(facts.seen.replicas)}, and nothing else scales it"
+    ready = "" if facts.ready is None else f" ({facts.ready} ready)"
+    text = f"{target} asks for {_replicas(facts.seen.replicas)}{ready}, and nothing else scales it"
     return Step(StepKind.DEPLOYMENT, text)
 
 

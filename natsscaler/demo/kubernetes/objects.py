@@ -17,7 +17,6 @@ from natsscaler.demo.kubernetes.errors import Object
 from natsscaler.demo.kubernetes.resources import (
     BUILT_IN,
     CRDS,
-    DEPLOYMENTS,
     EVENTS,
     NAMESPACES,
     Resource,
@@ -90,7 +89,12 @@ class Objects:
     def get(self, at: ObjectPath) -> Object:
         """Return the object, or its Scale, as it is read through the target's resource; raises a 404."""
         stored = self._stored(at)
-        return patches.scale_of(stored) if at.part == "scale" else self.shown(at.resource, stored)
+        return self._part(at, stored)
+
+    def _part(self, at: ObjectPath, stored: Object) -> Object:
+        if at.part == "scale" and at.resource.scale:
+            return patches.scale_of(stored, at.resource.scale)
+        return self.shown(at.resource, stored)
 
     def shown(self, resource: Resource, stored: Object) -> Object:
         """Return a stored object as it is read through this resource."""
@@ -194,7 +198,7 @@ class Objects:
         if resource.kind == "Event":
             events.check(resource, obj)
             return self.shown(EVENTS, events.to_core(obj))
-        if resource.bucket == DEPLOYMENTS.bucket:
+        if resource.is_workload:
             return default_deployment(obj)
         if resource.bucket == NAMESPACES.bucket:
             return {**obj, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
@@ -214,12 +218,12 @@ class Objects:
             current = self._put(resource, new)
             if "deletionTimestamp" in current["metadata"] and not current["metadata"].get("finalizers"):
                 current = self._remove(resource, current)
-        return patches.scale_of(current) if at.part == "scale" else self.shown(resource, current)
+        return self._part(at, current)
 
     def _normal(self, resource: Resource, obj: Object, *, strict: bool) -> Object:
         if resource.kind == "Event":
             return self.shown(EVENTS, events.to_core(obj))
-        if resource.custom or resource.bucket == DEPLOYMENTS.bucket:
+        if resource.custom or resource.is_workload:
             return self._admitted(resource, obj, strict=strict)
         return self.shown(resource, obj)
 
@@ -227,7 +231,7 @@ class Objects:
         stored = self.store.put(resource.bucket, obj)
         if resource.bucket == CRDS.bucket:
             self._serve(stored)
-        if resource.bucket == DEPLOYMENTS.bucket:
+        if resource.is_workload:
             status = settled_status(stored, self.now())
             if status != stored.get("status"):
                 self.store.put(resource.bucket, {**stored, "status": status})
@@ -269,8 +273,8 @@ class Objects:
 
 def _with_part(at: ObjectPath, current: Object, written: Object) -> Object:
     """Return the object with that part replaced which a write to the target may change."""
-    if at.part == "scale":
-        return patches.with_scale(current, written)
+    if at.part == "scale" and at.resource.scale:
+        return patches.with_scale(current, written, at.resource.scale)
     if at.part == "status":
         return patches.with_status(current, written)
     new = patches.with_kept_metadata(current, written)

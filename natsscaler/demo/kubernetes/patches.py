@@ -13,6 +13,7 @@ from natsscaler.demo.kubernetes.errors import (
     patch_refused,
     unsupported_media_type,
 )
+from natsscaler.demo.kubernetes.resources import ScalePaths
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCHES = {"application/merge-patch+json", "application/strategic-merge-patch+json"}
@@ -51,24 +52,30 @@ def merge(target: Any, patch: Any) -> Any:
     return result
 
 
-def scale_of(deployment: Object) -> Object:
-    """Return the Scale of a Deployment; at 0 replicas its spec is `{}`, as the real API omits zeros."""
-    metadata = deployment["metadata"]
+def scale_of(obj: Object, paths: ScalePaths) -> Object:
+    """Return the Scale of an object; at 0 replicas its spec is `{}`, as the real API omits zeros.
+
+    Raises a 500 where a custom object has no replicas, as the real API does.
+    """
+    metadata = obj["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    replicas = deployment["spec"].get("replicas", 0)
-    labels = (deployment["spec"].get("selector") or {}).get("matchLabels", {})
-    status = {"replicas": deployment.get("status", {}).get("replicas", 0)}
+    replicas = _at(obj, paths.spec)
+    if replicas is None:
+        message = f'Internal error occurred: the spec replicas field "{paths.spec}" does not exist'
+        raise ApiError(500, "InternalError", message)
+    labels = (obj["spec"].get("selector") or {}).get("matchLabels", {}) if not paths.selector else {}
+    selector = _at(obj, paths.selector) or ",".join(f"{k}={v}" for k, v in labels.items())
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {key: metadata[key] for key in kept},
         "spec": {"replicas": replicas} if replicas else {},
-        "status": {**status, "selector": ",".join(f"{k}={v}" for k, v in labels.items())},
+        "status": {"replicas": _at(obj, paths.status) or 0, "selector": selector},
     }
 
 
-def with_scale(deployment: Object, scale: Object) -> Object:
-    """Return the Deployment with the replicas of a written Scale; raises a 4xx for a number that is none."""
+def with_scale(obj: Object, scale: Object, paths: ScalePaths) -> Object:
+    """Return the object with the replicas of a written Scale; raises a 4xx for a number that is none."""
     replicas = (scale.get("spec") or {}).get("replicas", 0)
     if not isinstance(replicas, int) or isinstance(replicas, bool):
         raise ApiError(
@@ -76,10 +83,19 @@ def with_scale(deployment: Object, scale: Object) -> Object:
         )
     if replicas < 0:
         message = f"Invalid value: {replicas}: must be greater than or equal to 0"
-        raise invalid(
-            "autoscaling", "Scale", deployment["metadata"]["name"], [cause("spec.replicas", message)]
-        )
-    return {**deployment, "spec": {**deployment["spec"], "replicas": replicas}}
+        raise invalid("autoscaling", "Scale", obj["metadata"]["name"], [cause("spec.replicas", message)])
+    patch: Any = replicas
+    for name in reversed(paths.spec.strip(".").split(".")):
+        patch = {name: patch}
+    return dict(merge(obj, patch))
+
+
+def _at(obj: Object, path: str) -> Any:
+    """Return what is at a path such as .spec.replicas; None: nothing, or the path is empty."""
+    found: Any = obj if path else None
+    for name in path.strip(".").split("."):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
 
 
 def with_status(current: Object, written: Object) -> Object:

@@ -19,6 +19,14 @@ class Column(NamedTuple):
     priority: int = 0
 
 
+class ScalePaths(NamedTuple):
+    """Where an object has what its Scale shows, as a CRD names it (`subresources.scale`); "": nowhere."""
+
+    spec: str = ".spec.replicas"
+    status: str = ".status.replicas"
+    selector: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
     group: str = ""
@@ -31,7 +39,8 @@ class Resource:
     custom: bool = False
     has_status: bool = False
     """A `/status` subresource: writes of the object itself leave the status alone."""
-    has_scale: bool = False
+    scale: ScalePaths | None = None
+    """A `/scale` subresource."""
     has_generation: bool = False
     needs_version: bool = False
     """A replacement must name the resource version that it replaces."""
@@ -41,6 +50,11 @@ class Resource:
     @property
     def group_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def is_workload(self) -> bool:
+        """Whether a controller keeps its replicas running."""
+        return self.scale is not None and not self.custom
 
     @property
     def bucket(self) -> Bucket:
@@ -54,7 +68,11 @@ NAMESPACES = Resource(
 EVENTS = Resource(plural="events", kind="Event", short_names=("ev",))
 DEPLOYMENTS = Resource(
     group="apps", plural="deployments", kind="Deployment", short_names=("deploy",), categories=("all",),
-    has_status=True, has_scale=True, has_generation=True,
+    has_status=True, scale=ScalePaths(), has_generation=True,
+)  # fmt: skip
+STATEFUL_SETS = Resource(
+    group="apps", plural="statefulsets", kind="StatefulSet", short_names=("sts",), categories=("all",),
+    has_status=True, scale=ScalePaths(), has_generation=True,
 )  # fmt: skip
 CRDS = Resource(
     group="apiextensions.k8s.io", plural="customresourcedefinitions", kind="CustomResourceDefinition",
@@ -68,8 +86,10 @@ BUILT_IN = (
     DEPLOYMENTS,
     Resource(
         group="apps", plural="replicasets", kind="ReplicaSet", short_names=("rs",), categories=("all",),
-        has_status=True, has_generation=True,
+        has_status=True, scale=ScalePaths(), has_generation=True,
     ),
+    STATEFUL_SETS,
+    Resource(group="batch", plural="jobs", kind="Job", has_status=True, has_generation=True),
     Resource(
         group="autoscaling", version="v2", plural="horizontalpodautoscalers", kind="HorizontalPodAutoscaler",
         short_names=("hpa",), categories=("all",), has_status=True,
@@ -94,6 +114,7 @@ def defined_by(crd: Object) -> list[Resource]:
             namespaced=spec["scope"] == "Namespaced",
             custom=True,
             has_status="status" in version.get("subresources", {}),
+            scale=_scale(version),
             has_generation=True,
             needs_version=True,
             columns=_columns(version),
@@ -102,6 +123,15 @@ def defined_by(crd: Object) -> list[Resource]:
         for version in spec["versions"]
         if version["served"]
     ]
+
+
+def _scale(version: Object) -> ScalePaths | None:
+    found = version.get("subresources", {}).get("scale")
+    if found is None:
+        return None
+    return ScalePaths(
+        found["specReplicasPath"], found["statusReplicasPath"], found.get("labelSelectorPath", "")
+    )
 
 
 def _columns(version: Object) -> tuple[Column, ...]:
@@ -154,6 +184,6 @@ def _entries(resource: Resource) -> Iterable[Object]:
     verbs = ["get", "patch", "update"]
     if resource.has_status:
         yield {**common, "name": f"{resource.plural}/status", "kind": resource.kind, "verbs": verbs}
-    if resource.has_scale:
+    if resource.scale:
         scale = {"group": "autoscaling", "version": "v1", "kind": "Scale", "verbs": verbs}
         yield {**common, "name": f"{resource.plural}/scale", **scale}

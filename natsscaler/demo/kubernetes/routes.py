@@ -101,7 +101,7 @@ class Routes:
         name, part = [*rest[1:], "", ""][:2]
         if name and resource.namespaced and not namespace:
             raise errors.no_such_page()
-        served = {"status": resource.has_status, "scale": resource.has_scale, "": True}
+        served = {"status": resource.has_status, "scale": resource.scale is not None, "": True}
         if not served.get(part, False) and resource != NAMESPACES:
             raise errors.not_found(resource.group, resource.plural, name)
         return ObjectPath(resource, namespace, name, part)

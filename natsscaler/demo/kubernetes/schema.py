@@ -1,8 +1,8 @@
 """The part of structural schemas that a CRD's users notice: defaults, pruned fields, types, bounds and enums.
 
 Of the rules in CEL (`x-kubernetes-validations`) only `self.matches('REGEX')`, its negation,
-`self.a <= self.b` and `has(self.a) || !has(self.b.c)` are understood; the others, `oneOf` and the like, and
-list types are not looked at.
+`self.a <= self.b`, `has(self.a) != has(self.b)` and `has(self.a) || !has(self.b.c)` are understood; the
+others, `oneOf` and the like, and list types are not looked at.
 """
 
 import datetime as dt
@@ -16,6 +16,7 @@ from natsscaler.demo.kubernetes.errors import cause
 Schema = Mapping[str, Any]
 MATCHES = re.compile(r"self\.matches\('(.*)'\)")
 AT_MOST = re.compile(r"self\.(\w+) <= self\.(\w+)")
+ONE_OF = re.compile(r"has\(self\.(\w+)\) != has\(self\.(\w+)\)")
 NEEDS = re.compile(r"has\(self\.([\w.]+)\) \|\| !has\(self\.([\w.]+)\)")
 TYPES: Mapping[str, Callable[[Any], bool]] = {
     "object": lambda value: isinstance(value, dict),
@@ -127,6 +128,8 @@ def _holds(rule: str, value: Any) -> bool:
     if compares := AT_MOST.fullmatch(rule):
         lower, upper = value.get(compares[1]), value.get(compares[2])
         return not (isinstance(lower, int) and isinstance(upper, int)) or lower <= upper
+    if one_of := ONE_OF.fullmatch(rule):
+        return _has(value, one_of[1]) != _has(value, one_of[2])
     if needs := NEEDS.fullmatch(rule):
         return _has(value, needs[1]) or not _has(value, needs[2])
     return True

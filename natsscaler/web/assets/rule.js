@@ -69,7 +69,7 @@ function facts(detail) {
   const by = messagesPerReplica ? `${count(messagesPerReplica)} messages per replica` : "one replica per step";
   const again = checkedAgain(detail);
   return [
-    ["Deployment", el("span", {}, deployment ? `${deployment.namespace}/${deployment.name}` : "not known")],
+    [deployment?.kind ?? "Deployment", el("span", {}, deployment ? `${deployment.namespace}/${deployment.name}` : "not known")],
     ["Replicas", el("span", {}, replicasBar(summary), wants)],
     ["Backlog", backlogBar(summary)],
     ["Subject", el("span", {}, subject ?? "not known", consumers.length ? el("small", {}, `counted on ${consumers.join(", ")}`) : null)],

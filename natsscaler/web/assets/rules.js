@@ -45,7 +45,11 @@ function target(rule) {
     return el("span", {}, "not known");
   }
   const elsewhere = rule.deployment.namespace === rule.namespace ? "" : `${rule.deployment.namespace}/`;
-  return el("span", {}, `${elsewhere}${rule.deployment.name}`, el("small", {}, rule.subject));
+  return el("span", {}, `${kind(rule.deployment)}${elsewhere}${rule.deployment.name}`, el("small", {}, rule.subject));
+}
+
+function kind(deployment) {
+  return deployment.kind === "Deployment" ? "" : `${deployment.kind} `;
 }
 
 function last(rule) {
