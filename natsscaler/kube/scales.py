@@ -196,9 +196,10 @@ class Scales:
                     _explain(target, error)
                     raise
         except _NoSuchPath as error:
+            self._places.pop((target.group, target.kind), None)
             if not kept:
-                raise _missing(target) from error
-            del self._places[target.group, target.kind]
+                message = f"the Kubernetes API lists {place.plural}.{target.group}, but does not serve it yet"
+                raise KubernetesError(Reason.KUBERNETES_UNAVAILABLE, message) from error
         return await self._at(
             target, method, subresource, accept=accept, patch=patch, refusals=refusals, seconds=seconds
         )

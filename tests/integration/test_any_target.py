@@ -138,7 +138,12 @@ async def test_a_version_that_is_no_longer_served_is_found_anew(kube: Kube, kube
                 return True
             return False
 
+        async def is_found() -> bool:
+            await kube.look([target])
+            return kube.replicas(target) == 2
+
         await until(is_gone)
+        await until(is_found)  # discovery lags behind
         assert await kube.scale(target, 2, 3) == 3
 
 
