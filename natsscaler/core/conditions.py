@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from natsscaler.core.access import server_shown
 from natsscaler.core.contention import Admitted
-from natsscaler.core.decision.pipeline import messages_until_change
+from natsscaler.core.decision.pipeline import Decision, messages_until_change
 from natsscaler.core.decision.situation import StepKind
 from natsscaler.core.evaluation import Evaluation
 from natsscaler.core.jetstream.backlog import Backlog
@@ -18,7 +18,15 @@ from natsscaler.core.jetstream.selection import Unknown, listed
 from natsscaler.core.jetstream.sources import exactly
 from natsscaler.core.pause import Pause
 from natsscaler.core.reasons import Finding, Reason, Topic
-from natsscaler.core.status import SCALED_TO_ZERO, Condition, LastDecision, Remembered, RuleStatus, rfc3339
+from natsscaler.core.status import (
+    SCALED_TO_ZERO,
+    Condition,
+    LastDecision,
+    Remembered,
+    RuleStatus,
+    WorkRates,
+    rfc3339,
+)
 
 IN_TIME = "The rule is evaluated and acted upon"
 LATE = f"{IN_TIME}; deadlines are late, as reads of this NATS server are held to --read-budget"
@@ -78,9 +86,27 @@ def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
         backlog_source=known.source if known else previous.backlog_source,
         backlog_source_seen=exactly(known.at) if known and known.at else previous.backlog_source_seen,
         last_decision=last,
+        rates=rates(known, decision) if known and decision else None,
         memory=facts.memory or previous.memory,
         conditions=conditions,
     )
+
+
+def rates(backlog: Backlog, decision: Decision) -> WorkRates | None:
+    """Say how fast the messages of a backlog come and are worked off, to three digits; None: not known."""
+    found = decision.memory.work.rates()
+    said = WorkRates(
+        arriving_per_second=_rounded(found.arriving),
+        processing_per_second=_rounded(found.processing),
+        processing_per_ready_replica=_rounded(found.per_replica),
+        drain_seconds=_rounded(found.drain_seconds(backlog)),
+        estimated=found.estimated,
+    )
+    return said if said.arriving_per_second is not None else None
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else float(f"{number:.3g}")
 
 
 def invalid(finding: Finding, generation: int, previous: RuleStatus, now: float) -> RuleStatus:
@@ -95,6 +121,7 @@ def invalid(finding: Finding, generation: int, previous: RuleStatus, now: float)
         observed_generation=generation,
         pending_messages=None,
         last_decision=None,
+        rates=None,
         conditions=conditions,
     )
 

@@ -7,15 +7,18 @@ nobody looked is not known, and is taken as a reason to wait: a restart makes no
 import math
 from datetime import UTC, datetime
 
+from natsscaler.core.decision.rates import Tally, Work, Workers
 from natsscaler.core.decision.situation import Memory, Taken, Want
 from natsscaler.core.jetstream.sources import exactly
 from natsscaler.core.jetstream.trust import Trust
 from natsscaler.core.status import (
     REMEMBERED_STEPS,
     REMEMBERED_WANTS,
+    TALLIED_COUNTERS,
     LastScaling,
     Remembered,
     RuleStatus,
+    Tallied,
     Wanted,
     epoch,
 )
@@ -48,6 +51,7 @@ def remembered(memory: Memory, now: float, wall: float) -> Remembered | None:
         last_active=ever(memory.active_at),
         delivered=memory.delivered,
         waiting_since=None if memory.waiting_since is None else at(memory.waiting_since),
+        tallies=tuple(_tallied(one) for one in memory.work.tallies if len(one.counters) <= TALLIED_COUNTERS),
     )
     return None if written == Remembered() else written
 
@@ -64,6 +68,28 @@ def restore_trust(status: RuleStatus) -> Trust:
     """Rebuild what a restart forgot of earlier reads: what was counted, and when it was seen last."""
     seen = status.backlog_source_seen
     return Trust(status.backlog_source, datetime.fromisoformat(seen) if seen else None)
+
+
+def _tallied(tally: Tally) -> Tallied:
+    return Tallied(
+        time=exactly(datetime.fromtimestamp(tally.at, UTC)),
+        counters=tally.counters,
+        ready_replicas=tally.workers.ready if tally.workers else None,
+        template=tally.workers.template if tally.workers else "",
+        follows=tally.follows,
+        saturated=tally.saturated,
+    )
+
+
+def _tally(kept: Tallied) -> Tally:
+    ready = kept.ready_replicas
+    return Tally(
+        at=epoch(kept.time) or 0.0,
+        counters=kept.counters,
+        workers=None if ready is None else Workers(ready, kept.template),
+        follows=kept.follows,
+        saturated=kept.saturated,
+    )
 
 
 def restore(
@@ -107,6 +133,7 @@ def restore(
             active_at=then(kept.last_active),
             delivered=kept.delivered,
             waiting_since=then(kept.waiting_since) if kept.waiting_since else None,
+            work=Work(tallies=tuple(map(_tally, kept.tallies))),
         )
     else:
         present = (Want(now, replicas),)

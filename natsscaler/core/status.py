@@ -13,9 +13,11 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct, field
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
+from natsscaler.core.decision.rates import KEPT
 from natsscaler.core.jetstream.backlog import Via
+from natsscaler.core.jetstream.counters import Counters
 from natsscaler.core.jetstream.sources import Source
 from natsscaler.core.reasons import Reason
 
@@ -41,6 +43,10 @@ REMEMBERED_STEPS = 20
 """How many steps of a rule outlive the process that took them, for the policies of spec.behavior to count."""
 REMEMBERED_WANTS = 20
 """How many wants outlive the process, for the stabilization windows to look back at."""
+TALLIED_COUNTERS = 16
+"""Of so many consumers of a rule, counters are kept."""
+NEW_RATE = 0.1
+"""The share by which a rate must change to be told anew."""
 
 
 class Condition(Struct, frozen=True, kw_only=True):
@@ -84,6 +90,26 @@ class Wanted(Struct, frozen=True, kw_only=True):
     replicas: Annotated[int, Meta(description="How many, within the bounds.")]
 
 
+class Tallied(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """What NATS counted at one moment; rates are made of the differences."""
+
+    time: Annotated[Time, Meta(description="When, by the clock of NATS.")]
+    counters: Annotated[
+        Annotated[tuple[Counters, ...], Meta(max_length=TALLIED_COUNTERS)],
+        Meta(description="Of each consumer."),
+    ]
+    ready_replicas: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="Pods that were ready; absent if not known.")
+    ] = None
+    template: Annotated[
+        str, Meta(description="Which pod template all pods were made of; absent during a rollout.")
+    ] = ""
+    follows: Annotated[bool, Meta(description="Whether all counters went on from the tally before.")] = False
+    saturated: Annotated[
+        bool, Meta(description="Whether no worker waited for messages since the tally before.")
+    ] = False
+
+
 class Remembered(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """What earlier decisions leave for later ones, for the operator to read after a restart."""
 
@@ -118,6 +144,10 @@ class Remembered(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
     lows: Annotated[
         Annotated[tuple[Wanted, ...], Meta(max_length=REMEMBERED_WANTS)],
         Meta(description="What steps up look back at, newest last."),
+    ] = ()
+    tallies: Annotated[
+        Annotated[tuple[Tallied, ...], Meta(max_length=KEPT)],
+        Meta(description="What rates are made of, newest last."),
     ] = ()
 
 
@@ -175,6 +205,31 @@ class LastDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ] = field(default=None, name="nextChangeTime")
 
 
+class WorkRates(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """How fast messages come and are worked off, as means over the last minute; absent: not known."""
+
+    arriving_per_second: Annotated[float | None, Meta(description="Messages that come, per second.")] = None
+    processing_per_second: Annotated[
+        float | None,
+        Meta(description="Messages that are acknowledged, terminated or given up, per second."),
+    ] = None
+    processing_per_ready_replica: Annotated[float | None, Meta(description="Those per ready replica.")] = None
+    drain_seconds: Annotated[
+        float | None,
+        Meta(
+            description="How long the backlog takes at this rate of processing, in seconds: about how long a"
+            " message waits that comes now."
+        ),
+    ] = None
+    estimated: Annotated[
+        bool,
+        Meta(
+            description="A consumer takes only a part of its stream: then NATS does not tell messages that"
+            " are delivered again from new ones, and the rates may be too high by these."
+        ),
+    ] = False
+
+
 class RuleStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The status of a ScalingRule."""
 
@@ -214,6 +269,10 @@ class RuleStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_decision: Annotated[LastDecision | None, Meta(description="The last decision, step by step.")] = (
         field(default=None, name="lastDecision")
     )
+    rates: Annotated[
+        WorkRates | None,
+        Meta(description="How fast messages come and are worked off; absent if the backlog is not known."),
+    ] = None
     memory: Annotated[
         Remembered | None,
         Meta(description="What the operator must still know after a restart, as it was written last."),
@@ -266,7 +325,16 @@ def new_count(old: RuleStatus, new: RuleStatus) -> bool:
             ),
         )
 
-    return counts(old) != counts(new)
+    return counts(old) != counts(new) or _other_rates(old.rates, new.rates)
+
+
+def _other_rates(old: WorkRates | None, new: WorkRates | None) -> bool:
+    """Tell whether rates differ by more than what they do all the time."""
+    pairs = zip(astuple(old or WorkRates()), astuple(new or WorkRates()), strict=True)
+    return any(
+        (one is None) != (other is None) or not math.isclose(one or 0, other or 0, rel_tol=NEW_RATE)
+        for one, other in pairs
+    )
 
 
 def _without_counts(status: RuleStatus) -> RuleStatus:
@@ -277,6 +345,7 @@ def _without_counts(status: RuleStatus) -> RuleStatus:
         pending_messages=None if status.pending_messages is None else 0,
         backlog_source_seen=None,
         last_decision=None,
+        rates=None,
         memory=None,
     )
 
@@ -326,6 +395,7 @@ def _timely(memory: Remembered) -> bool:
     times += [memory.last_active, memory.waiting_since, memory.busy_since]
     times += [step.time for step in memory.steps]
     times += [want.time for want in (*memory.wants, *memory.lows)]
+    times += [tally.time for tally in memory.tallies]
     return all(time is None or epoch(time) is not None for time in times)
 
 

@@ -14,6 +14,7 @@ from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 from msgspec.structs import replace
 
+from natsscaler.core.decision.rates import Workers
 from natsscaler.core.errors import KubernetesError, ReplicasChanged, excerpt
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import GROUP, PLURAL, VERSION, RuleKey, Target
@@ -179,6 +180,15 @@ class Kube:
         look = self._looks.get(target)
         return look.ready if look else None
 
+    def workers(self, target: Target) -> Workers | None:
+        """Return the pods of a target, as last seen; None: that is not known."""
+        watch = _responsible(self._tables(target), target)
+        known = watch.find(target) if watch else None
+        if known:
+            return known.workers
+        ready = self.ready(target)
+        return None if ready is None else Workers(ready, "")
+
     def autoscaler(self, target: Target) -> str | None:
         """Name a HorizontalPodAutoscaler that scales this target, if there is one."""
         watch = _responsible(self._autoscalers, target)
@@ -330,7 +340,9 @@ class Kube:
         elif watch := _responsible(tables, target):
             known = watch.find(target)
             if known:
-                watch.learn(replace(known, metadata=scale.metadata, spec=DeploymentSpec(replicas)))
+                uid, version = scale.metadata.uid, scale.metadata.resource_version
+                metadata = replace(known.metadata, uid=uid, resource_version=version)
+                watch.learn(replace(known, metadata=metadata, spec=DeploymentSpec(replicas)))
         return replicas
 
 

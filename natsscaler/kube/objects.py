@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Struct, field
 
+from natsscaler.core.decision.rates import Workers
 from natsscaler.core.errors import KubernetesError, excerpt
 from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Target
@@ -26,24 +27,46 @@ class Meta(Struct, frozen=True):
     resource_version: str = field(name="resourceVersion")
 
 
+class Annotations(Struct, frozen=True):
+    """The annotation that tells which pod template a Deployment has."""
+
+    revision: str = field(default="", name="deployment.kubernetes.io/revision")
+
+
+class DeploymentMeta(Meta, frozen=True):
+    """Who a Deployment is."""
+
+    annotations: Annotations = Annotations()
+
+
 class DeploymentSpec(Struct, frozen=True):
     """What a Deployment asks for."""
 
     replicas: int = 1
 
 
-class DeploymentStatus(Struct, frozen=True):
-    """What has become of it; a count of 0 is left out."""
+class DeploymentStatus(Struct, frozen=True, rename="camel"):
+    """What a Deployment has; the API leaves out 0."""
 
-    ready_replicas: int = field(default=0, name="readyReplicas")
+    replicas: int = 0
+    ready_replicas: int = 0
+    updated_replicas: int = 0
+    update_revision: str = ""
+    """Of a StatefulSet: names its pod template."""
 
 
 class Deployment(Struct, frozen=True):
     """A Deployment, as far as it matters here."""
 
-    metadata: Meta
+    metadata: DeploymentMeta
     spec: DeploymentSpec
     status: DeploymentStatus = DeploymentStatus()
+
+    @property
+    def workers(self) -> Workers:
+        rolled_out = self.status.updated_replicas == self.status.replicas
+        template = self.metadata.annotations.revision or self.status.update_revision
+        return Workers(self.status.ready_replicas, template if rolled_out else "")
 
     @property
     def affected(self) -> Target:

@@ -9,16 +9,23 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from natsscaler.core.conditions import rates
 from natsscaler.core.decision.pipeline import Decision
 from natsscaler.core.decision.situation import Observation
+from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import Rule, RuleKey
+from natsscaler.core.status import WorkRates
 
 PREFIX = "natsscaler_"
 GAUGES = {
     "backlog_messages": "Messages that wait; no series while the backlog is unknown",
     "backlog_timestamp_seconds": "When the backlog was last known, in Unix time",
+    "arriving_messages_per_second": "Messages that come, a mean over the last minute",
+    "processed_messages_per_second": "Messages that are done with, a mean over the last minute",
+    "replica_processed_messages_per_second": "Messages that are done with per ready replica",
+    "drain_seconds": "How long the backlog takes at the present rate of processing",
     "replicas": "Replicas that the Deployment asks for",
     "desired_replicas": "Replicas that the last decision wants",
     "min_replicas": "The fewest replicas allowed now: spec.minReplicas, or by a schedule",
@@ -49,6 +56,10 @@ class RuleSeries:
     labels: str
     backlog_messages: int | None = None
     backlog_timestamp_seconds: float | None = None
+    arriving_messages_per_second: float | None = None
+    processed_messages_per_second: float | None = None
+    replica_processed_messages_per_second: float | None = None
+    drain_seconds: float | None = None
     replicas: int | None = None
     desired_replicas: int | None = None
     min_replicas: int | None = None
@@ -87,10 +98,19 @@ class RuleSeries:
         elif backlog:
             self.backlog_known = True, Reason.VALID_METRIC_FOUND
             self.backlog_messages, self.backlog_timestamp_seconds = backlog.messages, round(wall, 3)
+        self._work(backlog, decision)
         for direction, reason in USUAL_ACTIONS:
             self.scaling_actions.setdefault(_action(direction, reason), 0)
         if decision:
             self.decisions[f'reason="{decision.reason}"'] += 1
+
+    def _work(self, backlog: Backlog | Unknown | None, decision: Decision | None) -> None:
+        known = rates(backlog, decision) if isinstance(backlog, Backlog) and decision else None
+        found = known or WorkRates()
+        self.arriving_messages_per_second = found.arriving_per_second
+        self.processed_messages_per_second = found.processing_per_second
+        self.replica_processed_messages_per_second = found.processing_per_ready_replica
+        self.drain_seconds = found.drain_seconds
 
     def unable(self, finding: Finding | None) -> None:
         """Tell what keeps the Deployment from being scaled by this rule, if anything does."""

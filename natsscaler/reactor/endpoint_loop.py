@@ -274,7 +274,8 @@ class EndpointLoop:
             unable = missing(rule)
         seen, decision = None, None
         if replicas is not None and (unable is None or unable.reason is Reason.TARGET_OWNED_BY_ANOTHER):
-            seen = Observation(verdict.backlog, replicas, wall)  # of two owners both are shown
+            workers = shared.cluster.workers(rule.target)
+            seen = Observation(verdict.backlog, replicas, wall, workers=workers)  # both owners are shown
         if unable is None and seen:
             memory, heard = state.observe(seen.replicas, now, wall), state.hears(turn.heard)
             seen = replace(seen, asleep=state.asleep, heard=heard)

@@ -10,7 +10,6 @@ from msgspec.structs import asdict, replace
 from natsscaler.core.conditions import Facts, compose
 from natsscaler.core.contention import late_step
 from natsscaler.core.decision.pipeline import decide
-from natsscaler.core.decision.situation import Observation
 from natsscaler.core.errors import KubernetesError, ReplicasChanged
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import listed
@@ -237,7 +236,7 @@ class Executor:
         if one.seen:
             now, wall = self._shared.clock(), self._shared.wall()
             memory = state.observe(replicas, now, wall)
-            seen = Observation(one.seen.backlog, replicas, wall, asleep=state.asleep)
+            seen = replace(one.seen, replicas=replicas, at=wall, asleep=state.asleep, heard=False)
             decision = decide(one.rule, seen, memory, now)
             state.evaluation = replace(one, seen=seen, decision=decision)
             state.decided(seen, decision, now)

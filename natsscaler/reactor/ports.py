@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from natsscaler.core.access import Access
+from natsscaler.core.decision.rates import Workers
 from natsscaler.core.jetstream.documents import ConsumerInfo, StreamTold
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.jetstream.sources import NotTold
@@ -88,6 +89,8 @@ class ClusterPort(Protocol):
     """The Kubernetes API; everything raises KubernetesError."""
 
     def replicas(self, target: Target) -> int | None: ...
+
+    def workers(self, target: Target) -> Workers | None: ...
 
     def autoscaler(self, target: Target) -> str | None: ...
 

@@ -10,7 +10,16 @@ from natsscaler.core.explain.steps import Step
 from natsscaler.core.explain.story import explain
 from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Rule
-from natsscaler.core.status import Action, Condition, LastDecision, RuleStatus, Time, epoch, rfc3339
+from natsscaler.core.status import (
+    Action,
+    Condition,
+    LastDecision,
+    RuleStatus,
+    Time,
+    WorkRates,
+    epoch,
+    rfc3339,
+)
 from natsscaler.core.waking import WakeSource
 from natsscaler.observe.feed import Seen
 from natsscaler.observe.timeline import Point
@@ -99,6 +108,7 @@ class RuleDetail(Struct, frozen=True, kw_only=True, rename="camel"):
     poll_interval_seconds: int | None
     evaluated_at: Annotated[Time | None, Meta(description="When it was last evaluated.")]
     last_decision: LastDecision | None
+    rates: Annotated[WorkRates | None, Meta(description="null: not known.")]
     conditions: tuple[RuleCondition, ...]
     wake_ups: Annotated[tuple[WakeUp, ...], Meta(description="Newest first; of the process that answers.")]
     actions: Annotated[tuple[Action, ...], Meta(description="The last ones of this rule, newest first.")]
@@ -133,6 +143,7 @@ def detail(seen: Seen, now: float, since: int = 0) -> RuleDetail:
         poll_interval_seconds=rule.spec.poll_interval_seconds if rule else None,
         evaluated_at=rfc3339(facts.now) if facts else last.time if last else None,
         last_decision=last,
+        rates=status.rates,
         conditions=tuple(RuleCondition(**asdict(one), bad=one.is_bad) for one in status.conditions),
         wake_ups=tuple(WakeUp(source=source, time=rfc3339(time)) for source, time in woken),
         actions=seen.actions,

@@ -9,6 +9,7 @@ from typing import Any, Self
 from msgspec.structs import replace
 
 from natsscaler.core.access import Access
+from natsscaler.core.decision.rates import Workers
 from natsscaler.core.errors import MonitoringError
 from natsscaler.core.jetstream.documents import ConsumerInfo, StreamTold, Varz
 from natsscaler.core.jetstream.snapshot import Reading
@@ -225,6 +226,10 @@ class ImaginedWorld:
     def replicas(self, target: Target) -> int:
         assert target
         return self.replicas_now
+
+    def workers(self, target: Target) -> Workers:
+        assert target
+        return Workers(self.replicas_now, "1")
 
     def autoscaler(self, target: Target) -> str | None:
         assert target

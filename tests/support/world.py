@@ -15,6 +15,7 @@ from nats.js.errors import NoStreamResponseError
 
 from natsscaler.core.access import USE_LABEL, Access, SecretKey
 from natsscaler.core.arming import CONFIRM_SECONDS, Armed
+from natsscaler.core.decision.rates import Workers
 from natsscaler.core.errors import KubernetesError, MonitoringError, ReplicasChanged, SecretNotFound
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.reasons import Finding
@@ -61,6 +62,9 @@ class Cluster:
 
     def replicas(self, target: Target) -> int | None:
         return self.table.get(target)
+
+    def workers(self, target: Target) -> Workers | None:
+        return Workers(self.table[target], "1") if target in self.table else None
 
     def autoscaler(self, target: Target) -> str | None:  # noqa: ARG002 - there is none
         return None

@@ -10,12 +10,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from natsscaler.commands.options import Options
 from natsscaler.core.decision.pipeline import decide
+from natsscaler.core.decision.rates import Work, Workers
 from natsscaler.core.decision.situation import Memory
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import KIND, RuleKey, parse
 from natsscaler.observe.metrics import Metrics
 from natsscaler.settings import SETTINGS
 from tests.support import factories
+from tests.support.working import Queue
 
 ROOT = pathlib.Path(__file__).parents[2]
 OTHER_FLAGS = {
@@ -59,10 +61,16 @@ def test_every_alert_has_its_section() -> None:
 def test_the_table_of_metrics_is_what_a_process_tells() -> None:
     metrics, key = Metrics(), RuleKey("shop", "orders")
     metrics.failed("read", Reason.MONITORING_TIMEOUT)
-    rule, seen = factories.rule(), factories.seen(60, 1)
+    rule, queue, work = factories.rule(), Queue(), Work()
+    for _ in range(2):
+        queue.at += 60
+        queue.publish(60)
+        queue.work(10)
+        work = work.observed(queue.backlog, Workers(1, ""))
+    seen = factories.seen(queue.backlog, 1)
     series = metrics.follow(key)
     series.evaluated(
-        rule, seen, decide(rule, seen, Memory(), 0.0), Finding(Reason.LISTENING, "listening"), 0.0
+        rule, seen, decide(rule, seen, Memory(work=work), 0.0), Finding(Reason.LISTENING, "listening"), 0.0
     )
     series.unable(None)
     told = {

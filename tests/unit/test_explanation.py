@@ -24,7 +24,7 @@ ASKS = (
     "default/my-app-scaling asks for 1 to 10 replicas: more above 50 messages, fewer below 10,"
     " one replica at a time, every 30 s at most"
 )
-EVERY = ["Rule", "Deployment", "NATS", "Consumer", "Backlog", "Recommendation", "Bounds"]
+EVERY = ["Rule", "Deployment", "NATS", "Consumer", "Backlog", "Rates", "Recommendation", "Bounds"]
 
 
 def steps(given: Facts) -> dict[str, Step]:
@@ -40,6 +40,7 @@ def test_a_rule_at_rest_is_told_from_its_spec_to_what_happens() -> None:
         "the server answered at http://nats:8222",
         "ORDERS/workers in account $G: durable, and its filter is the rule's subject orders.processing",
         "30 messages: 29 not yet delivered and 1 not yet acknowledged",
+        "How fast messages come and are worked off is not known: it takes two looks that fit together",
         "3 replicas: Backlog 30 is within the thresholds 10 to 50",
         "3 is within minReplicas 1 to maxReplicas 10",
         "Messages wake it at once (listening on NATS at nats:4222), and 30 s without any",

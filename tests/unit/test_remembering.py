@@ -8,10 +8,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from natsscaler.core.decision.rates import Work, Workers
 from natsscaler.core.decision.situation import Memory, Taken, Want
 from natsscaler.core.remembering import remembered, restore
 from natsscaler.core.status import REMEMBERED_WANTS, LastScaling, Remembered, RuleStatus, read_back, rfc3339
+from tests.support.working import Queue
 
 NOW, WALL = 5_000.0, 1_767_225_600.0
 """The clock of decisions and the wall clock, which have nothing to do with each other."""
@@ -36,7 +39,14 @@ def memories(draw: st.DrawFn) -> Memory:
     for time in (*draw(st.lists(seconds, max_size=15).map(sorted)), NOW):
         wants = draw(counts)
         memory = memory.wanted(wants, time, 3600).wanted_low(wants, time, 3600)
-    return memory
+    queue, work = Queue(), Work()
+    for come, done in draw(st.lists(st.tuples(counts, counts), max_size=9)):
+        queue.at += 4.5
+        queue.publish(come)
+        queue.work(done)
+        ready = draw(st.none() | counts)
+        work = work.observed(queue.backlog, None if ready is None else Workers(ready, draw(st.text())))
+    return replace(memory, work=work)
 
 
 def written(memory: Memory, replicas: int = 3, **others: Any) -> RuleStatus:

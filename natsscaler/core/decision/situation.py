@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 from msgspec import Struct
 
+from natsscaler.core.decision.rates import Work, Workers
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown, listed
 from natsscaler.core.pause import Pause
@@ -33,6 +34,7 @@ class StepKind(StrEnum):
     NATS = "NATS"
     CONSUMER = "Consumer"
     BACKLOG = "Backlog"
+    RATES = "Rates"
     RECOMMENDATION = "Recommendation"
     FALLBACK = "Fallback"
     SCHEDULE = "Schedule"
@@ -65,6 +67,8 @@ class Observation(Struct, frozen=True):
     """At 0 replicas: the rule itself has scaled it there; otherwise a person has."""
     heard: bool = False
     """The doorbell has heard messages since the last observation."""
+    workers: Workers | None = None
+    """The pods of the Deployment; None: not known."""
 
     @property
     def usable(self) -> Backlog | Finding:
@@ -118,6 +122,8 @@ class Memory(Struct, frozen=True):
     """Since when the backlog has not been known; None: it is known, or nothing asks for that."""
     busy_since: float | None = None
     """Since when fewer replicas are wanted while workers are busy; None: they are not, or nothing waits."""
+    work: Work = Work()
+    """What was seen of the messages and those that work on them."""
 
     def acted(self, before: int, after: int, now: float) -> "Memory":
         """Return the memory after the replicas changed, by whomever."""
@@ -179,6 +185,8 @@ class Situation(Struct, frozen=True, kw_only=True):
         """Gather it."""
         if rule.spec.goes_to_zero:
             memory = memory.looked(seen, now)
+        if isinstance(seen.backlog, Backlog):
+            memory = _change(memory, work=memory.work.observed(seen.backlog, seen.workers))
         return cls(
             spec=rule.spec,
             seen=seen,

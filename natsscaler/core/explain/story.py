@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 
 from natsscaler.core.access import server_shown
-from natsscaler.core.conditions import Facts, inactivity, moment, paused, switched_off
+from natsscaler.core.conditions import Facts, inactivity, moment, paused, rates, switched_off
 from natsscaler.core.decision.pipeline import Decision, messages_until_change
 from natsscaler.core.decision.situation import Observation, StepKind
 from natsscaler.core.explain.steps import Step, blocked, fix, next_change
@@ -35,6 +35,8 @@ def explain(facts: Facts) -> tuple[Step, ...]:
     steps = [_rule(facts), _deployment(facts)]
     if seen and decision:
         steps += _backlog(facts.rule, seen)
+        if isinstance(seen.backlog, Backlog):
+            steps.append(Step(StepKind.RATES, _rates(seen.backlog, decision)))
         steps += _decided(facts, decision)
         steps += _fallback(facts, decision)
         steps += _schedules(facts.rule, seen)
@@ -136,6 +138,29 @@ def _counted(backlog: Backlog) -> str:
         f"{backlog.messages} messages: {backlog.pending} not yet delivered"
         f" and {backlog.unacknowledged} not yet acknowledged"
     )
+
+
+def _rates(backlog: Backlog, decision: Decision) -> str:
+    """Tell how fast messages come and are worked off."""
+    found = rates(backlog, decision)
+    if found is None:
+        return "How fast messages come and are worked off is not known: it takes two looks that fit together"
+    said = f"{_rate(found.arriving_per_second)} messages come per second"
+    if found.processing_per_second is None:
+        said += "; how many are processed is not known"
+    else:
+        said += f", {_rate(found.processing_per_second)} are processed"
+        if found.processing_per_ready_replica is not None:
+            said += f" ({_rate(found.processing_per_ready_replica)} per ready replica)"
+    if backlog.messages and found.drain_seconds is not None:
+        said += f". The backlog takes about {_rate(found.drain_seconds)} s at this rate"
+    if found.estimated:
+        said += ". Messages that are delivered again may count as new ones"
+    return said
+
+
+def _rate(number: float | None) -> str:
+    return "not known how many" if number is None else f"{number:g}"
 
 
 def _decided(facts: Facts, decision: Decision) -> Iterator[Step]:

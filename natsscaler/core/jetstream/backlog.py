@@ -12,6 +12,7 @@ from heapq import nsmallest
 
 from msgspec import Struct
 
+from natsscaler.core.jetstream.counters import Counters, complete, of_consumer, of_stream
 from natsscaler.core.jetstream.documents import (
     INT64_MAX,
     ConsumerConfig,
@@ -85,6 +86,8 @@ class Backlog(Struct, frozen=True, kw_only=True):
     wider: tuple[str, ...] = ()
     """What a consumer that the rule names takes beyond the rule's subject, and so counts too; sorted, no more
     than MOST_SUBJECTS."""
+    counters: tuple[Counters, ...] = ()
+    """What tells of the work on these messages, by name; (): not known."""
 
     @property
     def messages(self) -> int:
@@ -220,6 +223,12 @@ def _count_consumers(
         paused=not active,
         traffic=_traffic(chosen, counts),
         wider=_wider(rule.spec.subject, chosen),
+        counters=complete(
+            [
+                of_consumer(str(one), one.stream, held, count, one.consumer)
+                for one, held, count in zip(chosen, holds, counts, strict=True)
+            ]
+        ),
     )
 
 
@@ -308,6 +317,7 @@ def _count_streams(rule: Rule, view: View, selection: Selection, source: Source)
         leaders=_leaders(view, streams),
         led_seconds=min(map(_led_seconds, streams)),
         sourced=any(is_sourced(stream) for stream in streams),
+        counters=complete([of_stream(stream) for stream in streams]),
     )
 
 

@@ -47,6 +47,8 @@ class ConsumerConfig(Struct, frozen=True, gc=False):
     """After so many nanoseconds without a subscriber it is deleted; 0: a durable one never."""
     ack_policy: str = "explicit"
     """`flow_control` is for streams that are filled from others (nats-server: server/consumer.go)."""
+    max_ack_pending: int = -1
+    """How many messages may be unacknowledged at a time; 0 or less: any number."""
 
 
 class Peer(Struct, frozen=True, gc=False):
@@ -99,7 +101,7 @@ class MetaCluster(Struct, frozen=True, gc=False):
 
 
 class SequenceInfo(Struct, frozen=True, gc=False):
-    """`delivered` of a consumer."""
+    """`delivered` and `ack_floor` of a consumer (nats-server: server/consumer.go SequenceInfo)."""
 
     consumer_seq: Count = 0
     """How many messages it has delivered, redeliveries included."""
@@ -120,6 +122,12 @@ class ConsumerInfo(Struct, frozen=True, gc=False):
     """When this was said."""
     created: Moment | None = None
     delivered: SequenceInfo = SequenceInfo()
+    ack_floor: SequenceInfo = SequenceInfo()
+    """Up to which delivery all are acknowledged."""
+    num_redelivered: Count = 0
+    """Unacknowledged messages that were delivered more than once."""
+    num_waiting: Count = 0
+    """Pull requests that wait for messages."""
 
 
 class JetStreamError(Struct, frozen=True, gc=False):

@@ -72,12 +72,25 @@ function facts(detail) {
     [deployment?.kind ?? "Deployment", el("span", {}, deployment ? `${deployment.namespace}/${deployment.name}` : "not known")],
     ["Replicas", el("span", {}, replicasBar(summary), wants)],
     ["Backlog", backlogBar(summary)],
+    ["Rates", el("span", {}, ...worked(detail.rates))],
     ["Subject", el("span", {}, subject ?? "not known", consumers.length ? el("small", {}, `counted on ${consumers.join(", ")}`) : null)],
     ["Scales by", el("span", {}, deployment ? by : "not known")],
     standsBy
       ? ["Written at", el("span", {}, time(evaluatedAt), el("small", {}, "by the one that leads, who writes changes"))]
       : ["Last checked", el("span", {}, time(evaluatedAt), again ? el("small", {}, again) : null)],
   ].flatMap(([term, value]) => [el("div", {}, el("dt", {}, term), el("dd", {}, value))]);
+}
+
+function worked(rates) {
+  if (!rates) return ["not known yet"];
+  const { arrivingPerSecond: come, processingPerSecond: done, processingPerReadyReplica: each, drainSeconds: drain, estimated } = rates;
+  const known = (number, words) => (number === undefined ? null : `${number} ${words}`);
+  const lines = [
+    known(done, each === undefined ? "processed per second" : `processed per second, ${each} per ready replica`) ?? "processed: not known",
+    known(drain, "s until the backlog is done at this rate"),
+    estimated ? "messages delivered again may count as new" : null,
+  ];
+  return [known(come, "come per second") ?? "coming: not known", ...lines.filter(Boolean).map((line) => el("small", {}, line))];
 }
 
 function step({ title, text, state = "ok", fix }) {
