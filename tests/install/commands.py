@@ -32,6 +32,7 @@ PROSE = {
     "natsscaler explain",
     "natsscaler check",
     "natsscaler explain NAMESPACE/NAME",
+    "natsscaler run [--FLAG VALUE ...]",
     "natsscaler run with --allow-cross-namespace",
     "natsscaler run with --namespace {target_namespace} too",
     "natsscaler may not …: grant it the verb",
