@@ -48,6 +48,8 @@ class Fetching(NamedTuple):
 BYTES_PER_VALUE = 25
 """At least so many an answer of nats-server has for each value, as it is indented: 34 in one of short names.
 An answer of many tiny values takes many times its own size once it is decoded."""
+PIECES = 256
+"""After so many pieces of an answer others have their turn: it may come byte by byte, and all at once."""
 READING = 4
 """How many times as much as one answer may have all answers of one reading."""
 NOBODY = MonitoringCredentials()
@@ -187,8 +189,11 @@ class Fetcher:
         )
         response = await self._client.send(request, stream=True)
         try:
-            body = bytearray()
+            body, pieces = bytearray(), 0
             async for chunk in response.aiter_raw():
+                pieces += 1
+                if pieces % PIECES == 0:
+                    await asyncio.sleep(0)
                 await receipt.grow(len(body), len(body) + len(chunk))
                 body += chunk
                 if len(body) > self._how.max_bytes:

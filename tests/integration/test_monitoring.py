@@ -22,9 +22,10 @@ from natsscaler.core.reasons import Reason
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.ports import free_port
 from natsscaler.nats import monitoring
-from natsscaler.nats.http import Fetching
+from natsscaler.nats.http import PIECES, Fetching, _Receipt
 from natsscaler.nats.monitoring import Monitoring, no_credentials
 from natsscaler.net.allowlist import AllowList
+from tests.conftest import in_background
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -300,6 +301,38 @@ async def test_too_large() -> None:
         error = await failure(reader, url)
     assert error.reason is Reason.MONITORING_TOO_LARGE
     assert "1 MiB" in error.message
+
+
+async def test_an_answer_that_comes_byte_by_byte_leaves_others_their_turn(
+    reader: Monitoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = most = 0
+    grow = _Receipt.grow
+
+    async def count(receipt: _Receipt, before: int, after: int) -> None:
+        nonlocal pieces
+        pieces += 1
+        await grow(receipt, before, after)
+
+    async def others() -> None:
+        nonlocal pieces, most
+        while True:
+            most, pieces = max(most, pieces), 0
+            await asyncio.sleep(0)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        assert request.transport
+        request.transport.write(40_000 * b"1\r\n \r\n")
+        await response.write(json.dumps(jsz("A")).encode())
+        return response
+
+    monkeypatch.setattr(_Receipt, "grow", count)
+    async with serve(answer) as url, in_background(others()):
+        assert names(await reader.read(Access(url))) == ["A"]
+    assert 0 < most <= PIECES
 
 
 @pytest.mark.parametrize("begins", ["{", "<"], ids=["too-large", "unreadable"])
