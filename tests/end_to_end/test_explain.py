@@ -154,16 +154,17 @@ async def test_what_a_person_switched_off(stage: Stage, person: Person) -> None:
     await stage.scale(0)
     steps = await person.reads()
     assert steps["Rule"][0] == steps["Deployment"][0] == "attention"
-    assert steps["Rule"][2].endswith("scaling.example.com/paused-")
+    assert "scaling.example.com/paused- " in steps["Rule"][2]
     assert "kubectl scale deployment my-app" in steps["Deployment"][2]
 
 
 async def test_a_rule_that_cannot_be_used(stage: Stage, person: Person) -> None:
     await prepare(stage)
-    await stage.edit({"metadata": {"annotations": {"scaling.example.com/paused": "maybe"}}})
+    nights = {"name": "nights", "timeZone": "No/Where", "start": "0 20 * * *", "end": "0 6 * * *"}
+    await stage.edit({"spec": {"schedules": [nights | {"minReplicas": 2}]}})
     state, text, fix = (await person.reads())["Rule"]
     assert state == "blocked"
-    assert 'paused"] must be "true" or "false"' in text
+    assert "No/Where" in text
     assert fix.splitlines()[1:] == [f"kubectl edit scalingrule {RULE} -n {stage.namespace}"]
 
 

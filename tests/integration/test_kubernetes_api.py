@@ -197,7 +197,13 @@ async def test_addresses_as_people_write_them_are_accepted(api: Api, change: Obj
 
 async def test_the_defaults_of_behavior_are_written_whatever_of_it_is_given(api: Api) -> None:
     up: Object = {"stabilizationWindowSeconds": 0, "selectPolicy": "Max"}
-    down: Object = {"stabilizationWindowSeconds": 300, "selectPolicy": "Max"}
+    down: Object = {
+        "stabilizationWindowSeconds": 300,
+        "selectPolicy": "Max",
+        "busyWorkers": "Ignore",
+        "messagesInFlightPerReplica": 1,
+        "maxWaitSeconds": 3600,
+    }
     policies = [{"type": "Percent", "value": 10, "periodSeconds": 60}]
     for name, given, expected in (
         ("a", None, {"scaleUp": up, "scaleDown": down}),
@@ -637,7 +643,7 @@ async def test_a_dry_run_answers_and_writes_nothing(api: Api) -> None:
 async def test_a_dry_run_refuses_what_a_write_would(api: Api) -> None:
     await api.create(api.rules, rule("a"))
     assert refusal(await api.call("POST", f"{api.rules}?dryRun=All", rule("a")))[3] == "AlreadyExists"
-    invalid = await api.call("POST", f"{api.rules}?dryRun=All", rule("b", minReplicas=0))
+    invalid = await api.call("POST", f"{api.rules}?dryRun=All", rule("b", minReplicas=-1))
     assert refusal(invalid)[3] == "Invalid"
 
 
