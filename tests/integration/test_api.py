@@ -62,7 +62,7 @@ async def test_a_row_says_how_a_rule_is(running: Running) -> None:
     row = answer["rules"][0]
     assert (row["replicas"], row["minReplicas"], row["maxReplicas"], row["desired"]) == (3, 1, 10, 4)
     assert (row["backlog"], row["scaleDownThreshold"], row["scaleUpThreshold"]) == (801, 10, 50)
-    assert row["deployment"] == {"namespace": "default", "name": "my-app"}
+    assert row["deployment"] == {"kind": "Deployment", "namespace": "default", "name": "my-app"}
     assert row["state"] == {
         "state": "ok",
         "title": "Scaling up",
