@@ -41,6 +41,9 @@ class Rules:
     def reject(self, key: RuleKey, _: str, __: int, ___: Finding, ____: RuleStatus) -> None:
         self.rejected.append(key.name)
 
+    def deleted(self, key: RuleKey) -> None:
+        self.forget(key)
+
     def forget(self, key: RuleKey) -> None:
         self.known.pop(key.name, None)
 
