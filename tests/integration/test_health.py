@@ -50,7 +50,7 @@ class World:
     def cluster(self) -> ClusterPort:
         ports = SimpleNamespace(
             replicas=lambda _: 1, autoscaler=lambda _: None, wait_synced=at_once, serves=lambda _: True,
-            look=lambda _: at_once(), unusable=lambda _: None, ready=lambda _: None,
+            look=lambda _: at_once(), unusable=lambda _: None, ready=lambda _: None, workers=lambda _: None,
             write_status=self._write, emit=self._write,
         )  # fmt: skip
         return cast("ClusterPort", ports)
