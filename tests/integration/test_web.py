@@ -244,7 +244,7 @@ async def test_a_taken_port_is_an_error_and_closes_the_others() -> None:
         taken.listen()
         web = Web(settings, Activity(settings.max_actions), Metrics(), FakeHealth(), lambda: NOW)
         refused = (
-            rf"--metrics-port {settings.metrics_port} \[NATSSCALER_METRICS_PORT\]: .*in use; choose another"
+            rf"--metrics-port \[NATSSCALER_METRICS_PORT\]: .*:{settings.metrics_port}: .*in use; choose another"
         )
         with pytest.raises(SettingsError, match=refused):
             await web.run()
