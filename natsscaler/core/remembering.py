@@ -30,8 +30,8 @@ def remembered(memory: Memory, now: float, wall: float) -> Remembered | None:
     def at(time: float) -> str:
         return exactly(datetime.fromtimestamp(wall - (now - time), UTC))
 
-    def ever(time: float) -> str | None:
-        return at(time) if time > -math.inf else None
+    def ever(time: float | None) -> str | None:
+        return None if time is None or time == -math.inf else at(time)
 
     def wanted(wants: tuple[Want, ...]) -> tuple[Wanted, ...]:
         return tuple(Wanted(time=at(want.time), replicas=want.replicas) for want in _fewer(wants))
@@ -40,8 +40,8 @@ def remembered(memory: Memory, now: float, wall: float) -> Remembered | None:
         last_up=ever(memory.last_up),
         last_down=ever(memory.last_down),
         last_beyond_max=ever(memory.last_beyond_max),
-        unknown_since=None if memory.unknown_since is None else at(memory.unknown_since),
-        busy_since=None if memory.busy_since is None else at(memory.busy_since),
+        unknown_since=ever(memory.unknown_since),
+        busy_since=ever(memory.busy_since),
         steps=tuple(
             LastScaling(time=at(step.time), before=step.before, after=step.after)
             for step in memory.steps[-REMEMBERED_STEPS:]
@@ -50,7 +50,7 @@ def remembered(memory: Memory, now: float, wall: float) -> Remembered | None:
         lows=wanted(memory.lows),
         last_active=ever(memory.active_at),
         delivered=memory.delivered,
-        waiting_since=None if memory.waiting_since is None else at(memory.waiting_since),
+        waiting_since=ever(memory.waiting_since),
         tallies=tuple(_tallied(one) for one in memory.work.tallies if len(one.counters) <= TALLIED_COUNTERS),
     )
     return None if written == Remembered() else written
@@ -113,6 +113,9 @@ def restore(
     def then(time: str | None) -> float:
         return -math.inf if time is None else min(now, now - _age(time, wall) + ahead)
 
+    def since(time: str | None) -> float | None:
+        return None if time is None else then(time)
+
     def wants(kept: tuple[Wanted, ...]) -> tuple[Want, ...]:
         if not kept:
             return (Want(now, replicas),)
@@ -125,14 +128,14 @@ def restore(
             last_up=then(kept.last_up),
             last_down=then(kept.last_down),
             last_beyond_max=then(kept.last_beyond_max),
-            unknown_since=None if kept.unknown_since is None else then(kept.unknown_since),
-            busy_since=None if kept.busy_since is None else then(kept.busy_since),
+            unknown_since=since(kept.unknown_since),
+            busy_since=since(kept.busy_since),
             steps=tuple(Taken(then(step.time), step.before, step.after) for step in kept.steps),
             wants=wants(kept.wants),
             lows=wants(kept.lows),
             active_at=then(kept.last_active),
             delivered=kept.delivered,
-            waiting_since=then(kept.waiting_since) if kept.waiting_since else None,
+            waiting_since=since(kept.waiting_since),
             work=Work(tallies=tuple(map(_tally, kept.tallies))),
         )
     else:

@@ -46,9 +46,6 @@ class Fed:
 class RuleState:
     """One rule, its timers (seconds on the monotonic clock, infinite: none), its doorbell and its past."""
 
-    heard: tuple[DoorbellPort | None, int] = (None, 0)
-    """The doorbell at the last evaluation, and how many messages it had been delivered."""
-
     def __init__(self, rule: Rule, status: RuleStatus, series: RuleSeries) -> None:
         self.rule = rule
         self.series = series
@@ -57,6 +54,7 @@ class RuleState:
         self.scaled_at: float | None = None
         """When another process was seen to scale for this rule; None: not while this one looked."""
         self.asleep = status.claims_zero
+        """The rule itself has scaled its target to zero."""
         self.memory: Memory | None = None
         """None until the replicas are seen for the first time."""
         self.replicas: int | None = None
@@ -72,6 +70,8 @@ class RuleState:
         self.fed = Fed()
         self.armed_for: tuple[ConnectionPort | None, tuple[str, ...]] = (None, ())
         """The connection that the doorbell is armed on, and is lost with; and its subjects."""
+        self.heard: tuple[DoorbellPort | None, int] = (None, 0)
+        """The doorbell at the last evaluation, and how many messages it had been delivered."""
         self.message_size = 1
         self.rings: set[WakeSource] = set()
         self.rung_at = math.inf

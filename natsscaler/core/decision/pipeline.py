@@ -131,10 +131,8 @@ def messages_until_change(rule: Rule, seen: Observation) -> int | None:
     stays = paused or off or (disabled and not asleep) or situation.base >= situation.high
     if stays or not isinstance(backlog, Backlog):
         return None
-    if asleep:
-        missing = situation.spec.activation.messages - backlog.messages + 1
-        return missing if missing > 0 else None
-    missing = recommender(rule.spec).ceiling(situation) - backlog.messages + 1
+    ceiling = rule.spec.activation.messages if asleep else recommender(rule.spec).ceiling(situation)
+    missing = ceiling - backlog.messages + 1
     return missing if missing > 0 else None
 
 

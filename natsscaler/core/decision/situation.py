@@ -117,7 +117,6 @@ class Memory(Struct, frozen=True):
     """How many messages had been delivered at the last look; None: nobody has looked."""
     waiting_since: float | None = None
     """At zero replicas: since when messages wait."""
-
     unknown_since: float | None = None
     """Since when the backlog has not been known; None: it is known, or nothing asks for that."""
     busy_since: float | None = None
