@@ -98,8 +98,8 @@ async def test_a_step_of_the_leader_before_that_is_carried_out_late_is_told(
     ]
 
 
-@pytest.mark.parametrize("written_by", ["kubectl (Update, last at …)", "natsscaler-demo ()", ""])
-async def test_what_others_scale_is_no_late_step(here: World, orders: Client, written_by: str) -> None:
+async def scales_after_the_rule(here: World, orders: Client, written_by: str) -> None:
+    """Have the rule scale, and then somebody else."""
     here.cluster.written_by = written_by
     await publish(orders, 80)
     key = here.apply(messagesPerReplica=20)
@@ -107,6 +107,11 @@ async def test_what_others_scale_is_no_late_step(here: World, orders: Client, wr
     here.cluster.table[TARGET] = 7
     here.reactor.ring_target(TARGET)
     await until(lambda: here.cluster.statuses[key].current_replicas == 7)
+
+
+@pytest.mark.parametrize("written_by", ["kubectl (Update, last at …)", "natsscaler-demo ()", ""])
+async def test_what_others_scale_is_no_late_step(here: World, orders: Client, written_by: str) -> None:
+    await scales_after_the_rule(here, orders, written_by)
     assert not [event for event in here.cluster.events if event[2] == "LateStep"]
 
 
@@ -114,11 +119,5 @@ async def test_long_after_the_leader_before_nobody_is_asked(
     here: World, orders: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executor, "LATE_STEP_SECONDS", 0.0)
-    here.cluster.written_by = LATE
-    await publish(orders, 80)
-    key = here.apply(messagesPerReplica=20)
-    await until(lambda: here.cluster.table[TARGET] == 4)
-    here.cluster.table[TARGET] = 7
-    here.reactor.ring_target(TARGET)
-    await until(lambda: here.cluster.statuses[key].current_replicas == 7)
+    await scales_after_the_rule(here, orders, LATE)
     assert not [event for event in here.cluster.events if event[2] == "LateStep"]
