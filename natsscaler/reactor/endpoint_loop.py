@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 from msgspec.structs import replace
 
 from natsscaler.core.access import Access
-from natsscaler.core.decision.pipeline import decide
+from natsscaler.core.decision.pipeline import decide, falls
 from natsscaler.core.decision.situation import Memory, Observation
 from natsscaler.core.errors import MonitoringError
 from natsscaler.core.evaluation import Evaluation
@@ -146,14 +146,14 @@ class EndpointLoop:
     async def _draft(self, turn: "_Turn", reading: Reading) -> Draft:
         state, rule = turn.state, turn.rule
 
-        def falls(backlog: Backlog) -> bool:
+        def steps_down(backlog: Backlog) -> bool:
             replicas = self._shared.cluster.replicas(rule.target)
             if not replicas:
                 return False
             seen = Observation(backlog, replicas, self._shared.wall())
-            return decide(rule, seen, state.memory or Memory(), self._shared.clock()).desired < replicas
+            return falls(rule, seen, state.memory or Memory(), self._shared.clock())
 
-        return await _look(reading, partial(draft, rule, state.trust, reading, state.connection, falls))
+        return await _look(reading, partial(draft, rule, state.trust, reading, state.connection, steps_down))
 
     def _tenant(self) -> str:
         """Name the namespaces of the rules."""

@@ -116,6 +116,11 @@ def decide(rule: Rule, seen: Observation, memory: Memory, now: float) -> Decisio
     return Decision(trace=tuple(trace), switch=switch(situation, so_far), memory=memory)
 
 
+def falls(rule: Rule, seen: Observation, memory: Memory, now: float) -> bool:
+    """Tell whether the rule would step down on what was seen, before it is confirmed."""
+    return decide(rule, seen, memory, now).desired < seen.replicas
+
+
 def messages_until_change(rule: Rule, seen: Observation) -> int | None:
     """Say after how many further messages the recommendation would first be more than the replicas now.
 
