@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -146,4 +147,5 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
+    os.nice(10)  # it would have a machine of its own
     asyncio.run(_main())
