@@ -49,7 +49,7 @@ class Plot(NamedTuple):
     unacknowledged: Trace = ((0, 0),)
     """Messages that workers have in hand, beside the backlog."""
     unknown: tuple[float, float] = (0, 0)
-    """Between which seconds the backlog is not known."""
+    """Between which seconds the backlog is unknown."""
 
 
 def rule(annotations: Mapping[str, str] = MappingProxyType({}), **spec: object) -> Rule:
@@ -59,7 +59,7 @@ def rule(annotations: Mapping[str, str] = MappingProxyType({}), **spec: object) 
 
 
 def observed(messages: int | None, unacknowledged: int, replicas: int, at: float) -> Observation:
-    """See this many messages that wait (None: not known), and this many replicas, at a time."""
+    """See this many messages that wait (None: unknown), and this many replicas, at a time."""
     if messages is None:
         return Observation(Unknown(Reason.MONITORING_TIMEOUT, ""), replicas, at)
     backlog = Backlog(
@@ -144,14 +144,14 @@ def svg(plot: Plot) -> str:
 def _unknown(
     span: tuple[float, float], x: Callable[[float], float], y: Callable[[float], float]
 ) -> list[str]:
-    """Draw where the backlog is not known."""
+    """Draw where the backlog is unknown."""
     begin, end = map(x, span)
     if begin == end:
         return []
     shape = f'x="{begin}" y="{y(1)}" width="{round(end - begin, 1)}" height="{round(y(0) - y(1), 1)}"'
     return [
         f'<rect {shape} fill="#fde68a" fill-opacity="0.5"/>',
-        _text(begin + 4, y(1) + 14, "not known", "start"),
+        _text(begin + 4, y(1) + 14, "unknown", "start"),
     ]
 
 
@@ -207,7 +207,7 @@ PLOTS = {
         unacknowledged=((0, 0), (60, 0), (61, 30), (180, 30), (200, 12), (540, 12), (541, 0), (600, 0)),
     ),
     "policies-fallback.svg": Plot(
-        "A burst while the backlog is not known, with and without a fallback",
+        "A burst while the backlog is unknown, with and without a fallback",
         BURSTS,
         {"no fallback": rule(), "at least 15 after 2 min": rule(fallback=FALLBACK)},
         unknown=(45, 480),

@@ -393,7 +393,7 @@ def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
         if rest not in (name, *known) and not SERVICE_LINK.match(f"{name}={value}"):
             close = get_close_matches(rest, known, n=1)
             meant = f": did you mean {PREFIX}{close[0]}?" if close else f" (see {HELP})"
-            told.append(f"The environment variable {name} is not known{meant}")
+            told.append(f"The environment variable {name} is unknown{meant}")
     return told
 
 

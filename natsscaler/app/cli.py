@@ -24,11 +24,16 @@ PLUGIN = "kubectl-natsscaler"
 """By this name kubectl finds it on PATH, as `kubectl natsscaler`."""
 USAGE = """usage: {program} COMMAND [--help]
 
-  run      watch ScalingRules and scale their Deployments
-  explain  tell why a rule scales, or does not, and what to do about it
-  check    look at the whole installation: CRD, permissions, NATS, every rule
-  demo     see it work: a real nats-server, an embedded Kubernetes API, a burst
-  version  print the version
+Scale Kubernetes Deployments on the backlog of NATS JetStream.
+
+Commands:
+  run      Watch ScalingRules and scale their Deployments.
+  explain  Explain why a rule scales or does not, and how to fix it.
+  check    Check the whole installation: CRD, permissions, NATS and every rule.
+  demo     Show bursts on a real nats-server, with an embedded Kubernetes API.
+  version  Print the version.
+
+'{program} COMMAND --help' describes a command.
 """
 
 

@@ -30,9 +30,9 @@ class Health:
         now = time.monotonic()
         wrong = self._reactor.stalled()
         if self._reactor.listed.is_set() and now - self._handlers.asked_at > SILENT_SECONDS:
-            wrong.append(f"kopf has not asked for ScalingRules for {SILENT_SECONDS:g} s")
+            wrong.append(f"The operator has not asked for ScalingRules for {SILENT_SECONDS:g} s")
         wrong += [
-            f"the watch of {watch.name} has been silent for {WATCH_SILENT_SECONDS:g} s"
+            f"The watch of {watch.name} has been silent for {WATCH_SILENT_SECONDS:g} s"
             for watch in self._kube.watches
             if now - watch.heard_at > WATCH_SILENT_SECONDS
         ]
@@ -45,6 +45,6 @@ class Health:
         if not self._kube.synced:
             missing.append("Deployments and HorizontalPodAutoscalers have not been listed yet")
         if not self._reactor.listed.is_set():
-            why = self._handlers.problem or "is their CRD installed?"
+            why = self._handlers.problem or "Is their CRD installed?"
             missing.append(f"ScalingRules have not been listed yet: {why}")
         return missing

@@ -109,7 +109,7 @@ class Operator:
 
     async def run(self) -> int:
         """Run until a signal, or until a task has died. Returns the exit status."""
-        log.info("natsscaler %s starts", __version__)
+        log.info("Starting natsscaler %s", __version__)
         work: dict[str, Coroutine[Any, Any, None]] = {
             "reactor": self._reactor.run(self._kube),
             "watches": self._kube.run(),
@@ -140,7 +140,7 @@ class Operator:
             log.error("%s", failures.exceptions[0])  # noqa: TRY400 - the sentence says it all
             status = 2
         except* Exception as failures:  # a supervision point: the process ends, and says why
-            log.error("A task has died, so the process ends", exc_info=failures)  # noqa: TRY400
+            log.error("A task failed, so the process ends", exc_info=failures)  # noqa: TRY400
             status = 1
         finally:
             await self._monitoring.close()
@@ -164,7 +164,7 @@ class Operator:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self._reactor.drain()
         except TimeoutError:
-            log.warning("Writes are cut off: they had not ended after %g s", DRAIN_SECONDS)
+            log.warning("Writes are cancelled, because they did not end within %g s", DRAIN_SECONDS)
             drained = False
         for task in self._tasks:
             task.cancel()
@@ -192,7 +192,7 @@ def _end_in_time() -> None:
     """Let no library that loses a cancellation keep the process from ending."""
 
     def cut_off() -> None:
-        log.error("The exit has taken %g s: the process is cut off", EXIT_SECONDS)
+        log.error("The process ends now, because its exit took longer than %g s", EXIT_SECONDS)
         os._exit(1)
 
     asyncio.get_running_loop().call_later(EXIT_SECONDS, cut_off)

@@ -111,7 +111,7 @@ class Handlers:
             try:
                 self._as_of, bodies = await lister.rule_objects()
             except KubernetesError as error:
-                log.warning("ScalingRules cannot be listed: %s; it is retried", error.message)
+                log.warning("ScalingRules cannot be listed and are listed again soon: %s", error.message)
                 await asyncio.sleep(LIST_RETRY_SECONDS)
             else:
                 break
@@ -132,7 +132,7 @@ class Handlers:
             try:
                 await self._await_served()
             except asyncio.CancelledError:  # told to exit: kopf cleans up only what has started up
-                log.info("Told to exit while ScalingRules were not served yet")
+                log.info("The process was told to exit while ScalingRules were not served yet")
                 logging.getLogger("kopf").setLevel(logging.ERROR)  # it would tell of its own activities
                 await stop()
                 raise
@@ -154,7 +154,7 @@ class Handlers:
                 if await _served(self._api):
                     self.problem = ""
                     return
-                problem = "there is no such kind: install its CRD"
+                problem = "There is no such kind. Install its CRD"
             except KubernetesError as error:
                 problem = error.message
             if problem != self.problem:
@@ -170,7 +170,7 @@ class Handlers:
                 existing = await lister.rules()
             except KubernetesError as error:
                 if error.message != self.problem:
-                    log.warning("ScalingRules cannot be listed: %s; it is retried", error.message)
+                    log.warning("ScalingRules cannot be listed and are listed again soon: %s", error.message)
                 self.problem = error.message
                 await asyncio.sleep(LIST_RETRY_SECONDS)
                 continue
@@ -263,7 +263,7 @@ async def _retried_if_unauthorized(
     response = await handler(request)
     if response.status == UNAUTHORIZED:
         response.release()
-        raise aiohttp.ClientConnectionError("the Kubernetes API does not accept the credentials (401)")
+        raise aiohttp.ClientConnectionError("The Kubernetes API does not accept the credentials (401)")
     return response
 
 

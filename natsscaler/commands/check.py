@@ -55,7 +55,7 @@ async def _crd(looking: Looking) -> Step:
     except KubernetesError as error:
         if error.reason is not Reason.FORBIDDEN:
             raise
-        text = "Whether it is of this version cannot be seen: you may not get customresourcedefinitions"
+        text = "Its version is unknown: you may not get customresourcedefinitions"
         ask = Fix("Ask an administrator of the cluster to run this", ("natsscaler check",))
         return Step("CRD", text, State.ATTENTION, ask)
     if found is None:
@@ -102,7 +102,7 @@ def _operator(options: Options, world: World) -> Step:
     if problem:
         return Step(StepKind.OPERATOR, problem, State.BLOCKED, Fix("See why", pods))
     if world.lease is None:
-        text = f"Who leads cannot be seen: no Lease in namespace {namespace}, or you may not get leases there"
+        text = f"The leader is unknown: no Lease in namespace {namespace}, or you may not get leases there"
         elsewhere = Fix("See that it runs; if it does in another namespace, add --operator", pods)
         return Step(StepKind.OPERATOR, text, State.ATTENTION, elsewhere)
     return Step(StepKind.OPERATOR, f"{world.lease.holder} leads")

@@ -91,7 +91,7 @@ def find(key: RuleKey, bodies: Iterable[Body]) -> Body:
     near += difflib.get_close_matches(str(key), map(str, known), cutoff=0.5)
     near += [str(one) for one in known if one.namespace == key.namespace]
     hint = ", ".join(list(dict.fromkeys(near))[:5]) or "none that you can see"
-    raise NoSuchRule(f"there is no ScalingRule {key}; these exist: {hint}")
+    raise NoSuchRule(f"There is no ScalingRule {key}; these exist: {hint}")
 
 
 class Explainer:
@@ -192,7 +192,7 @@ class Explainer:
         steps += [Step(StepKind.NOT_SEEN, text, State.ATTENTION) for text in world.unseen]
         said = at_work(rule, status, world.lease, here=_trouble(facts), operator=operator, now=facts.now)
         if said.state is State.BLOCKED and outcome.state is not State.BLOCKED:
-            text = f"This is what would happen, but the operator does not act: {outcome.text}"
+            text = f"The operator does not act. Otherwise: {outcome.text}"
             outcome = replace(outcome, text=text, state=State.BLOCKED)
         return (*steps, said, outcome)
 

@@ -50,15 +50,15 @@ def parse_explain(
     """
     parser = argparse.ArgumentParser(
         prog=f"{program} explain",
-        description="Tell why a rule scales, or does not: read it, its Deployment and NATS from where this"
-        " runs, and decide for this moment. Nothing is written.",
-        epilog="Exit status: 0 all is as it should be, 1 something is wrong, 2 wrong usage.",
+        description="Explain why a rule scales or does not. The command reads the rule, its Deployment and"
+        " NATS from this machine, and decides afresh. It changes nothing.",
+        epilog="Exit status: 0 if all is well, 1 if something is wrong, 2 for wrong usage.",
     )
-    parser.add_argument("rule", metavar="[NAMESPACE/]NAME", help="the ScalingRule")
+    parser.add_argument("rule", metavar="[NAMESPACE/]NAME", help="The ScalingRule to explain.")
     parser.add_argument(
         "--monitoring-url",
-        help="where the monitoring endpoint is reached from here, such as http://127.0.0.1:8222 after"
-        " kubectl port-forward (default: the rule's natsMonitoringURL)",
+        help="Read the monitoring endpoint at this URL, such as http://127.0.0.1:8222 after kubectl"
+        " port-forward. Default: the rule's natsMonitoringURL.",
     )
     return _parse(parser, arguments, environment)
 
@@ -69,9 +69,9 @@ def parse_check(
     """Read the options of `natsscaler check`, likewise."""
     parser = argparse.ArgumentParser(
         prog=f"{program} check",
-        description="Look at the whole installation: CRD, permissions, operator, NATS and every rule."
-        " Nothing is written.",
-        epilog="Exit status: 0 all is as it should be, 1 something is wrong, 2 wrong usage.",
+        description="Check the whole installation: CRD, permissions, operator, NATS and every rule. The"
+        " command changes nothing.",
+        epilog="Exit status: 0 if all is well, 1 if something is wrong, 2 for wrong usage.",
     )
     return _parse(parser, arguments, environment)
 
@@ -80,16 +80,24 @@ def _parse(
     parser: argparse.ArgumentParser, arguments: Sequence[str], environment: Mapping[str, str]
 ) -> Options:
     add = parser.add_argument
-    add("--kubeconfig", type=_file, help="kubeconfig file (default: the service account, else $KUBECONFIG)")
-    add("--context", help="context of the kubeconfig (default: the current one)")
-    add("-n", "--namespace", help="namespace (explain: default that of the context; check: all)")
+    add(
+        "--kubeconfig",
+        type=_file,
+        help="Use this kubeconfig file. Default: the service account, else $KUBECONFIG.",
+    )
+    add("--context", help="Use this context of the kubeconfig. Default: the current one.")
+    add(
+        "-n",
+        "--namespace",
+        help="Look in this namespace. Default: for explain, that of the context; for check, all.",
+    )
     add(
         "--operator",
         type=_operator,
         metavar="NAMESPACE/SERVICEACCOUNT",
-        help="where the operator runs, and as whom (default: found by its label)",
+        help="Namespace and ServiceAccount of the operator. Default: found by its label.",
     )
-    add("-o", "--output", choices=("text", "json"), help="default text")
+    add("-o", "--output", choices=("text", "json"), help="Output format. Default: text.")
     values = vars(parser.parse_args(arguments))
     given = {name: value for name, value in values.items() if value is not None}
     settings = parse_settings([], environment)
@@ -103,7 +111,7 @@ def _parse(
 def _file(text: str) -> Path:
     path = Path(text)
     if not path.is_file():
-        raise argparse.ArgumentTypeError(f"there is no file {text}")
+        raise argparse.ArgumentTypeError(f"There is no file {text}")
     return path
 
 

@@ -22,7 +22,7 @@ from natsscaler.net.allowlist import AllowList
 
 
 class Terminal(NamedTuple):
-    """How to write for whoever reads."""
+    """How to write for the reader."""
 
     colour: bool
     width: int | None
@@ -86,7 +86,7 @@ def _key(options: Options) -> RuleKey:
 async def _explain(key: RuleKey, options: Options, explainer: Explainer) -> Sequence[Step]:
     watched = options.settings.namespaces
     if watched and key.namespace not in watched:
-        raise NoSuchRule(f"natsscaler does not watch {key.namespace}: add --namespace {key.namespace}")
+        raise NoSuchRule(f"The operator does not watch {key.namespace}: give it --namespace {key.namespace}")
     bodies = await explainer.rules(key.namespace)
     body = find(key, bodies)
     try:

@@ -28,8 +28,8 @@ from natsscaler.core.status import (
     rfc3339,
 )
 
-IN_TIME = "The rule is evaluated and acted upon"
-LATE = f"{IN_TIME}; deadlines are late, as reads of this NATS server are held to --read-budget"
+IN_TIME = "The rule is evaluated and its decisions are carried out"
+LATE = f"{IN_TIME}. Deadlines are late, because --read-budget limits the reads of this NATS server"
 
 
 class Facts(Evaluation, frozen=True):
@@ -39,7 +39,7 @@ class Facts(Evaluation, frozen=True):
     """When time alone may change the decision."""
     now: float = 0.0
     ready: int | None = None
-    """Replicas that are ready; None: not known."""
+    """Replicas that are ready; None: unknown."""
     admitted: Admitted | None = None
     """What the cluster's admission made of the number that the decision asks for."""
     asleep: bool = False
@@ -93,7 +93,7 @@ def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
 
 
 def rates(backlog: Backlog, decision: Decision) -> WorkRates | None:
-    """Say how fast the messages of a backlog come and are worked off, to three digits; None: not known."""
+    """Say how fast the messages of a backlog come and are worked off, to three digits; None: unknown."""
     found = decision.memory.work.rates()
     said = WorkRates(
         arriving_per_second=_rounded(found.arriving),
@@ -199,6 +199,9 @@ def _limit(facts: Facts) -> tuple[str, Finding]:
             return "True", Finding(facts.decision.limited_by, allowed)
         beyond = "The backlog asks, or did in the stabilization window, for replicas beyond the bounds"
         return "True", Finding(facts.decision.limited_by, beyond)
+    if facts.decision is None:
+        why = facts.unable.reason if facts.unable else Reason.NOT_YET_READ
+        return "Unknown", Finding(why, "The desired replicas are not yet known")
     return "False", Finding(Reason.DESIRED_WITHIN_RANGE, "The desired replicas are within the bounds")
 
 
@@ -252,7 +255,9 @@ def switched_off(facts: Facts) -> Finding | None:
     if pause and pause.reason.about.topic is Topic.SWITCH:
         return pause.finding
     if facts.rule.spec.dry_run:
-        return Finding(Reason.DRY_RUN, "spec.dryRun is true: decisions are recorded, not carried out")
+        return Finding(
+            Reason.DRY_RUN, "This is a dry run (spec.dryRun): decisions are recorded but not carried out"
+        )
     return None
 
 
@@ -276,7 +281,9 @@ def _doubt(facts: Facts) -> Finding | None:
     if isinstance(usable, Backlog):
         return None
     unknown = isinstance(facts.seen.backlog, Unknown)
-    held = "The backlog is not known, replicas are held" if unknown else "Holding"
+    kept = (
+        "The backlog is unknown, so the replicas do not change" if unknown else "The replicas do not change"
+    )
     if _fallback(facts):
-        held = "The backlog is not known, spec.fallback decides"
-    return Finding(usable.reason, f"{held}: {usable.message}")
+        kept = "The backlog is unknown, so spec.fallback decides"
+    return Finding(usable.reason, f"{kept}. {usable.message}")

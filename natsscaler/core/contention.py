@@ -10,7 +10,7 @@ from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import Target
 
 MANAGER = "natsscaler"
-"""Whom the API server names in `managedFields` where natsscaler wrote: how its user agent begins."""
+"""The name in `managedFields` of what natsscaler wrote: the beginning of its user agent."""
 SET_BACKS = 3
 """So many within MEMORY_SECONDS are a conflict: a person may scale by hand once or twice."""
 MEMORY_SECONDS = 3600.0
@@ -85,11 +85,11 @@ class SetBacks(NamedTuple):
         """Say that there is a conflict, if so; `writer`: who last wrote the replicas, "" if not known."""
         if not self.wait:
             return None
-        who = writer or "Somebody else"
+        who = f"Another writer, {writer}," if writer else "Another writer"
         return Finding(
             Reason.CONFLICT,
             f"{who} keeps changing the replicas of {target} after this rule's steps, which are now"
-            f" {self.wait:g} s apart at least. Have it leave spec.replicas out, or delete this rule",
+            f" {self.wait:g} s apart at least. Remove spec.replicas from what it writes, or delete this rule",
         )
 
 

@@ -18,6 +18,6 @@ class Evaluation(Struct, frozen=True):
     unable: Finding | None = None
     """What keeps the Deployment from being scaled by this rule."""
     events: Finding | None = None
-    """Listening, or what keeps events from waking the rule; None: not known yet."""
+    """Listening, or what keeps events from waking the rule; None: not yet known."""
     late: bool = False
     """The read budget made it miss its deadline."""

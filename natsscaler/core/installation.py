@@ -1,4 +1,4 @@
-"""Where the operator runs, as whom, what it looks at and how it was installed, by its Deployment. Pure.
+"""Where the operator runs, its ServiceAccount, what it watches, and how it was installed. Pure.
 
 `natsscaler check` finds the Deployment by its label, so that a release of any name in any namespace is found,
 and says how to grant what it lacks in the way that it was installed.
@@ -41,7 +41,7 @@ class Installation(NamedTuple):
     def grant(self) -> str:
         """The command that gives the operator its permissions (again), and changes nothing else.
 
-        DIRECTORY in it is that of an overlay that is not known here.
+        DIRECTORY in it is that of an overlay that is unknown here.
         """
         if self.release:
             upgrade = f"helm upgrade {self.release} helm/scaling-operator -n {self.operator.namespace}"

@@ -1,6 +1,6 @@
 """Who may scale a Deployment: one rule alone, from its own namespace, and none if another autoscaler does.
 
-A rehearsing rule scales nothing, so it may rehearse beside them.
+A dry run scales nothing, so it may run beside them.
 """
 
 from collections.abc import Collection, Iterable
@@ -27,26 +27,25 @@ def obstacle(
     if target.namespace != rule.key.namespace and not allow_cross_namespace:
         return Finding(
             Reason.CROSS_NAMESPACE_NOT_ALLOWED,
-            f"spec.namespace {target.namespace} is not the rule's own namespace {rule.key.namespace}:"
-            " move the rule there, or run natsscaler with --allow-cross-namespace",
+            f"Deployment {target} is in another namespace than the rule, which needs --allow-cross-namespace",
         )
     if namespaces and target.namespace not in namespaces:
         return Finding(
             Reason.NAMESPACE_NOT_WATCHED,
-            f"natsscaler does not watch {target.namespace}: add --namespace {target.namespace}",
+            f"The operator does not watch namespace {target.namespace}, which spec.namespace names",
         )
     if rule.spec.dry_run:
         return None
     if autoscaler:
         return Finding(
             Reason.TARGET_OWNED_BY_ANOTHER,
-            f"HorizontalPodAutoscaler {autoscaler} scales {target}: delete one of the two",
+            f"HorizontalPodAutoscaler {autoscaler} scales Deployment {target} already",
         )
     oldest = owner(rules)
     if oldest and oldest.key != rule.key:
         return Finding(
             Reason.TARGET_OWNED_BY_ANOTHER,
-            f"the older ScalingRule {oldest.key} scales {target}: delete one of the two",
+            f"The older ScalingRule {oldest.key} scales Deployment {target} already",
         )
     return None
 
@@ -58,14 +57,14 @@ def owner(rules: Iterable[Rule]) -> Rule | None:
 
 
 def unseen(rule: Rule) -> Finding:
-    """Say that it is not known which targets and HorizontalPodAutoscalers the rule's namespace has."""
+    """Say that it is unknown which targets and HorizontalPodAutoscalers the rule's namespace has."""
     kinds = {"Deployment": "deployments and ", "StatefulSet": "statefulsets and "}
     target = rule.target
     listed = kinds.get(target.kind, "") if target.group == "apps" else ""
     return Finding(
         Reason.FORBIDDEN,
-        f"natsscaler may not list {listed}horizontalpodautoscalers in {target.namespace}:"
-        " grant it the verbs list and watch on them there",
+        f"The operator lacks the verbs list and watch on {listed}horizontalpodautoscalers in namespace"
+        f" {target.namespace}",
     )
 
 
@@ -73,5 +72,5 @@ def missing(rule: Rule) -> Finding:
     """Say that what the rule is to scale does not exist."""
     return Finding(
         Reason.TARGET_NOT_FOUND,
-        f"there is no {rule.target.shown}: create it or fix {rule.target_field}",
+        f"{rule.target.shown}, which {rule.target_field} names, does not exist",
     )

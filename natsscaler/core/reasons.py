@@ -30,8 +30,8 @@ class Topic(StrEnum):
     DECISION = "What a rule does"
     SWITCH = "A person has switched the rule off"
     ONE_WAY = "A person has switched one direction off"
-    READING = "The backlog is not known: NATS cannot be read"
-    SELECTION = "The backlog is not known: nothing, or too much, matches the rule"
+    READING = "The backlog is unknown: NATS cannot be read"
+    SELECTION = "The backlog is unknown: nothing, or too much, matches the rule"
     CREDENTIALS = "Credentials cannot be had, or are refused"
     DEPLOYMENT = "The Deployment cannot be scaled by the rule"
     BOUNDS = "The bounds limit what is asked for"
@@ -282,7 +282,7 @@ class Reason(StrEnum):
         _decided(
             "Steady: one replica until idle",
             "The last replica goes once nothing has waited, and no message has been delivered, for"
-            " idleSeconds. A backlog that is not known for a moment begins that anew.",
+            " idleSeconds. A backlog that is unknown for a moment begins that anew.",
             State.WAITING,
         ),
     )
@@ -320,15 +320,15 @@ class Reason(StrEnum):
     FALLBACK = (
         "Fallback",
         _decided(
-            "Fallback: the backlog has not been known for too long",
+            "Fallback: the backlog has been unknown for too long",
             "spec.fallback decides until the backlog is known again. A rule that has something wrong itself"
             " keeps its replicas.",
             State.ATTENTION,
-            Fix("See the condition Ready, which says why the backlog is not known", (DESCRIBE,)),
+            Fix("See the condition Ready, which says why the backlog is unknown", (DESCRIBE,)),
         ),
     )
 
-    # A person switched it off, or asked for a rehearsal.
+    # A person switched it off, or asked for a dry run.
     SCALING_DISABLED = (
         "ScalingDisabled",
         _switch(
@@ -847,7 +847,9 @@ class Reason(StrEnum):
     )
     SOURCED_STREAM = (
         "SourcedStream",
-        _polled("polled: the stream is filled from others, which ring no doorbell", "", POLLED, lasts=True),
+        _polled(
+            "polled: The stream is filled from other streams, which ring no doorbell", "", POLLED, lasts=True
+        ),
     )
     SUBJECT_TOO_WIDE = (
         "SubjectTooWide",

@@ -1,7 +1,7 @@
 """What a status keeps of a rule's memory, and the memory that comes of it after a restart.
 
 Times of a memory are on the clock of one process, those of a status are absolute. What was wanted while
-nobody looked is not known, and is taken as a reason to wait: a restart makes no step early.
+nobody looked is unknown, and is taken as a reason to wait: a restart makes no step early.
 """
 
 import math

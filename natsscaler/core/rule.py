@@ -224,7 +224,7 @@ class Activation(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
 
 
 class FallbackBehavior(StrEnum):
-    """What to do about the replicas while the backlog is not known."""
+    """What to do about the replicas while the backlog is unknown."""
 
     HOLD = "Hold"
     STATIC = "Static"
@@ -233,7 +233,7 @@ class FallbackBehavior(StrEnum):
 
 
 class Fallback(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How many replicas there are to be once the backlog has not been known for some time."""
+    """How many replicas there are to be once the backlog has been unknown for some time."""
 
     after_seconds: Annotated[
         int,
@@ -411,7 +411,7 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     fallback: Annotated[
         Fallback | None,
         Meta(
-            description="What to do once the backlog has not been known for some time."
+            description="What to do once the backlog has been unknown for some time."
             " Default: the replicas stay as they are."
         ),
     ] = None

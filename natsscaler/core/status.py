@@ -99,7 +99,7 @@ class Tallied(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="cam
         Meta(description="Of each consumer."),
     ]
     ready_replicas: Annotated[
-        Annotated[int, Meta(ge=0)] | None, Meta(description="Pods that were ready; absent if not known.")
+        Annotated[int, Meta(ge=0)] | None, Meta(description="Pods that were ready; absent if unknown.")
     ] = None
     template: Annotated[
         str, Meta(description="Which pod template all pods were made of; absent during a rollout.")
@@ -119,7 +119,7 @@ class Remembered(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
         Time | None, Meta(description="When the backlog last asked for more than maxReplicas.")
     ] = None
     unknown_since: Annotated[
-        Time | None, Meta(description="Since when the backlog has not been known, if spec.fallback asks.")
+        Time | None, Meta(description="Since when the backlog has been unknown, if spec.fallback asks.")
     ] = None
     busy_since: Annotated[
         Time | None, Meta(description="Since when a step down waits for idle workers, if it does.")
@@ -164,7 +164,7 @@ class Action(Struct, frozen=True, kw_only=True, rename="camel"):
     pending_messages: Annotated[
         int | None,
         Meta(
-            description="The backlog that decided; null if it was not known (a bound was enforced).",
+            description="The backlog that decided; null if it was unknown (a bound was enforced).",
             extra_json_schema={"nullable": True},
         ),
     ]
@@ -206,7 +206,7 @@ class LastDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class WorkRates(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """How fast messages come and are worked off, as means over the last minute; absent: not known."""
+    """How fast messages come and are worked off, as means over the last minute; absent: unknown."""
 
     arriving_per_second: Annotated[float | None, Meta(description="Messages that come, per second.")] = None
     processing_per_second: Annotated[
@@ -240,10 +240,10 @@ class RuleStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
         default=None, name="currentReplicas"
     )
     ready_replicas: Annotated[
-        int | None, Meta(description="Replicas that are ready; absent if that is not known.")
+        int | None, Meta(description="Replicas that are ready; absent if that is unknown.")
     ] = field(default=None, name="readyReplicas")
     pending_messages: Annotated[
-        int | None, Meta(description="The backlog that decides; absent if it is not known.")
+        int | None, Meta(description="The backlog that decides; absent if it is unknown.")
     ] = field(default=None, name="pendingMessages")
     last_scaling_action: Annotated[
         Time | None, Meta(description="When this rule last changed the replicas.")
@@ -271,7 +271,7 @@ class RuleStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     )
     rates: Annotated[
         WorkRates | None,
-        Meta(description="How fast messages come and are worked off; absent if the backlog is not known."),
+        Meta(description="How fast messages come and are worked off; absent if the backlog is unknown."),
     ] = None
     memory: Annotated[
         Remembered | None,
@@ -353,12 +353,16 @@ def _without_counts(status: RuleStatus) -> RuleStatus:
 def changed_conditions(old: RuleStatus, new: RuleStatus) -> list[Condition]:
     """List the conditions that deserve an Event: changed ones, and new ones that are not as they should be.
 
-    One Event says why, however many conditions do; Ready only sums up others, so it gets none beside them.
+    A condition that is Unknown deserves none, and one that was counts as new. One Event says why, however
+    many conditions do; Ready only sums up others, so it gets none beside them.
     """
     kinds = {condition.type for condition in new.conditions}
     changed: list[Condition] = []
     for condition in new.conditions:
+        if condition.status == "Unknown":
+            continue
         before = old.condition(condition.type)
+        before = None if before and before.status == "Unknown" else before
         same = before and (before.status, before.reason) == (condition.status, condition.reason)
         new_and_well = before is None and condition.is_usual
         repeats = condition.type == "Ready" and {"AbleToScale", "ScalingActive", "EventDriven"} & kinds

@@ -48,11 +48,13 @@ def demo(arguments: Sequence[str]) -> int:
         description="Show two bursts on a real nats-server scale a Deployment, and a message wake another,"
         " in about 45 seconds.",
     )
-    parser.add_argument("--keep-running", action="store_true", help="stay after the scenario, until Ctrl+C")
+    parser.add_argument(
+        "--keep-running", action="store_true", help="Keep running after the scenario, until Ctrl+C."
+    )
     parser.add_argument(
         "--kubeconfig",
         type=_file,
-        help=f"use this cluster, in a namespace {NAMESPACE}, instead of an embedded Kubernetes API",
+        help=f"Use this cluster, in a namespace {NAMESPACE}, instead of an embedded Kubernetes API.",
     )
     options = parser.parse_args(arguments)
     try:
@@ -65,7 +67,7 @@ def demo(arguments: Sequence[str]) -> int:
 
 def _file(path: str) -> Path:
     if not Path(path).is_file():
-        raise argparse.ArgumentTypeError(f"there is no file {path}")
+        raise argparse.ArgumentTypeError(f"There is no file {path}")
     return Path(path).absolute()
 
 

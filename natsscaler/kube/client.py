@@ -78,12 +78,12 @@ def refusal(verb: str, resource: str, status: int, body: str | bytes = b"") -> K
     with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
         said = msgspec.json.decode(body, type=Status).message
     if DENIED.search(said):
-        message = f"an admission policy forbids to {verb} {resource}: {excerpt(said, SAID_LENGTH)}"
+        message = f"An admission policy forbids to {verb} {resource}: {excerpt(said, SAID_LENGTH)}"
         return KubernetesError(Reason.DENIED, message)
     if webhook := WEBHOOK.search(said):
         name, why = webhook.groups()
         message = (
-            f"admission webhook {excerpt(name)} failed, so the Kubernetes API answered {status}"
+            f"Admission webhook {excerpt(name)} failed, so the Kubernetes API answered {status}"
             f" to {verb} {resource}: {excerpt(OWN_PORT.sub('', why), SAID_LENGTH)}"
         )
         return KubernetesError(Reason.KUBERNETES_UNAVAILABLE, message)
@@ -91,9 +91,9 @@ def refusal(verb: str, resource: str, status: int, body: str | bytes = b"") -> K
         said = ""  # it may differ each time
     told = f" ({excerpt(said)})" if said else ""
     if status == FORBIDDEN:
-        message = f"natsscaler may not {verb} {resource}: grant it the verb {verb} on {resource}{told}"
+        message = f"The operator lacks the verb {verb} on {resource}{told}"
         return KubernetesError(Reason.FORBIDDEN, message)
-    message = f"the Kubernetes API answered {status} to {verb} {resource}{told}"
+    message = f"The Kubernetes API answered {status} to {verb} {resource}{told}"
     return KubernetesError(Reason.KUBERNETES_UNAVAILABLE, message)
 
 
@@ -121,5 +121,5 @@ def silence(verb: str, resource: str, error: Exception) -> KubernetesError:
         why = "its host cannot be resolved"
     elif isinstance(error, aiohttp.ClientConnectorError):
         why = "nobody accepts connections there"
-    message = f"the Kubernetes API did not answer to {verb} {resource}: {why}"
+    message = f"The Kubernetes API did not answer to {verb} {resource}: {why}"
     return KubernetesError(Reason.KUBERNETES_UNAVAILABLE, message)

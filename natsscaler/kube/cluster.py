@@ -147,7 +147,7 @@ class Kube:
         return watched in self._deployments and self._filled(tables, watched)
 
     def unusable(self, target: Target) -> Finding | None:
-        """Say why the replicas of a target that is not watched are not known, by the last look at it."""
+        """Say why the replicas of a target that is not watched are unknown, by the last look at it."""
         known = self._looks.get(target)
         return known.unusable if known else None
 
@@ -172,7 +172,7 @@ class Kube:
         return look.replicas if look else None
 
     def ready(self, target: Target) -> int | None:
-        """Return how many replicas of a target are ready, as last seen; None: that is not known."""
+        """Return how many replicas of a target are ready, as last seen; None: that is unknown."""
         if tables := self._tables(target):
             watch = _responsible(tables, target)
             known = watch.find(target) if watch else None
@@ -181,7 +181,7 @@ class Kube:
         return look.ready if look else None
 
     def workers(self, target: Target) -> Workers | None:
-        """Return the pods of a target, as last seen; None: that is not known."""
+        """Return the pods of a target, as last seen; None: that is unknown."""
         watch = _responsible(self._tables(target), target)
         known = watch.find(target) if watch else None
         if known:
@@ -269,7 +269,7 @@ class Kube:
 
         Raises TargetNotFound, ReplicasChanged or KubernetesError.
         """
-        changed = ReplicasChanged(excerpt(f"replicas of {target.shown} are no longer {before}"))
+        changed = ReplicasChanged(excerpt(f"{target.shown} no longer has {before} replicas"))
         refusals = {CONFLICT: changed, UNPROCESSABLE: changed}
         scale = await self._scales.patch(target, scale_patch(before, after), refusals, SCALE_SECONDS)
         return self._learn(target, scale)
@@ -354,5 +354,5 @@ def _no_crd() -> KubernetesError:
     crd = f"{PLURAL}.{GROUP}"
     return KubernetesError(
         Reason.KUBERNETES_UNAVAILABLE,
-        f"the cluster has no CustomResourceDefinition {crd}: install it, the rest comes by itself",
+        f"The cluster has no CustomResourceDefinition {crd}. Install it; the operator waits for it",
     )

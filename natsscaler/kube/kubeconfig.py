@@ -120,7 +120,7 @@ class Kubeconfig(Struct, frozen=True, rename="kebab"):
 
 @dataclass(frozen=True, kw_only=True)
 class ApiServer:
-    """Which API server to ask, and as whom."""
+    """Which API server to ask, and with which credentials."""
 
     origin: str
     """What says so, in the words of messages."""

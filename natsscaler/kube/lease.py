@@ -95,7 +95,7 @@ class LeaderElector:
             except KubernetesError as error:
                 self._lease = None
                 self._on_failure("lease", error.reason)
-                log.warning("Leader election: %s; it is tried again", error)
+                log.warning("Leader election failed and is tried again: %s", error)
             except TimeoutError:
                 self._lease = None  # the renew deadline is over, as the next check says
             pause = max(0.0, self._left()) if self.elected.is_set() else RETRY_SECONDS
@@ -110,12 +110,12 @@ class LeaderElector:
             async with asyncio.timeout(RELEASE_SECONDS):
                 await self._give_up()
         except (KubernetesError, TimeoutError) as error:
-            log.warning("The Lease is not released, so it runs out by itself: %s", str(error) or "no answer")
+            log.warning("The Lease was not released and expires by itself: %s", str(error) or "no answer")
 
     def check(self) -> None:
         """Raise LeadershipLost unless this process may write now."""
         if not self.leading:
-            raise LeadershipLost(f"the Lease was not renewed within {self._renew_deadline} s")
+            raise LeadershipLost(f"The Lease was not renewed within {self._renew_deadline} s")
 
     def fence(self) -> aiohttp.TraceConfig:
         """Make what keeps an API client from writing (any method but GET and HEAD) while not leading.
@@ -146,7 +146,7 @@ class LeaderElector:
         if self._lease is None or not self.elected.is_set():
             await self._look()
         if self.elected.is_set() and self.leader != self.identity:
-            raise LeadershipLost(f"{self.leader or 'nobody'} holds the Lease")
+            raise LeadershipLost(f"{self.leader or 'No process'} holds the Lease")
         if not self._vacant():
             return
         began = self._clock()
@@ -199,7 +199,7 @@ class LeaderElector:
             renew_time=now,
             lease_transitions=(self._spec.lease_transitions or 0) + (not same),
         )
-        overtaken = {CONFLICT: KubernetesError(Reason.CONFLICT, "another process wrote the Lease first")}
+        overtaken = {CONFLICT: KubernetesError(Reason.CONFLICT, "Another process wrote the Lease first")}
         if self._lease is None:
             lease = client.V1Lease(metadata=client.V1ObjectMeta(name=NAME), spec=spec)
             async with request("create", "leases", overtaken):
@@ -214,7 +214,7 @@ class LeaderElector:
         before = self.leader
         self._lease, self._spec = lease, lease.spec or client.V1LeaseSpec()
         if self.leader not in (before, None, self.identity):
-            log.info("%s leads, this process stands by", self.leader)
+            log.info("%s leads; this process is on standby", self.leader)
             if (self._spec.lease_duration_seconds or 0) > LONGEST_LEASE:
                 log.warning(
                     "The Lease says %d s, which no process writes: it runs out after %d s",

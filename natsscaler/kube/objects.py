@@ -135,7 +135,7 @@ class Scale(Struct, frozen=True):
 
 
 def scale_in(body: bytes, target: Target) -> Scale:
-    """Read an answer about the scale of a target. Raises KubernetesError: what is there is not known."""
+    """Read an answer about the scale of a target. Raises KubernetesError: what is there is unknown."""
     try:
         scale = msgspec.json.decode(body, type=Scale)
         told_of = (scale.metadata.namespace, scale.metadata.name)
@@ -148,7 +148,7 @@ def scale_in(body: bytes, target: Target) -> Scale:
 
 
 def _unreadable() -> KubernetesError:
-    message = "the Kubernetes API gave no scale where it was asked for one: look at what is in between"
+    message = "The Kubernetes API gave no scale when asked for one. Look at what is between"
     return KubernetesError(Reason.KUBERNETES_UNAVAILABLE, message)
 
 

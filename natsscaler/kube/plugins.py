@@ -30,7 +30,7 @@ class Given(NamedTuple):
     certificate: str = ""
     key: str = ""
     expires: float | None = None
-    """In seconds since the epoch; None: not known."""
+    """In seconds since the epoch; None: unknown."""
 
 
 class NotGiven(Exception):

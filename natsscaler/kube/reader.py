@@ -109,13 +109,13 @@ class Looking:
         except KubernetesError as error:
             if error.reason is not Reason.FORBIDDEN:
                 raise
-            raise KubernetesError(error.reason, f"you may not get {key}, which this takes") from error
+            raise KubernetesError(error.reason, f"You may not get {key}, which is needed here") from error
 
     async def may(self, permission: Permission, namespace: str, account: Target | None) -> bool:
         """Ask whether a ServiceAccount, or without one the caller, is permitted something."""
         review: Any = {"spec": {"resourceAttributes": permission.attributes(namespace)}}
         what = "subjectaccessreviews"
-        refused = {FORBIDDEN: KubernetesError(Reason.FORBIDDEN, f"you may not create {what}")}
+        refused = {FORBIDDEN: KubernetesError(Reason.FORBIDDEN, f"You may not create {what}")}
         async with request("create", what, refused):
             answer: Any
             if account is None:
@@ -148,11 +148,11 @@ class Looking:
 def _refused(verb: str, what: str, namespace: str, status: int, body: bytes) -> KubernetesError:
     if status == NOT_FOUND and what == PLURAL:
         message = (
-            f"the cluster has no CustomResourceDefinition {PLURAL}.{GROUP}: make install, or helm install"
+            f"The cluster has no CustomResourceDefinition {PLURAL}.{GROUP}: make install, or helm install"
         )
         return KubernetesError(Reason.KUBERNETES_UNAVAILABLE, message)
     if status == FORBIDDEN:
         where = f"in namespace {namespace}" if namespace else "in all namespaces"
         said = excerpt(msgspec.json.decode(body, type=Status).message)
-        return KubernetesError(Reason.FORBIDDEN, f"you may not {verb} {what} {where} ({said})")
+        return KubernetesError(Reason.FORBIDDEN, f"You may not {verb} {what} {where} ({said})")
     return refusal(verb, what, status, body)

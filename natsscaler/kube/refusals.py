@@ -53,7 +53,7 @@ class Refusals:
         if self._since is None or self._clock() - self._since <= self._seconds:
             return ""
         return (
-            f"the Kubernetes API has refused all requests for longer than {self._seconds:g} s ({self._why})"
+            f"The Kubernetes API has refused all requests for longer than {self._seconds:g} s ({self._why})"
         )
 
     def _refuse(self, why: str) -> None:

@@ -42,10 +42,10 @@ class Look(NamedTuple):
     """What a look at a target that is not watched has told."""
 
     replicas: int | None = None
-    """None: there is no such target, or it is not known."""
+    """None: there is no such target, or it is unknown."""
     ready: int | None = None
     unusable: Finding | None = None
-    """Why its replicas are not known."""
+    """Why its replicas are unknown."""
 
     @property
     def exists(self) -> bool:

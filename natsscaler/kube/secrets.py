@@ -12,7 +12,7 @@ from natsscaler.nats.credential_store import Secret
 
 async def read_secret(api: client.ApiClient, key: SecretKey) -> Secret:
     """Read a Secret as it is now. Raises SecretNotFound or KubernetesError."""
-    missing = SecretNotFound(f"there is no {key}: create it, or fix the rule's secretRef")
+    missing = SecretNotFound(f"{key}, which the rule's secretRef names, does not exist")
     async with request("get", "secrets", {NOT_FOUND: missing}):
         found = await client.CoreV1Api(api).read_namespaced_secret(key.name, key.namespace)
     data = {name: base64.b64decode(value) for name, value in (found.data or {}).items()}

@@ -96,7 +96,7 @@ class Watch(Generic[T]):
                 await self._watch()
             except (*NETWORK_FAILURES, KubernetesError, msgspec.MsgspecError, ValueError) as error:
                 problem = excerpt(str(error) or type(error).__name__)
-                logger.warning("watch of %s: %s; it is retried", self.name, problem)
+                logger.warning("The watch of %s ended and begins again: %s", self.name, problem)
                 if self._on_failure:
                     unavailable = Reason.KUBERNETES_UNAVAILABLE
                     reason = error.reason if isinstance(error, KubernetesError) else unavailable

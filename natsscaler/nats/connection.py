@@ -290,7 +290,9 @@ class Connection:
         if "connections exceeded" in why.lower():
             why += ": raise max_connections in the configuration of NATS, or the connections of the account"
         if not REFUSED.search(why.lower()):
-            self._lose(Finding(Reason.NOT_CONNECTED, f"not connected to NATS at {_shown(self.url)}: {why}"))
+            self._lose(
+                Finding(Reason.NOT_CONNECTED, f"There is no connection to NATS at {_shown(self.url)}: {why}")
+            )
             return
         given = self._credentials.origin
         fix = f"fix {given}" if given else "it wants credentials, which spec.nats.secretRef can name"
@@ -339,12 +341,12 @@ class Connection:
             )
         lacking = [subject for subject in (*SUBJECTS, INBOX) if self.denied([subject])]
         if lacking:
-            message = f"the NATS user may not subscribe to {', '.join(lacking)}: permit it"
+            message = f"The NATS user may not subscribe to {', '.join(lacking)}"
             return Finding(Reason.PERMISSION_DENIED, message)
         if not self.account:
-            message = f"the NATS user got no answer on {USER_INFO}: permit it to publish there"
+            message = f"The NATS user got no answer on {USER_INFO}. Permit it to publish there"
             return Finding(Reason.PERMISSION_DENIED, message)
-        return Finding(Reason.LISTENING, f"listening on NATS at {_shown(self.url)}")
+        return Finding(Reason.LISTENING, f"Listening on NATS at {_shown(self.url)}")
 
     def _lacks(self) -> bool:
         return bool(self._denied or self._querying.denied) or not self.account

@@ -113,7 +113,7 @@ class Keyring:
         if secret.labels.get(USE_LABEL) != USE:
             raise CredentialsError(
                 Reason.SECRET_NOT_LABELLED,
-                f"{place} is not meant for natsscaler: if it is,"
+                f"{place} lacks the label that lets natsscaler use it. If it is meant for natsscaler:"
                 f" kubectl -n {place.namespace} label secret {place.name} {USE_LABEL}={USE}",
             )
         return secret.data

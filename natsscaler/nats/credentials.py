@@ -185,7 +185,7 @@ def _tls(origin: str, texts: Mapping[str, str]) -> Tls:
 
 
 def _unusable(origin: str, key: str, fix: str) -> CredentialsError:
-    return CredentialsError(Reason.SECRET_UNUSABLE, f"key {key} of {origin} {fix}")
+    return CredentialsError(Reason.SECRET_UNUSABLE, f"Key {key} of {origin} {fix}")
 
 
 def _is_of(url: str, host: str | None, pattern: str) -> bool:

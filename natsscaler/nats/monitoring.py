@@ -182,12 +182,12 @@ class Endpoint:
         self._cluster = answers.cluster if answers.nodes else None
         if not answers.nodes:
             raise answers.failure or MonitoringError(
-                Reason.MONITORING_UNREACHABLE, f"{self._url.host} has no address"
+                Reason.MONITORING_UNREACHABLE, f"Host {self._url.host} has no address"
             )
         if answers.strangers:
             raise MonitoringError(
                 Reason.LEADER_UNCLEAR,
-                f"{self._url.host} leads to servers that are no cluster: {', '.join(own)}. Name one of them",
+                f"Host {self._url.host} leads to servers of no cluster: {', '.join(own)}. Name one of them",
             )
         if answers.lacking():
             await self._ask(await self._others(own, answers, taking), answers, taking)
@@ -208,7 +208,7 @@ class Endpoint:
         except NotAllowed as error:
             raise MonitoringError(error.reason, error.message) from error
         except OSError as error:
-            message = f"{excerpt(host)} cannot be resolved: {excerpt(str(error))}"
+            message = f"Host {excerpt(host)} cannot be resolved: {excerpt(str(error))}"
             raise MonitoringError(Reason.MONITORING_UNREACHABLE, message) from error
 
     async def _others(self, own: Sequence[str], answers: Answers, taking: Taking) -> list[str]:

@@ -85,7 +85,7 @@ class NodeReader:
             if page.server_id != first.server_id or not more:
                 raise MonitoringError(
                     Reason.MONITORING_INCOMPLETE,
-                    f"{self._url.host} gave {len(accounts)} of {first.total} accounts: it is retried",
+                    f"Host {self._url.host} gave {len(accounts)} of {first.total} accounts: it is read again",
                 )
             accounts |= more
             documents.append(page)
@@ -94,7 +94,8 @@ class NodeReader:
             when = f"of {late:.1f} s before it was asked" if late < math.inf else "with the same moment again"
             raise MonitoringError(
                 Reason.MONITORING_STALE,
-                f"{server.server_name} gave an answer {when}: a cache in front of it, or a clock set back",
+                f"Server {server.server_name} gave an answer {when}:"
+                " a cache is in front of it, or its clock was set back",
             )
         health = None if anew else await self._healthy(address, first.server_id, taking)
         healthy = health is not None and health.status == "ok"
@@ -102,7 +103,8 @@ class NodeReader:
         if health and health.starting:
             raise MonitoringError(
                 Reason.MONITORING_INCOMPLETE,
-                f"{server.server_name} is starting and has not found all of its streams yet: it is retried",
+                f"Server {server.server_name} is starting and has not found all of its streams"
+                " yet: it is read again",
             )
         return Node(
             server, documents, seconds, young=young, lacking=health.lacking if health else frozenset()
@@ -158,7 +160,8 @@ class NodeReader:
         if known:
             return known
         raise MonitoringError(
-            Reason.LEADER_UNCLEAR, f"{self._url.host} leads to different servers from one request to the next"
+            Reason.LEADER_UNCLEAR,
+            f"Host {self._url.host} leads to different servers from one request to the next",
         )
 
 
@@ -185,7 +188,7 @@ class Answers:
         namesakes = [one for one in others if not name or one.name == node.name]
         if name != self.cluster or any(one.server.server_id != node.server.server_id for one in namesakes):
             self.strangers |= own
-            message = f"{node.server.server_name} is of cluster {name!r} now, not of {self.cluster!r}"
+            message = f"Server {node.server.server_name} is of cluster {name!r} now, not of {self.cluster!r}"
             self.failure = self.failure or MonitoringError(Reason.LEADER_UNCLEAR, message)
             return False
         self.nodes[node.server.server_name] = node

@@ -159,7 +159,7 @@ class AllowList:
         ]
         if not allowed:
             raise NotAllowed(
-                f"natsscaler may not connect to {excerpt(host)}:{port}: an administrator can permit it"
+                f"The operator may not connect to {excerpt(host)}:{port}. An administrator can permit it"
                 " by --allow-hosts, unless it is a link-local, metadata or Kubernetes API address"
             )
         return tuple(map(str, allowed))

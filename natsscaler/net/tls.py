@@ -14,7 +14,7 @@ NOT_ACCEPTED = "its certificate is not accepted"
 
 
 def client_context(ca: str = "") -> ssl.SSLContext:
-    """Make a context that trusts `ca` (PEM) alone, or without it whom the system does.
+    """Make a context that trusts `ca` (PEM) alone, or without it the system's authorities.
 
     It accepts what kubectl, curl and NATS's own clients accept. From Python 3.13 on, the default would refuse
     certificates without key identifiers, which many clusters and companies have (VERIFY_X509_STRICT).
@@ -33,7 +33,7 @@ class Tls:
     key: str = field(default="", repr=False)
 
     def context(self) -> ssl.SSLContext | None:
-        """Make a context that trusts `ca` alone, or without it whom the system does; None: all are empty."""
+        """Make a context that trusts `ca` alone, or without it the system; None: all are empty."""
         if not (self.ca or self.certificate):
             return None
         made = client_context(self.ca)
@@ -47,7 +47,7 @@ NO_TLS = Tls()
 
 
 UNKNOWN_AUTHORITY = (18, 19, 20, 21)
-"""OpenSSL's codes for a certificate whose authority is not known (X509_V_ERR_…)."""
+"""OpenSSL's codes for a certificate whose authority is unknown (X509_V_ERR_…)."""
 
 
 def failure(error: Exception, secret: str) -> str:

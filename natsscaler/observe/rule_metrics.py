@@ -81,7 +81,7 @@ class RuleSeries:
         events: Finding | None,
         wall: float,
     ) -> None:
-        """Tell of an evaluation at `wall` (Unix time); `events`: Listening, or what else; None: not known."""
+        """Tell of an evaluation at `wall` (Unix time); `events`: Listening, or what else; None: unknown."""
         spec, bounds = rule.spec, rule.bounds(wall)
         self.min_replicas, self.max_replicas = bounds.low, bounds.high
         self.scale_up_threshold_messages = spec.scale_up_threshold

@@ -25,9 +25,9 @@ class Point(NamedTuple):
     time: int
     """Whole seconds since the epoch."""
     backlog: int | None
-    """None: not known."""
+    """None: unknown."""
     replicas: int | None
-    """None: there is no such Deployment, or it has not been looked at yet."""
+    """None: there is no such Deployment, or it has not been read yet."""
 
 
 class Series:

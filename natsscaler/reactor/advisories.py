@@ -1,4 +1,4 @@
-"""Whom advisories concern.
+"""Which rules advisories concern.
 
 When a NATS server restarts, every stream and every consumer elects a leader and tells of it; and who runs a
 server may send as many as they like. So advisories are gathered for a moment, for longer while they keep
@@ -42,12 +42,12 @@ class Gathered:
 
     @property
     def concerned(self) -> tuple[str, ...]:
-        """Names of those whom any of it concerns."""
+        """Names of all that any of it concerns."""
         return (ANY, *self.elected) if self.elected else ()
 
     @property
     def elections(self) -> tuple[str, ...]:
-        """Names of those for whom a leader was elected."""
+        """Names of all that have a newly elected leader."""
         names = tuple(name for name, elected in self.elected.items() if elected)
         return (ANY, *names) if names else ()
 
@@ -136,7 +136,7 @@ class Advisories:
 def _names(state: RuleState) -> frozenset[str]:
     """Name what concerns a rule: what happens to its consumers and streams, and new consumers of those.
 
-    A rule whose backlog is not known is concerned by all.
+    A rule whose backlog is unknown is concerned by all.
     """
     if state.trust.source is None or state.seen is None or not isinstance(state.seen.backlog, Backlog):
         return frozenset((EVERY, ANY))

@@ -38,7 +38,7 @@ class Shared:
     """What keeps a rule from scaling its Deployment, apart from what a read tells."""
     connect: Callable[[Rule, Reading | None], ConnectionPort | None]
     """The NATS connection of a rule, as far as its address is known without a reading, too; None: all of its
-    events are switched off, or the address is not known."""
+    events are switched off, or the address is unknown."""
     evaluated: Callable[[RuleState], None]
     """To be told after each evaluation of a rule."""
     spawn: Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]

@@ -132,7 +132,7 @@ class Doorbells:
             state.fed = Fed(claim, feeds, now + (PASSING_SECONDS if feeds.passing else UNKNOWN_SECONDS))
 
     def _has_news(self, state: RuleState) -> bool:
-        """Tell whether to evaluate the rule; it is asked for again later if its feeds still are not known."""
+        """Tell whether to evaluate the rule; it is asked for again later if its feeds still are unknown."""
         feeds = _feeds(state)
         if feeds and feeds.unknown and feeds.unknown == state.evaluation.events:
             state.arm = drop(state.arm, state.fed.again_at)
@@ -208,12 +208,13 @@ class Doorbells:
         """Say whether messages wake the rule, or why not; None: the connection is being made."""
         if EventSource.DOORBELL not in self._shared.settings.events & set(state.rule.spec.events):
             return Finding(
-                Reason.SWITCHED_OFF, "the doorbell is off (spec.events, --events): polling decides"
+                Reason.SWITCHED_OFF, "The doorbell is off (spec.events, --events), so the rule is polled"
             )
         connection = state.connection
         if connection is None:
             return Finding(
-                Reason.NOT_CONNECTED, "the address of NATS is learnt from natsMonitoringURL, not read so far"
+                Reason.NOT_CONNECTED,
+                "The address of NATS is unknown until natsMonitoringURL answers. spec.nats.url can name it",
             )
         listening = connection.state
         if listening is None or listening.reason is not Reason.LISTENING:
@@ -226,7 +227,7 @@ class Doorbells:
             connection.cluster and connection.cluster == server.cluster.name
         ):
             return Finding(
-                Reason.OTHER_SERVER, "NATS leads to another server than natsMonitoringURL: set spec.nats.url"
+                Reason.OTHER_SERVER, "NATS leads to another server than natsMonitoringURL. Set spec.nats.url"
             )
         deaf = _deaf(backlog, connection) or _unheard(backlog.feeds, connection)
         return deaf or _by_feeds(state, connection, listening)
@@ -253,8 +254,8 @@ def _crowded_out(state: RuleState, connection: ConnectionPort) -> Finding | None
         return None
     return Finding(
         Reason.SUBSCRIPTION_LIMIT,
-        "NATS limits the subscriptions of a connection or account, and there was no room for this rule's:"
-        f" raise max_subscriptions; it is tried again every {NO_ROOM_SECONDS:g} s",
+        "NATS limits the subscriptions of a connection or account, and there was no room for this rule's."
+        f" Raise max_subscriptions. The operator tries again every {NO_ROOM_SECONDS:g} s",
     )
 
 
@@ -287,25 +288,25 @@ def _unheard(subjects: Sequence[str], connection: ConnectionPort) -> Finding | N
     if unusable is not None:
         return Finding(
             Reason.SUBJECT_UNUSABLE,
-            f"a filter of the stream or consumer, {excerpt(unusable)!r}, cannot be subscribed to:"
+            f"A filter of the stream or consumer, {excerpt(unusable)!r}, cannot be subscribed to:"
             " * and > stand alone in a token, without blanks, in 1,024 bytes and 255 tokens at most",
         )
     if len(subjects) > MAX_FEEDS:
         return _too_many(f"at least {len(subjects)} filters")
     wide = next(filter(too_wide, subjects), None)
     if wide:
-        return Finding(Reason.SUBJECT_TOO_WIDE, f"{wide} also covers traffic that feeds no stream")
+        return Finding(Reason.SUBJECT_TOO_WIDE, f"Subject {wide} also covers traffic that feeds no stream")
     denied = connection.denied(subjects)
     if denied:
-        return Finding(Reason.PERMISSION_DENIED, f"the NATS user may not subscribe to {denied}")
+        return Finding(Reason.PERMISSION_DENIED, f"The NATS user may not subscribe to {denied}")
     return None
 
 
 def _too_many(what: str) -> Finding:
     return Finding(
         Reason.SUBJECT_UNUSABLE,
-        f"the backlog is fed by {what}, and a rule listens on {MAX_FEEDS} at most:"
-        " polling decides, use fewer and wider filters to be woken",
+        f"The backlog is fed by {what}, and a rule listens on {MAX_FEEDS} at most."
+        " Use fewer and wider filters",
     )
 
 
@@ -314,9 +315,11 @@ def _deaf(backlog: Backlog, connection: ConnectionPort) -> Finding | None:
     if backlog.account_key != connection.account:
         return Finding(
             Reason.OTHER_ACCOUNT,
-            f"the stream is in account {backlog.source.account}, events come from {connection.account}",
+            f"The stream is in account {backlog.source.account}, but events come from {connection.account}",
         )
     if backlog.sourced:
-        return Finding(Reason.SOURCED_STREAM, "the stream is filled from others, which ring no doorbell")
+        return Finding(
+            Reason.SOURCED_STREAM, "The stream is filled from other streams, which ring no doorbell"
+        )
     asked = len(questions(backlog))
     return _too_many(f"{asked} streams and consumers") if asked > MAX_FEEDS else None

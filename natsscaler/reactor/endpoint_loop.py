@@ -225,7 +225,8 @@ class EndpointLoop:
         except Exception:  # a supervision point: what a strange server sends must not end the process
             log.exception("Reading %s failed", self.access.url)
             return self._failed(
-                Reason.MONITORING_UNREADABLE, f"{self.access.url} gave what cannot be read: see the log"
+                Reason.MONITORING_UNREADABLE,
+                f"The answer of {self.access.url} cannot be read; the operator's log has the details",
             )
         self._failures, self._not_before = 0, -math.inf
         self._budgets = [self._shared.budget(place) for place, _ in reading.costs]

@@ -116,7 +116,7 @@ class Executor:
             await announce(shared, rule.key, rule.uid, [notice])
 
     def _wait_for_turns(self, state: RuleState) -> None:
-        """Leave the API server alone for as long as a failure of its calls for, whatever rings meanwhile."""
+        """Leave the API server alone for as long as a failure of its calls for, whatever wakes the rule."""
         now = self._shared.clock()
         if state.step(now):
             if now < state.scale_backoff.until:
@@ -219,7 +219,7 @@ class Executor:
         else:
             unable = Finding(
                 Reason.CONFLICT,
-                f"something else keeps changing the replicas of {target}: find it, or remove this rule",
+                f"Something else keeps changing the replicas of {target}",
             )
             state.evaluation = replace(state.evaluation, unable=unable)
 

@@ -26,7 +26,10 @@ log = logging.getLogger(__name__)
 
 
 FAILED = "Measuring the backlog of %s failed"
-UNUSABLE = Unknown(Reason.MONITORING_UNREADABLE, "what NATS gave cannot be used for this rule: see the log")
+UNUSABLE = Unknown(
+    Reason.MONITORING_UNREADABLE,
+    "The answer of NATS cannot be used for this rule; the operator's log has the details",
+)
 
 
 class Draft(NamedTuple):
@@ -56,7 +59,7 @@ def draft(
 ) -> Draft:
     """Measure by what was read alone, and say what to ask for.
 
-    `connection`: where it would be asked; None: not known yet, and any would do. `falls` tells whether the
+    `connection`: where it would be asked; None: not yet known, and any would do. `falls` tells whether the
     rule would step down on a backlog.
     """
     view = reading.view

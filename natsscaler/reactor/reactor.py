@@ -1,4 +1,4 @@
-"""All rules of the process: which endpoint serves each, who owns a Deployment, whom an event concerns."""
+"""All rules of the process: their endpoints, who owns a Deployment, which rules an event concerns."""
 
 import asyncio
 import logging

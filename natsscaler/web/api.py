@@ -45,7 +45,7 @@ class DeploymentName(Struct, frozen=True, kw_only=True):
 class Events(Struct, frozen=True, kw_only=True):
     """Whether events wake a rule."""
 
-    listening: Annotated[bool | None, Meta(description="null: not known yet.")]
+    listening: Annotated[bool | None, Meta(description="null: not yet known.")]
     reason: str
     message: str
 
@@ -59,7 +59,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 class RuleSummary(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A rule in the table of all. What is null is not known."""
+    """A rule in the table of all. What is null is unknown."""
 
     namespace: str
     name: str
@@ -108,7 +108,7 @@ class RuleDetail(Struct, frozen=True, kw_only=True, rename="camel"):
     poll_interval_seconds: int | None
     evaluated_at: Annotated[Time | None, Meta(description="When it was last evaluated.")]
     last_decision: LastDecision | None
-    rates: Annotated[WorkRates | None, Meta(description="null: not known.")]
+    rates: Annotated[WorkRates | None, Meta(description="null: unknown.")]
     conditions: tuple[RuleCondition, ...]
     wake_ups: Annotated[tuple[WakeUp, ...], Meta(description="Newest first; of the process that answers.")]
     actions: Annotated[tuple[Action, ...], Meta(description="The last ones of this rule, newest first.")]
@@ -116,7 +116,7 @@ class RuleDetail(Struct, frozen=True, kw_only=True, rename="camel"):
         list[Point],
         Meta(
             description="Steps of [time, backlog, replicas], oldest first: each holds until the next one."
-            " Time in seconds since the epoch; null: not known. The last hour to 5 seconds, the day before it"
+            " Time in seconds since the epoch; null: unknown. The last hour to 5 seconds, the day before it"
             " in maxima of 5 minutes."
         ),
     ]
@@ -187,5 +187,5 @@ def _deployment(rule: Rule) -> DeploymentName:
 def _events(status: RuleStatus) -> Events:
     found = status.condition("EventDriven")
     if found is None:
-        return Events(listening=None, reason=Reason.NOT_YET_READ, message="not known yet")
+        return Events(listening=None, reason=Reason.NOT_YET_READ, message="not yet known")
     return Events(listening=found.status == "True", reason=found.reason, message=found.message)

@@ -39,7 +39,7 @@ class Door:
         self._told_at = -TELL_SECONDS
 
     def __call__(self) -> "_Arrival":
-        """Take a connection whose address is not known yet."""
+        """Take a connection whose address is not yet known."""
         return _Arrival(self)
 
     def enter(self, transport: asyncio.Transport) -> None:

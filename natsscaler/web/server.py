@@ -186,7 +186,7 @@ class Web:
         key = RuleKey(request.match_info["namespace"], request.match_info["name"])
         seen = self._activity.rule(key)
         if seen is None:
-            return _json(ErrorAnswer(error=f"there is no ScalingRule {key}"), status=404)
+            return _json(ErrorAnswer(error=f"There is no ScalingRule {key}"), status=404)
         found = detail(seen, self._clock())
         ready = self._health.ready()
         return _json(RuleAnswer(timestamp=self._now(), rule=found, leader=self._leader(), not_ready=ready))

@@ -62,5 +62,5 @@ async def test_a_follower_tells_what_the_leader_did_and_sees(crew: Crew, stage: 
         await stage.becomes([(1, 3)], partial(steps, member.activity_port))
         await stage.becomes((3, 60), partial(row, member.activity_port, "replicas", "backlog"))
     assert await ask(leader.activity_port, "/api/rules/none/none") == {
-        "error": "there is no ScalingRule none/none"
+        "error": "There is no ScalingRule none/none"
     }

@@ -179,7 +179,7 @@ async def test_a_forbidden_patch_names_the_missing_verb(stage: Stage, proxy: Fau
     await stage.becomes(("False", "Forbidden"), partial(stage.condition, "AbleToScale"))
     conditions = (await stage.status())["conditions"]
     (able,) = [condition for condition in conditions if condition["type"] == "AbleToScale"]
-    assert "grant it the verb patch on deployments/scale" in able["message"]
+    assert "The operator lacks the verb patch on deployments/scale" in able["message"]
     proxy.fix()
     await stage.becomes(2, stage.replicas)
 

@@ -82,7 +82,7 @@ async def test_a_rule_that_works_is_told_as_the_operator_sees_it(stage: Stage, p
         "ORDERS/worker in account $G: durable, and its filter is the rule's"
     )
     assert steps["Backlog"][1] == "100 messages: 100 not yet delivered and 0 not yet acknowledged"
-    assert steps["Pace"][1].startswith("It is held back: the last step up was less than 300 s ago, until 20")
+    assert steps["Pace"][1].startswith("Not yet: the last step up was less than 300 s ago, until 20")
     held = "Backlog 100 is above scaleUpThreshold 50; the last step up was less than 300 s ago"
     assert steps["Outcome"][:2] == ("waiting", f"{stage.namespace}/my-app keeps 2 replicas: {held}")
     answer = await person.asks()
@@ -118,7 +118,7 @@ async def test_kubectl_finds_the_plugin(stage: Stage, kube_api: KubeApi) -> None
     assert f" ! Outcome         {stage.namespace}/my-app keeps 1 replica while spec.dryRun is true" in told
     status, told, failure = await run("natsscaler", "explain", f"{stage.namespace}/my-app-scalin")
     assert (status, told) == (1, "")
-    assert failure.startswith("kubectl natsscaler explain: there is no ScalingRule")
+    assert failure.startswith("kubectl natsscaler explain: There is no ScalingRule")
     assert f"{stage.namespace}/{RULE}" in failure
     status, _, failure = await run("natsscaler", "explain")
     assert status == 2
@@ -129,7 +129,7 @@ async def test_a_missing_deployment(stage: Stage, person: Person) -> None:
     await stage.apply_sample()
     state, text, fix = (await person.reads())["Deployment"]
     assert state == "blocked"
-    assert text == f"there is no Deployment {stage.namespace}/my-app: create it or fix spec.deploymentName"
+    assert text == f"Deployment {stage.namespace}/my-app, which spec.deploymentName names, does not exist"
     assert f"kubectl get deployments -n {stage.namespace}" in fix.splitlines()
 
 
@@ -142,7 +142,7 @@ async def test_a_deployment_that_others_scale(stage: Stage, person: Person) -> N
     state, text, fix = (await person.reads("z-younger"))["Deployment"]
     assert (state, text.split(" scales ")[0]) == (
         "blocked",
-        f"the older ScalingRule {stage.namespace}/{RULE}",
+        f"The older ScalingRule {stage.namespace}/{RULE}",
     )
     assert f"kubectl delete scalingrule z-younger -n {stage.namespace}" in fix
     assert (await person.reads())["Deployment"][0] == "ok"
@@ -172,7 +172,7 @@ async def test_no_consumer_names_those_that_exist(stage: Stage, person: Person) 
     await prepare(stage, consumer="wroker", stream="ORDERS")
     state, text, fix = (await person.reads())["Consumer"]
     assert state == "blocked"
-    assert "there is no consumer wroker on ORDERS; these exist: worker" in text
+    assert "There is no consumer wroker on ORDERS; these exist: worker" in text
     assert "nats consumer add STREAM NAME --pull --filter orders.processing --defaults" in fix
 
 
@@ -186,11 +186,11 @@ async def test_nats_that_is_reached_from_here_alone_or_from_there_alone(
     state, text, fix = steps["NATS"]
     assert state == "blocked"
     assert "nats.no-such-namespace cannot be resolved" in text
-    assert "inside of it alone" in text
+    assert "work inside it only" in text
     inside = "kubectl exec -n scaling-operator-system deployment/scaling-operator-controller-manager"
     assert f"{inside} -- natsscaler explain {stage.namespace}/{RULE}" in fix
     assert "kubectl port-forward -n no-such-namespace service/nats 8222" in fix
-    assert f"{stage.namespace}/my-app keeps 1 replica, as the backlog is not known" in steps["Outcome"][1]
+    assert f"{stage.namespace}/my-app keeps 1 replica, because the backlog is unknown" in steps["Outcome"][1]
     led_here = await person.reads(monitoring_url=nats_server.monitoring_url)
     assert led_here["NATS"][0] == "ok"
     assert "From here that is not so: see what lies between the two" in led_here["Operator"][1]
@@ -201,10 +201,10 @@ async def test_without_an_operator_that_is_said(stage: Stage, person: Person) ->
     await prepare(stage)
     await stage.publish(100)
     steps = await person.reads()
-    assert steps["Operator"][:2] == ("blocked", "No operator has taken notice of this rule yet")
+    assert steps["Operator"][:2] == ("blocked", "No operator has evaluated this rule yet")
     assert "kubectl get pods -n scaling-operator-system" in steps["Operator"][2]
     would = f"{stage.namespace}/my-app is scaled from 1 to 2: Backlog 100 is above scaleUpThreshold 50"
-    said = f"This is what would happen, but the operator does not act: {would}"
+    said = f"The operator does not act. Otherwise: {would}"
     assert steps["Outcome"][:2] == ("blocked", said)
     assert await stage.replicas() == 1, "explaining scales nothing"
 
@@ -237,7 +237,7 @@ async def test_check_tells_each_rule_in_one_line(
     assert steps[nats_server.monitoring_url][:2] == ("ok", "nats answered, for 1 rule")
     assert steps["http://nowhere.invalid"][0] == "blocked"
     assert steps[f"{stage.namespace}/{RULE}"][0] == "ok"
-    assert "there is no Deployment" in steps[f"{stage.namespace}/a-second"][1]
+    assert "does not exist" in steps[f"{stage.namespace}/a-second"][1]
     assert steps["Sum"][1] == "2 rules, 1 of them in trouble"
 
 

@@ -35,7 +35,6 @@ PROSE = {
     "natsscaler run [--FLAG VALUE ...]",
     "natsscaler run with --allow-cross-namespace",
     "natsscaler run with --namespace {target_namespace} too",
-    "natsscaler may not …: grant it the verb",
     "nats stream view",
 }
 """What names a command in a sentence, and is not a line to type."""

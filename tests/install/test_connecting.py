@@ -445,7 +445,7 @@ async def test_what_keeps_kopf_from_listing_rules_is_told(desk: Desk) -> None:
     handlers = Handlers(cast("Reactor", None), api)
     async with (await handlers._login()).aiohttp_session as session:
         await session.get(f"{api.host}{RULES}")
-    assert handlers.problem.startswith("natsscaler may not list scalingrules: grant it the verb list")
+    assert handlers.problem.startswith("The operator lacks the verb list on scalingrules")
 
 
 async def everything(desk: Desk) -> pathlib.Path:
@@ -464,7 +464,7 @@ async def test_the_commands_go_the_same_way(desk: Desk, command: tuple[str, ...]
     process = await asyncio.create_subprocess_exec(*program, stdout=PIPE, stderr=PIPE)
     told, failure = (text.decode() for text in await process.communicate())
     if command[0] == "explain":
-        assert failure.startswith("natsscaler explain: there is no ScalingRule default/none")
+        assert failure.startswith("natsscaler explain: There is no ScalingRule default/none")
     else:
         assert "✓ CRD" in told
         assert failure == ""

@@ -110,7 +110,7 @@ async def test_in_its_pod_the_operators_own_rights_suffice(appoint: Appoint) -> 
         f"The operator has all that it needs in namespace {asker.stage.namespace}",
     )
     assert checked["CRD"][0] == "attention"
-    assert "you may not get customresourcedefinitions" in checked["CRD"][1]
+    assert "You may not get customresourcedefinitions" in checked["CRD"][1]
 
 
 async def test_in_its_pod_an_operator_of_one_namespace_looks_there_alone(appoint: Appoint) -> None:
@@ -125,7 +125,7 @@ async def test_in_its_pod_an_operator_of_one_namespace_looks_there_alone(appoint
     steps = await asker.reads(rule, watched=True)
     assert [title for title, (state, _) in steps.items() if state != "ok"] == ["Operator", "Outcome"]
     elsewhere = await asker.asks("elsewhere/my-app-scaling", watched=True)
-    assert elsewhere.failure == "natsscaler does not watch elsewhere: add --namespace elsewhere"
+    assert elsewhere.failure == "The operator does not watch elsewhere: give it --namespace elsewhere"
 
 
 async def test_rights_to_read_suffice_and_nothing_is_written(
@@ -150,7 +150,7 @@ async def test_what_cannot_be_seen_is_said(appoint: Appoint) -> None:
     asker = await appoint(HPAS)
     state, text = (await asker.reads("my-app-scaling"))["Not seen"]
     assert state == "attention"
-    assert f"you may not list horizontalpodautoscalers in namespace {asker.stage.namespace}" in text
+    assert f"You may not list horizontalpodautoscalers in namespace {asker.stage.namespace}" in text
 
 
 async def test_the_right_to_get_secrets_is_asked_for_where_rules_name_them(appoint: Appoint) -> None:
@@ -159,7 +159,7 @@ async def test_the_right_to_get_secrets_is_asked_for_where_rules_name_them(appoi
     reference = {"secretRef": {"name": "nats"}}
     await asker.stage.apply_sample("secured", monitoring=reference, dryRun=True)
     told = (await asker.asks("secured")).told
-    assert f"you may not get Secret {asker.stage.namespace}/nats" in told
+    assert f"You may not get Secret {asker.stage.namespace}/nats" in told
     state, text = (await asker.reads(""))["Permissions"]
     assert state == "blocked"
     assert "get secrets" in text
@@ -174,7 +174,7 @@ async def test_without_the_least_rights_the_one_that_lacks_is_named(
         answer = await asker.asks(rule)
         assert (answer.status, answer.told) == (1, "")
         assert (
-            f"you may not list {permission.resource} in namespace {asker.stage.namespace}" in answer.failure
+            f"You may not list {permission.resource} in namespace {asker.stage.namespace}" in answer.failure
         )
 
 

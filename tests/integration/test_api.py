@@ -97,7 +97,8 @@ async def test_a_rule_is_told_with_its_steps_its_past_and_what_woke_it(running: 
         (facts(seen(7, 3), rule=named("orders", dryRun=True)), "attention", "Not scaling: dry run only"),
         (
             facts(
-                seen(7, 3), unable=Finding(Reason.TARGET_NOT_FOUND, "there is no Deployment default/my-app")
+                seen(7, 3),
+                unable=Finding(Reason.TARGET_NOT_FOUND, "Deployment default/my-app does not exist"),
             ),
             "blocked",
             "Not scaling: no such Deployment",
@@ -156,7 +157,7 @@ async def test_a_rule_that_cannot_be_used_says_why_and_how_to_fix_it(running: Ru
 async def test_no_such_rule_is_404(running: Running) -> None:
     answer = await running.get(running.settings.activity_port, "/api/rules/default/none")
     assert answer.status == 404
-    assert json.loads(answer.text) == {"error": "there is no ScalingRule default/none"}
+    assert json.loads(answer.text) == {"error": "There is no ScalingRule default/none"}
 
 
 async def test_the_stream_begins_with_everything_and_goes_on_with_changes(running: Running) -> None:

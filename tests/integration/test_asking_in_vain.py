@@ -91,7 +91,7 @@ async def test_an_api_server_that_is_not_reached(
     kubeconfig.write_text(USABLE.replace("http://127.0.0.1:1", server))
     answer = await ask(rule, kubeconfig)
     assert (answer.status, answer.told) == (1, "")
-    assert answer.failure.startswith("the Kubernetes API did not answer to ")
+    assert answer.failure.startswith("The Kubernetes API did not answer to ")
     assert f"{why} (asked of {server}, by --kubeconfig and --context)" in answer.failure
 
 
@@ -101,7 +101,7 @@ async def test_a_cluster_without_the_crd(tmp_path: pathlib.Path, rule: str) -> N
         server.write_kubeconfig(tmp_path / "kubeconfig")
         answer = await ask(rule, tmp_path / "kubeconfig")
     assert (answer.status, answer.told) == (1, "")
-    missing = "the cluster has no CustomResourceDefinition scalingrules.scaling.example.com"
+    missing = "The cluster has no CustomResourceDefinition scalingrules.scaling.example.com"
     assert answer.failure.startswith(f"{missing}: make install, or helm install (asked of http")
 
 
@@ -113,7 +113,7 @@ async def test_a_token_that_is_not_known(tmp_path: pathlib.Path, rule: str) -> N
         kubeconfig.write_text(kubeconfig.read_text().replace(right, "another-one"))
         answer = await ask(rule, kubeconfig)
     assert (answer.status, answer.told) == (1, "")
-    assert answer.failure.startswith("the Kubernetes API answered 401")
+    assert answer.failure.startswith("The Kubernetes API answered 401")
 
 
 @commands

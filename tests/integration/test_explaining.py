@@ -34,17 +34,17 @@ async def test_a_fault_is_told_with_its_fix(nats_server: NatsServer, fault: Answ
         assert steps["NATS"].state is State.BLOCKED
         assert steps["NATS"].fix == fix(reason, parse(body(natsMonitoringURL=behind.url)))
         assert steps["Outcome"].text.startswith(
-            "default/my-app keeps 4 replicas, as the backlog is not known"
+            "default/my-app keeps 4 replicas, because the backlog is unknown"
         )
 
 
 @pytest.mark.parametrize(
     ("able", "text"),
     [
-        pytest.param(None, "spec.namespace shop is not the rule's own namespace default", id="not-said"),
+        pytest.param(None, "Deployment shop/my-app is in another namespace than the rule", id="not-said"),
         pytest.param(
             ("False", Reason.CROSS_NAMESPACE_NOT_ALLOWED),
-            "spec.namespace shop is not the rule's own namespace default",
+            "Deployment shop/my-app is in another namespace than the rule",
             id="not-allowed",
         ),
         pytest.param(("False", Reason.NAMESPACE_NOT_WATCHED), "as the operator said", id="not-watched"),
@@ -81,13 +81,13 @@ async def test_what_the_operators_flags_allow_it_has_said_itself(
         pytest.param(
             Settings(allow_cross_namespace=True, namespaces=("default",)),
             "Deployment",
-            "natsscaler does not watch shop",
+            "The operator does not watch namespace shop",
             id="not-watched",
         ),
         pytest.param(
             Settings(allow_cross_namespace=True, monitoring_proxy="http://127.0.0.1:1"),
             "NATS",
-            "The backlog is not known",
+            "The backlog is unknown",
             id="proxy",
         ),
     ],

@@ -95,7 +95,7 @@ async def test_waiting_for_the_first_lists_or_backing_off_is_no_fault(world: Wor
         return world.reads >= 3
 
     assert world.health.live() == []
-    assert world.health.ready() == ["ScalingRules have not been listed yet: is their CRD installed?"]
+    assert world.health.ready() == ["ScalingRules have not been listed yet: Is their CRD installed?"]
     world.reactor.listed.set()
     await until(looked, 15)
     assert found == []
@@ -116,14 +116,14 @@ async def test_a_write_that_does_not_end_is_found(world: World) -> None:
 
 async def test_a_watch_that_hangs_is_found(world: World) -> None:
     world.watch.heard_at -= WATCH_SILENT_SECONDS + 1
-    assert world.health.live() == ["the watch of deployments has been silent for 300 s"]
+    assert world.health.live() == ["The watch of deployments has been silent for 300 s"]
 
 
 async def test_kopf_that_asks_no_more_is_found(world: World) -> None:
     world.handlers.asked_at -= SILENT_SECONDS + 1
     assert world.health.live() == []  # it has nothing to ask for before the CRD is there
     world.reactor.listed.set()
-    assert world.health.live() == ["kopf has not asked for ScalingRules for 600 s"]
+    assert world.health.live() == ["The operator has not asked for ScalingRules for 600 s"]
 
 
 LISTED = "/apis/apps/v1/deployments"

@@ -214,7 +214,10 @@ async def test_connecting_by_kubeconfig(kube_api: KubeApi) -> None:
 
 async def test_a_secret(kube_api: KubeApi) -> None:
     core, key = client.CoreV1Api(kube_api.client), SecretKey(kube_api.namespace, "nats")
-    with pytest.raises(SecretNotFound, match=f"there is no Secret {kube_api.namespace}/nats: create it"):
+    with pytest.raises(
+        SecretNotFound,
+        match=f"Secret {kube_api.namespace}/nats, which the rule's secretRef names, does not exist",
+    ):
         await read_secret(kube_api.client, key)
     labels, data = {"scaling.example.com/use": "nats"}, {"token": "aHVudGVyMg=="}
     body: Any = {"metadata": {"name": "nats", "labels": labels}, "data": data}

@@ -96,7 +96,7 @@ async def test_deployments_deleted_while_the_version_became_too_old_are_gone_fro
         await table.scale("kept", 3)
         await until(lambda: table.replicas == {"kept": 3}, 15)
     assert table.changed.count(gone) == 2
-    assert "the Kubernetes API answered 410 to watch deployments; it is retried" in caplog.text
+    assert "begins again: The Kubernetes API answered 410 to watch deployments" in caplog.text
 
 
 async def test_a_list_whose_next_page_has_expired_starts_again(
@@ -124,7 +124,7 @@ async def test_a_refused_watch_names_the_missing_verb_keeps_the_table_and_is_ret
         assert table.replicas == {"web": 2}
         await table.scale("web", 4)
         await until(lambda: table.replicas == {"web": 4}, 15)
-    assert "natsscaler may not watch deployments: grant it the verb watch on deployments" in caplog.text
+    assert "The operator lacks the verb watch on deployments" in caplog.text
     assert table.failures == [("watch", "Forbidden")] * 2
 
 
@@ -219,7 +219,7 @@ async def test_a_webhook_that_fails_is_named_in_the_same_words_each_time(table: 
         with pytest.raises(KubernetesError) as raised:
             await table.kube.scale(target, 1, 2)
         told.append(raised.value.message)
-    assert "admission webhook scale-guard.example.com failed" in told[0]
+    assert "Admission webhook scale-guard.example.com failed" in told[0]
     assert "i/o timeout" in told[0]
     assert told[0] == told[1]
 

@@ -90,7 +90,7 @@ async def test_a_write_that_fails_is_counted_and_its_reason_told(
     here: World, orders: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(*_: object) -> None:
-        raise KubernetesError(Reason.FORBIDDEN, "natsscaler may not patch deployments/scale")
+        raise KubernetesError(Reason.FORBIDDEN, "The operator may not patch deployments/scale")
 
     monkeypatch.setattr(here.cluster, "scale", refuse)
     await publish(orders, 60)

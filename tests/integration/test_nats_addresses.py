@@ -47,7 +47,7 @@ async def test_each_server_of_a_list_goes_through_the_allow_list(nats_server: Na
     async with world(nats_server, allow_hosts=("127.0.0.1",)) as here:
         here.apply(nats={"url": "nats://127.0.0.2:4222,nats://127.0.0.3:4222"})
         await here.becomes("EventDriven", "False", "NotConnected")
-        assert "natsscaler may not connect to 127.0.0.3:4222" in here.message("EventDriven")
+        assert "The operator may not connect to 127.0.0.3:4222" in here.message("EventDriven")
 
 
 async def test_the_user_of_a_list_is_that_of_the_first_server_that_has_one(nats_servers: Servers) -> None:

@@ -70,7 +70,7 @@ async def test_a_directory_that_cannot_be_used_is_told(secured: NatsServer, keep
         here.apply()
         await here.becomes("EventDriven", "False", "SecretUnusable")
         told = (
-            "key password of --nats-credentials [NATSSCALER_NATS_CREDENTIALS] needs the key username"
+            "Key password of --nats-credentials [NATSSCALER_NATS_CREDENTIALS] needs the key username"
             " beside it"
         )
         assert here.message("EventDriven") == told

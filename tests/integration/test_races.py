@@ -289,7 +289,9 @@ async def test_a_rule_whose_deployments_may_not_be_listed_says_so_and_leaves_the
     await publish(orders, 51)
     here.apply()
     await here.becomes("AbleToScale", "False", "Forbidden")
-    assert here.message("AbleToScale").startswith("natsscaler may not list deployments and")
+    assert here.message("AbleToScale").startswith(
+        "The operator lacks the verbs list and watch on deployments and"
+    )
     assert here.cluster.table[TARGET] == 1
     here.cluster.unseen.clear()
     here.reactor.ring_target(TARGET)

@@ -186,7 +186,7 @@ async def test_a_secret_must_be_labelled(nats_servers: Servers) -> None:
         assert ("rule", "EventDriven", "SecretNotLabelled") in here.cluster.events
         here.keep_secret({"username": "app"})
         await here.becomes("EventDriven", "False", "SecretUnusable")
-        assert "key username of Secret default/nats needs the key password" in here.message("EventDriven")
+        assert "Key username of Secret default/nats needs the key password" in here.message("EventDriven")
         here.keep_secret(login("app", MARK))
         await here.becomes("EventDriven", "True", "Listening")
 

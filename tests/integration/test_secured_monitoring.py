@@ -108,7 +108,7 @@ async def test_a_name_that_the_certificate_does_not_have(
         ("SecretNotFound", "Secret default/nats"),
         ("SecretNotLabelled", "kubectl -n default label secret nats scaling.example.com/use=nats"),
         ("Forbidden", "natsscaler may not get secrets"),
-        ("SecretUnusable", "key token of Secret default/nats must be"),
+        ("SecretUnusable", "Key token of Secret default/nats must be"),
     ],
 )
 async def test_a_secret_that_cannot_be_used(

@@ -24,4 +24,4 @@ async def test_stopped_while_it_waits_for_the_crd_the_operator_says_so_in_one_li
             rest = (await process.stderr.read()).decode()
             assert await process.wait() == 0
     assert len(rest.splitlines()) == 1, rest
-    assert "Told to exit" in rest
+    assert "The process was told to exit" in rest

@@ -26,7 +26,7 @@ WHY = {
     "stabilizing": ("stabilization window", "up to 6 were wanted in the last 300 s"),
     "within": ("the backlog asks for no change", "Next change: 31 further messages"),
     "not-event-driven": ("Scaling down", "Reacts slower: no event triggers a check, one is made every 30 s"),
-    "fresh": ("Not looked at yet", "has not evaluated this rule yet"),
+    "fresh": ("Not evaluated yet", "has not evaluated this rule yet"),
 }
 """For each state: what the page says first, and what a person can do or wait for."""
 SMALL = {"width": 1024, "height": 600}
@@ -92,7 +92,7 @@ async def test_a_backlog_that_is_not_known_is_a_gap_and_no_zero(visitor: Visitor
     )
     await expect(page.locator("#chart .unknown").first).to_be_attached()
     await page.get_by_text("The same as a table").click()
-    await expect(page.locator("#points tbody tr").first).to_contain_text("not known")
+    await expect(page.locator("#points tbody tr").first).to_contain_text("unknown")
 
 
 async def test_the_chart_can_be_read_by_pointing_by_range_and_as_a_table(
@@ -169,4 +169,4 @@ async def test_it_says_what_is_counted_and_since_when_something_is_wrong(
     await expect(page.locator("#verdict")).not_to_contain_text("not ready since")
     page = await visitor.live(gallery.rule("unknown-backlog"))
     await expect(page.locator("#verdict")).to_contain_text("not ready since")
-    await expect(page.locator("#facts")).to_contain_text("tried again and again")
+    await expect(page.locator("#facts")).to_contain_text("tried repeatedly")

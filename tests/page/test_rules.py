@@ -22,7 +22,7 @@ async def test_every_state_is_told_in_words_and_all_of_it_is_accessible(
     await expect(page.locator("body")).to_have_css("background-color", ground)
     for text in (
         "Not scaling: NATS cannot be reached",
-        "not known",
+        "unknown",
         "Not connected",
         "MonitoringUnreachable",
     ):

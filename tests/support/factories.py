@@ -201,7 +201,7 @@ def unknown(found: Backlog | Unknown, reason: Reason) -> str:
     return found.message
 
 
-LISTENING = Finding(Reason.LISTENING, "listening on NATS at nats:4222")
+LISTENING = Finding(Reason.LISTENING, "Listening on NATS at nats:4222")
 FREE = Memory()
 """Nothing has happened before."""
 

@@ -26,14 +26,14 @@ LISTENING = Finding(Reason.LISTENING, "messages of orders.processing ring")
 DEAF = Finding(Reason.NOT_CONNECTED, "nats://nats:4222: connection refused")
 LOST = Unknown(Reason.MONITORING_UNREACHABLE, "http://nats:8222 refuses connections: is http_port set?")
 NOWHERE = Unknown(
-    Reason.CONSUMER_NOT_FOUND, "stream ORDERS has no consumer for orders.processing; there are: audit, backup"
+    Reason.CONSUMER_NOT_FOUND, "Stream ORDERS has no consumer for orders.processing; there are: audit, backup"
 )
 ABSENT = Finding(
     Reason.TARGET_NOT_FOUND,
-    "there is no Deployment shop/missing-app: create it or fix spec.deploymentName",
+    "Deployment shop/missing-app, which spec.deploymentName names, does not exist",
 )
 RIVAL = Finding(
-    Reason.TARGET_OWNED_BY_ANOTHER, "HorizontalPodAutoscaler web scales shop/web: delete one of the two"
+    Reason.TARGET_OWNED_BY_ANOTHER, "HorizontalPodAutoscaler web scales Deployment shop/web already"
 )
 
 

@@ -10,13 +10,13 @@ WAITING_FOR = [
     ("paused", facts(51, made=rule(paused=True)), "none while the rule is paused"),
     ("rehearsal", facts(51, made=rule(dryRun=True)), "none while spec.dryRun is true"),
     ("zero", facts(51, 0), "none while the Deployment has 0 replicas"),
-    ("unknown", facts(UNKNOWN), "once the backlog is known again"),
+    ("unknown", facts(UNKNOWN), "once the backlog is known"),
     ("paused-unknown", facts(UNKNOWN, made=rule(paused=True)), "none while the rule is paused"),
     ("consumer", facts(backlog(51, paused=True)), "none while the consumer is paused"),
     (
         "refused",
         facts(51, unable=REFUSED),
-        "once the Deployment can be scaled; it is tried again and again",
+        "once the Deployment can be scaled, which is tried repeatedly",
     ),
 ]
 """Rules that do not scale, and what they wait for."""

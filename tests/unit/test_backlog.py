@@ -1,4 +1,4 @@
-"""Which consumers are a rule's workers, what waits for them, and when that is not known."""
+"""Which consumers are a rule's workers, what waits for them, and when that is unknown."""
 
 import random
 from collections.abc import Sequence

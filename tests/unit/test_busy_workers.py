@@ -139,7 +139,7 @@ def test_an_explanation_says_what_holds_it_and_until_when() -> None:
     found = backlog(0, unacknowledged=4, mode=BacklogMode.PENDING)
     steps = {one.title: one.text for one in explain(facts(found, 5, made=protecting("UntilIdle")))}
     assert steps["Busy workers"] == (
-        "It is held back: 4 messages are delivered and not yet acknowledged, and behavior.scaleDown waits"
+        "Not yet: 4 messages are delivered and not yet acknowledged, and behavior.scaleDown waits"
         " for none, for 3600 s at most, until 2026-01-01T01:00:00Z"
     )
 

@@ -67,7 +67,12 @@ WELL = {
             id="consumer-paused",
         ),
         pytest.param(
-            facts(None), {"Ready": "False NotYetRead", "ScalingActive": "False NotYetRead"}, id="not-yet-read"
+            facts(None),
+            {
+                **dict.fromkeys(("Ready", "ScalingActive"), "False NotYetRead"),
+                "ScalingLimited": "Unknown NotYetRead",
+            },
+            id="not-yet-read",
         ),
         pytest.param(
             facts(30, 0),
@@ -138,7 +143,7 @@ MANY = [
 def test_every_condition_has_a_status_a_reason_and_a_sentence() -> None:
     for given in MANY:
         for one in composed(given).conditions:
-            assert one.status in {"True", "False"}
+            assert one.status in {"True", "False", "Unknown"}
             assert one.reason in set(Reason)
             assert one.message
             assert one.observed_generation == given.rule.generation
@@ -320,7 +325,7 @@ def test_merge_makes_conditions_in_the_order_of_the_findings() -> None:
 
 
 def test_a_missing_deployment_is_one_event() -> None:
-    missing = Finding(Reason.TARGET_NOT_FOUND, "there is no Deployment default/my-app")
+    missing = Finding(Reason.TARGET_NOT_FOUND, "There is no Deployment default/my-app")
     status = compose(replace(facts(30), seen=None, decision=None, unable=missing), RuleStatus())
     assert {one.reason for one in status.conditions} >= {Reason.TARGET_NOT_FOUND}
     reasons = [one.reason for one in changed_conditions(RuleStatus(), status)]

@@ -35,7 +35,9 @@ def test_the_third_set_back_is_a_conflict_and_each_further_one_doubles_the_wait(
     assert (told is not None) == (wait > 0)
     if told:
         assert told.reason is Reason.CONFLICT
-        assert told.message.startswith("argocd-controller (Apply) keeps changing the replicas of shop/orders")
+        assert told.message.startswith(
+            "Another writer, argocd-controller (Apply), keeps changing the replicas of shop/orders"
+        )
 
 
 def test_set_backs_that_are_an_hour_apart_are_none() -> None:

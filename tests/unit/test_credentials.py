@@ -78,18 +78,18 @@ def test_the_headers_of_a_request(data: dict[str, bytes | str], header: tuple[st
 NATS_MISTAKES = [
     pytest.param({}, "none of the keys username, password", id="empty"),
     pytest.param({"user": MARK}, "none of the keys", id="unknown-key"),
-    pytest.param({"username": MARK}, "key username of Secret default/nats needs the key password", id="half"),
+    pytest.param({"username": MARK}, "Key username of Secret default/nats needs the key password", id="half"),
     pytest.param(
-        {"password": MARK}, "key password of Secret default/nats needs the key username", id="other-half"
+        {"password": MARK}, "Key password of Secret default/nats needs the key username", id="other-half"
     ),
     pytest.param({"username": "", "password": MARK}, "needs the key username", id="empty-value"),
     pytest.param({"token": MARK, "username": "a", "password": MARK}, "username and token", id="two"),
     pytest.param({"nkey": USER, "creds": MARK}, "nkey and creds: keep one", id="two-keys"),
-    pytest.param({"token": b"\xff" + MARK.encode()}, "key token of Secret default/nats must be", id="bytes"),
-    pytest.param({"nkey": MARK}, "key nkey of Secret default/nats must", id="no-seed"),
-    pytest.param({"nkey": ACCOUNT}, "key nkey of Secret default/nats must", id="account-seed"),
-    pytest.param({"nkey": USER[:-20]}, "key nkey of Secret default/nats must", id="short-seed"),
-    pytest.param({"creds": MARK}, "key creds of Secret default/nats must be", id="no-creds"),
+    pytest.param({"token": b"\xff" + MARK.encode()}, "Key token of Secret default/nats must be", id="bytes"),
+    pytest.param({"nkey": MARK}, "Key nkey of Secret default/nats must", id="no-seed"),
+    pytest.param({"nkey": ACCOUNT}, "Key nkey of Secret default/nats must", id="account-seed"),
+    pytest.param({"nkey": USER[:-20]}, "Key nkey of Secret default/nats must", id="short-seed"),
+    pytest.param({"creds": MARK}, "Key creds of Secret default/nats must be", id="no-creds"),
     pytest.param(
         {"creds": OperatorMode().creds().replace("USER NKEY", "NKEY")},
         "must be a credentials file",
@@ -97,23 +97,23 @@ NATS_MISTAKES = [
     ),
     pytest.param(
         {"creds": OperatorMode().creds().replace("\nSU", "\nSA")},
-        "key creds of Secret",
+        "Key creds of Secret",
         id="creds-of-account",
     ),
-    pytest.param({"ca.crt": MARK}, "key ca.crt of Secret default/nats must", id="no-pem"),
-    pytest.param({"ca.crt": "ü"}, "key ca.crt of Secret default/nats must hold certificates", id="no-ascii"),
+    pytest.param({"ca.crt": MARK}, "Key ca.crt of Secret default/nats must", id="no-pem"),
+    pytest.param({"ca.crt": "ü"}, "Key ca.crt of Secret default/nats must hold certificates", id="no-ascii"),
 ]
 MONITORING_MISTAKES = [
     pytest.param({"nkey": USER}, "none of the keys username, password, token", id="nats-only"),
     pytest.param({"password": MARK}, "needs the key username", id="half"),
     pytest.param({"username": "a:b", "password": MARK}, "must not contain a colon", id="colon"),
     pytest.param(
-        {"token": f"{MARK}\nX: y"}, "key token of Secret default/nats must be one line", id="injection"
+        {"token": f"{MARK}\nX: y"}, "Key token of Secret default/nats must be one line", id="injection"
     ),
-    pytest.param({"token": f" {MARK}"}, "key token of Secret default/nats must be one line", id="blank"),
-    pytest.param({"header.X": f"{MARK}\r\nY: z"}, "key header.X of Secret", id="header-injection"),
-    pytest.param({"header.Host": MARK}, "key header.Host of Secret default/nats is no header", id="host"),
-    pytest.param({"header.": MARK}, "key header. of Secret default/nats is no header", id="no-name"),
+    pytest.param({"token": f" {MARK}"}, "Key token of Secret default/nats must be one line", id="blank"),
+    pytest.param({"header.X": f"{MARK}\r\nY: z"}, "Key header.X of Secret", id="header-injection"),
+    pytest.param({"header.Host": MARK}, "Key header.Host of Secret default/nats is no header", id="host"),
+    pytest.param({"header.": MARK}, "Key header. of Secret default/nats is no header", id="no-name"),
     pytest.param({"header.authorization": MARK, "token": MARK}, "token and header.authorization", id="twice"),
 ]
 
@@ -162,11 +162,11 @@ def test_mistakes_in_certificates(certificates: Certificates) -> None:
         capture_output=True,
     ).stdout
     for data, told in (
-        ({"tls_crt": certificate}, "key tls.crt of Secret default/nats needs the key tls.key"),
-        ({"tls_key": key}, "key tls.key of Secret default/nats needs the key tls.crt"),
-        ({"tls_crt": MARK, "tls_key": key}, "key tls.crt of Secret default/nats must hold certificates"),
-        ({"tls_crt": certificate, "tls_key": MARK}, "key tls.key of Secret default/nats must be the private"),
-        ({"tls_crt": certificate, "tls_key": certificates.read("server.key")}, "key tls.key of Secret"),
+        ({"tls_crt": certificate}, "Key tls.crt of Secret default/nats needs the key tls.key"),
+        ({"tls_key": key}, "Key tls.key of Secret default/nats needs the key tls.crt"),
+        ({"tls_crt": MARK, "tls_key": key}, "Key tls.crt of Secret default/nats must hold certificates"),
+        ({"tls_crt": certificate, "tls_key": MARK}, "Key tls.key of Secret default/nats must be the private"),
+        ({"tls_crt": certificate, "tls_key": certificates.read("server.key")}, "Key tls.key of Secret"),
         ({"tls_crt": certificate, "tls_key": protected}, "without a passphrase"),
     ):
         with pytest.raises(CredentialsError) as caught:

@@ -18,8 +18,10 @@ from natsscaler.core.status import RuleStatus
 from tests.support.factories import NOW, SOURCE, UNKNOWN, backlog, facts, proportional, rule
 from tests.support.waiting import WAITING_FOR
 
-NOT_CONNECTED = Finding(Reason.NOT_CONNECTED, "not connected to NATS at nats:4222: the connection was lost")
-NO_TARGET = Finding(Reason.TARGET_NOT_FOUND, "there is no Deployment default/my-app")
+NOT_CONNECTED = Finding(
+    Reason.NOT_CONNECTED, "There is no connection to NATS at nats:4222: the connection was lost"
+)
+NO_TARGET = Finding(Reason.TARGET_NOT_FOUND, "There is no Deployment default/my-app")
 ASKS = (
     "default/my-app-scaling asks for 1 to 10 replicas: more above 50 messages, fewer below 10,"
     " one replica at a time, every 30 s at most"
@@ -40,10 +42,10 @@ def test_a_rule_at_rest_is_told_from_its_spec_to_what_happens() -> None:
         "the server answered at http://nats:8222",
         "ORDERS/workers in account $G: durable, and its filter is the rule's subject orders.processing",
         "30 messages: 29 not yet delivered and 1 not yet acknowledged",
-        "How fast messages come and are worked off is not known: it takes two looks that fit together",
+        "How fast messages come and are worked off is unknown: it takes two looks that fit together",
         "3 replicas: Backlog 30 is within the thresholds 10 to 50",
         "3 is within minReplicas 1 to maxReplicas 10",
-        "Messages wake it at once (listening on NATS at nats:4222), and 30 s without any",
+        "Messages wake it at once, and so do 30 s without any. Listening on NATS at nats:4222",
         "21 further messages would ask for more replicas",
         "default/my-app keeps 3 replicas: Backlog 30 is within the thresholds 10 to 50",
     ]
@@ -72,7 +74,7 @@ def test_a_rule_at_rest_is_told_from_its_spec_to_what_happens() -> None:
         ),
         pytest.param(
             facts(30, made=rule(dryRun=True)),
-            "default/my-app keeps 3 replicas while spec.dryRun is true; otherwise it would keep them anyway",
+            "default/my-app keeps 3 replicas while spec.dryRun is true; otherwise it would keep them too",
             id="dry-run",
         ),
         pytest.param(
@@ -83,18 +85,18 @@ def test_a_rule_at_rest_is_told_from_its_spec_to_what_happens() -> None:
         ),
         pytest.param(
             facts(UNKNOWN),
-            "default/my-app keeps 3 replicas, as the backlog is not known:"
+            "default/my-app keeps 3 replicas, because the backlog is unknown."
             " http://nats:8222 did not answer within 5 s",
             id="unknown",
         ),
         pytest.param(
             facts(None, unable=NO_TARGET),
-            "Nothing happens: the replicas of default/my-app stay as they are",
+            "The replicas of default/my-app do not change",
             id="no-deployment",
         ),
         pytest.param(
             facts(51, unable=Finding(Reason.FORBIDDEN, "natsscaler may not patch deployments/scale")),
-            "default/my-app keeps 3 replicas, though 4 would be right",
+            "default/my-app keeps 3 replicas, although the backlog asks for 4",
             id="forbidden",
         ),
     ],
@@ -110,28 +112,28 @@ def test_the_last_step_says_what_happens(given: Facts, expected: str) -> None:
         pytest.param(
             facts(51, memory=Memory(last_up=NOW - 10)),
             "Pace",
-            "It is held back: the last step up was less than 30 s ago, until 2026-01-01T00:00:20Z",
+            "Not yet: the last step up was less than 30 s ago, until 2026-01-01T00:00:20Z",
             State.WAITING,
             id="the-last-step-up",
         ),
         pytest.param(
             facts(5, memory=Memory(last_down=NOW - 10)),
             "Pace",
-            "It is held back: the last step was less than 30 s ago, until 2026-01-01T00:00:20Z",
+            "Not yet: the last step was less than 30 s ago, until 2026-01-01T00:00:20Z",
             State.WAITING,
             id="the-last-step",
         ),
         pytest.param(
             facts(5, 7, made=proportional(), memory=Memory(wants=(Want(NOW - 100, 7),))),
             "Stabilization",
-            "It is held back: up to 7 were wanted in the last 300 s, until 2026-01-01T00:03:20Z",
+            "Not yet: up to 7 were wanted in the last 300 s, until 2026-01-01T00:03:20Z",
             State.WAITING,
             id="stabilizing",
         ),
         pytest.param(
             facts(45, made=proportional()),
             "Threshold",
-            "It is held back: it is not above scaleUpThreshold 50",
+            "Not yet: it is not above scaleUpThreshold 50",
             State.WAITING,
             id="not-above-the-threshold",
         ),
@@ -146,7 +148,7 @@ def test_the_last_step_says_what_happens(given: Facts, expected: str) -> None:
         pytest.param(
             facts(UNKNOWN, 1, made=rule(minReplicas=2)),
             "Out of bounds",
-            "1 replicas are below minReplicas 2: that is set right whatever the backlog is",
+            "1 replicas are below minReplicas 2, which is corrected whatever the backlog is",
             State.ATTENTION,
             id="below-the-minimum",
         ),
@@ -160,7 +162,7 @@ def test_the_last_step_says_what_happens(given: Facts, expected: str) -> None:
         pytest.param(
             facts(backlog(0, paused=True)),
             "Backlog",
-            "ORDERS/workers is paused in NATS, so that workers get no messages;"
+            "ORDERS/workers is paused in NATS, so workers get no messages."
             " 0 messages: 0 not yet delivered and 0 not yet acknowledged",
             State.BLOCKED,
             id="consumer-paused",
@@ -206,37 +208,37 @@ def test_the_last_step_says_what_happens(given: Facts, expected: str) -> None:
         pytest.param(
             facts(UNKNOWN),
             "NATS",
-            "The backlog is not known: http://nats:8222 did not answer within 5 s",
+            "The backlog is unknown. http://nats:8222 did not answer within 5 s",
             State.BLOCKED,
             id="no-answer",
         ),
         pytest.param(
-            facts(Unknown(Reason.CONSUMER_NOT_FOUND, "no consumer on ORDERS takes messages of orders.x")),
+            facts(Unknown(Reason.CONSUMER_NOT_FOUND, "No consumer on ORDERS takes messages of orders.x")),
             "Consumer",
-            "The backlog is not known: no consumer on ORDERS takes messages of orders.x",
+            "The backlog is unknown. No consumer on ORDERS takes messages of orders.x",
             State.BLOCKED,
             id="no-consumer",
         ),
         pytest.param(
             facts(30, events=NOT_CONNECTED),
             "Waking",
-            "No message wakes it, so it is looked at every 30 s: not connected to NATS at nats:4222:"
+            "No message wakes it, so it is evaluated every 30 s. There is no connection to NATS at nats:4222:"
             " the connection was lost",
             State.ATTENTION,
             id="not-connected",
         ),
         pytest.param(
-            facts(30, events=Finding(Reason.SWITCHED_OFF, "the doorbell is off (spec.events, --events)")),
+            facts(30, events=Finding(Reason.SWITCHED_OFF, "The doorbell is off (spec.events, --events)")),
             "Waking",
-            "It is looked at every 30 s: the doorbell is off (spec.events, --events)",
+            "It is evaluated every 30 s. The doorbell is off (spec.events, --events)",
             State.OK,
             id="polled-as-asked",
         ),
         pytest.param(
             facts(30, late=True),
             "Waking",
-            "Messages wake it at once (listening on NATS at nats:4222), and 30 s without any;"
-            " deadlines are late, as reads of this server are held to --read-budget",
+            "Messages wake it at once, and so do 30 s without any. Listening on NATS at nats:4222."
+            " Deadlines are late, because --read-budget limits the reads of this server",
             State.ATTENTION,
             id="late",
         ),
@@ -275,14 +277,14 @@ def test_the_last_step_says_what_happens(given: Facts, expected: str) -> None:
         pytest.param(
             facts(None, unable=NO_TARGET),
             "Deployment",
-            "there is no Deployment default/my-app",
+            "There is no Deployment default/my-app",
             State.BLOCKED,
             id="no-deployment",
         ),
         pytest.param(
             facts(30, 0),
             "Deployment",
-            "Deployment default/my-app has 0 replicas, which somebody set: that switches scaling off",
+            "Deployment default/my-app has 0 replicas, which turns scaling off",
             State.ATTENTION,
             id="zero-replicas",
         ),
@@ -294,7 +296,7 @@ def test_a_step_says_what_it_rests_on(given: Facts, title: str, text: str, state
 
 
 def test_what_comes_after_a_break_is_left_out() -> None:
-    broken = explain(facts(Unknown(Reason.STREAM_NOT_FOUND, "there is no stream X")))
+    broken = explain(facts(Unknown(Reason.STREAM_NOT_FOUND, "There is no stream X")))
     assert [step.title for step in broken] == [
         *("Rule", "Deployment", "NATS", "Consumer", "Bounds", "Waking", "Next change", "Outcome")
     ]

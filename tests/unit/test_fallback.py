@@ -188,12 +188,12 @@ def test_conditions_headline_and_explanation_say_that_it_decides() -> None:
     assert ready
     assert "spec.fallback decides" in ready.message
     said = headline(made.key, made, status)
-    assert said.title == "Fallback: the backlog has not been known for too long"
+    assert said.title == "Fallback: the backlog has been unknown for too long"
     steps = {one.title: one.text for one in explain(given)}
     assert steps["Fallback"] == (
         "The backlog has not been known for 180 s or longer, so spec.fallback asks for at least 7 replicas"
     )
-    assert steps["Outcome"].startswith("default/my-app is scaled from 3 to 7: Not known: ")
+    assert steps["Outcome"].startswith("default/my-app is scaled from 3 to 7: The backlog is unknown. ")
 
 
 def test_an_explanation_says_when_it_will_decide() -> None:

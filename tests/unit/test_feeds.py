@@ -79,8 +79,8 @@ def test_the_filters_that_nats_tells_of_are_taken_not_those_that_were_read() -> 
         (ONE, {"ORDERS/w": replace(worker("a"), created=None)}, Reason.OTHER_SERVER, "another one"),
         (ONE, {"ORDERS/w": worker()}, Reason.OTHER_SERVER, "another one"),
         (WHOLE, {"ORDERS": replace(ORDERS, created=LATER)}, Reason.OTHER_SERVER, "another one"),
-        (ONE, {"ORDERS/w": NotTold.DENIED}, Reason.PERMISSION_DENIED, "permit $JS.API.CONSUMER.INFO.>"),
-        (WHOLE, {"ORDERS": NotTold.DENIED}, Reason.PERMISSION_DENIED, "permit $JS.API.STREAM.INFO.>"),
+        (ONE, {"ORDERS/w": NotTold.DENIED}, Reason.PERMISSION_DENIED, "Permit $JS.API.CONSUMER.INFO.>"),
+        (WHOLE, {"ORDERS": NotTold.DENIED}, Reason.PERMISSION_DENIED, "Permit $JS.API.STREAM.INFO.>"),
         (ONE, {}, Reason.NOT_CONNECTED, "it is asked again"),
     ],
 )

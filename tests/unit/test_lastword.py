@@ -15,7 +15,7 @@ from tests.support.factories import UNKNOWN, proportional, rule, seen
 
 NOW = 1_767_225_600.0
 OPERATOR = Target("scaling-operator-system", "scaling-operator-controller-manager")
-LISTENING = Finding(Reason.LISTENING, "listening on NATS at nats:4222")
+LISTENING = Finding(Reason.LISTENING, "Listening on NATS at nats:4222")
 
 
 def said(made: Rule, messages: object = 30, *, next_change: float | None = None) -> RuleStatus:
@@ -32,17 +32,17 @@ def word(status: RuleStatus, *, here: Reason | None = None, lease: Lease | None 
 @pytest.mark.parametrize(
     ("status", "text"),
     [
-        pytest.param(RuleStatus(), "No operator has taken notice of this rule yet", id="none"),
+        pytest.param(RuleStatus(), "No operator has evaluated this rule yet", id="none"),
         pytest.param(
             replace(said(rule()), observed_generation=2),
-            "It knows generation 2 of this rule, and not yet generation 3",
+            "It has evaluated generation 2 of this rule, but not yet generation 3",
             id="behind",
         ),
         pytest.param(
             said(rule(), UNKNOWN),
-            "It has said since 2026-01-01T00:00:00Z: MonitoringTimeout: The backlog is not known,"
-            " replicas are held: http://nats:8222 did not answer within 5 s. From here that is not so:"
-            " see what lies between the two",
+            "Since 2026-01-01T00:00:00Z it has reported MonitoringTimeout: The backlog is unknown, so the"
+            " replicas do not change. http://nats:8222 did not answer within 5 s. This is not so from here:"
+            " check what lies between the operator and NATS",
             id="sees-less",
         ),
     ],
@@ -56,18 +56,18 @@ def test_what_keeps_the_operator_from_acting(status: RuleStatus, text: str) -> N
 
 def test_a_fault_that_is_seen_from_here_too_is_not_told_twice() -> None:
     step = word(said(rule(), UNKNOWN), here=Reason.MONITORING_TIMEOUT)
-    assert step.text == "It has said since 2026-01-01T00:00:00Z: the same, MonitoringTimeout"
+    assert step.text == "Since 2026-01-01T00:00:00Z it has reported MonitoringTimeout, as seen from here"
     assert step.state is State.BLOCKED
     other = word(said(rule(), UNKNOWN), here=Reason.STREAM_NOT_FOUND)
     assert "MonitoringTimeout: The backlog" in other.text
-    assert "From here" not in other.text
+    assert "from here" not in other.text
 
 
 def test_an_operator_that_is_well_is_quoted() -> None:
     step = word(said(rule()), lease=Lease("a-pod", NOW - 5, 15))
     assert step.state is State.OK
     assert step.text == (
-        "It has been well since 2026-01-01T00:00:00Z. Its last report, of 2026-01-01T00:00:00Z:"
+        "It has reported no problem since 2026-01-01T00:00:00Z. Its last decision, at 2026-01-01T00:00:00Z:"
         " Backlog 30 is within the thresholds 10 to 50"
     )
 

@@ -81,7 +81,7 @@ def test_a_setting_that_the_operator_refuses_is_refused_here_as_well() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["orders", "--kubeconfig", "/no/such/file"], "there is no file /no/such/file"),
+        (["orders", "--kubeconfig", "/no/such/file"], "There is no file /no/such/file"),
         (["orders", "--operator", "ops"], "'ops' is not NAMESPACE/SERVICEACCOUNT"),
         ([], "required"),
     ],

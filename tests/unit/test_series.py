@@ -122,7 +122,7 @@ def test_a_rule_that_is_only_polled() -> None:
     metrics = Metrics()
     series = metrics.follow(KEY)
     evaluate(series, 60, events=None)
-    assert not any(name.startswith("event_driven") for name in told(metrics)), "it is not known yet"
+    assert not any(name.startswith("event_driven") for name in told(metrics)), "it is not yet known"
     evaluate(series, 60, events=Finding(Reason.NOT_CONNECTED, "not connected"))
     assert told(metrics)["event_driven NotConnected"] == 0
 

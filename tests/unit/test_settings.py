@@ -326,13 +326,13 @@ def test_an_unknown_variable_of_the_prefix_is_told_with_what_may_be_meant() -> N
     (told,) = unknown_variables(
         {"NATSSCALER_REED_BUDGET": "0.1", "NATSSCALER_READ_BUDGET": "0.1", "HOME": "/"}
     )
-    name, _, meant = told.partition(" is not known: ")
+    name, _, meant = told.partition(" is unknown: ")
     assert name == "The environment variable NATSSCALER_REED_BUDGET"
     assert meant == "did you mean NATSSCALER_READ_BUDGET?"
     (told,) = unknown_variables({"NATSSCALER_METRCS_PORT": "8080"})
     assert told.endswith("did you mean NATSSCALER_METRICS_PORT?")
     (told,) = unknown_variables({"NATSSCALER_XYZ": ""})
-    assert told.endswith("is not known (see natsscaler run --help)")
+    assert told.endswith("is unknown (see natsscaler run --help)")
 
 
 def test_what_kubernetes_sets_for_services_is_not_told() -> None:

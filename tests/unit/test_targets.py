@@ -70,7 +70,7 @@ def test_neither_field_is_refused() -> None:
 
 def test_what_is_missing_is_named_with_its_kind_and_field() -> None:
     said = missing(parse(by_reference())).message
-    assert said == "there is no Rollout default/web: create it or fix spec.scaleTargetRef"
+    assert said == "Rollout default/web, which spec.scaleTargetRef names, does not exist"
 
 
 @pytest.mark.parametrize(

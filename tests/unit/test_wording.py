@@ -33,7 +33,7 @@ def test_a_backlog_that_is_not_known_is_to_be_fixed(reason: Reason) -> None:
     said = headline(RULE.key, RULE, compose(facts(seen(Unknown(reason, WHY), 3)), RuleStatus()))
     assert said.state is State.BLOCKED
     assert said.title.startswith("Not scaling: ")
-    assert "backlog is not known" not in said.title, "the reason is in it"
+    assert "backlog is unknown" not in said.title, "the reason is in it"
     assert WHY in said.text
     assert said.fix
 

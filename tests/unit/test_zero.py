@@ -223,7 +223,7 @@ def test_it_wakes_after_exactly_so_many_messages(
 
 @given(st.lists(st.tuples(st.integers(1, 400), st.sampled_from([0, 0, 0, 5, 40, None]), st.booleans())))
 def test_it_never_goes_to_zero_before_it_was_idle(trace: list[tuple[int, int | None, bool]]) -> None:
-    """Whatever waits, is delivered, or is not known; with a restart after each look."""
+    """Whatever waits, is delivered, or is unknown; with a restart after each look."""
     made, memory, replicas, now, active, delivered = sleepy(), FREE, 1, NOW, NOW, 0
     for passed, messages, moves in trace:
         now += passed

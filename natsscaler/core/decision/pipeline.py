@@ -15,6 +15,7 @@ from natsscaler.core.decision import policies
 from natsscaler.core.decision.recommenders import recommender
 from natsscaler.core.decision.situation import Memory, Note, Observation, Situation, StepKind
 from natsscaler.core.jetstream.backlog import Backlog
+from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import BusyWorkers, Rule, SelectPolicy
 
@@ -159,12 +160,13 @@ def recommend(situation: Situation, so_far: Note) -> Note:
     backlog = situation.usable
     if isinstance(backlog, Backlog):
         return recommender(situation.spec).recommend(situation, backlog.messages)
-    text = f"{'Not known' if situation.fallback else 'Holding'}: {backlog.message}"
+    unknown = isinstance(situation.seen.backlog, Unknown)
+    text = f"The backlog is unknown. {backlog.message}" if unknown else backlog.message
     return Note(step=StepKind.BACKLOG, replicas=so_far.replicas, reason=backlog.reason, text=text)
 
 
 def fall_back(situation: Situation, so_far: Note) -> Note | None:
-    """Ask for what spec.fallback names once the backlog has not been known for long enough."""
+    """Ask for what spec.fallback names once the backlog has been unknown for long enough."""
     at, fallback = situation.fallback_at, situation.fallback
     if fallback is None:
         if at is None:

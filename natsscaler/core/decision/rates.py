@@ -1,6 +1,6 @@
 """How fast messages come and are worked off: from the counters of NATS at several moments to rates.
 
-A rate is not known rather than wrong. A counter that fell, as with a new leader or after a restart of NATS,
+A rate is unknown rather than wrong. A counter that fell, as with a new leader or after a restart of NATS,
 and a loss that looks like work, as by a purge, make the interval between two moments tell nothing.
 
 Where each message of the stream is for the consumer, the stream's last sequence counts what came, and that
@@ -38,7 +38,7 @@ class Workers(Struct, frozen=True):
     ready: int
     """Pods that are ready."""
     template: str
-    """Which template all of them were made of; "": not known, as during a rollout."""
+    """Which template all of them were made of; "": unknown, as during a rollout."""
 
 
 class Tally(Struct, frozen=True, kw_only=True):
@@ -48,7 +48,7 @@ class Tally(Struct, frozen=True, kw_only=True):
     """When, in seconds since the epoch by the clock of NATS."""
     counters: tuple[Counters, ...]
     workers: Workers | None = None
-    """None: not known."""
+    """None: unknown."""
     follows: bool = False
     """Whether all counters went on from the tally before."""
     saturated: bool = False
@@ -56,7 +56,7 @@ class Tally(Struct, frozen=True, kw_only=True):
 
 
 class Flow(NamedTuple):
-    """What happened between two tallies, in messages; None: not known."""
+    """What happened between two tallies, in messages; None: unknown."""
 
     arrived: int | None
     processed: int | None
@@ -68,7 +68,7 @@ NO_FLOW = Flow(None, None, None)
 
 
 class Rates(Struct, frozen=True):
-    """Means over the last minute; None: not known."""
+    """Means over the last minute; None: unknown."""
 
     arriving: float | None = None
     """Messages that came, per second."""
@@ -222,7 +222,7 @@ def _saturated(tally: Tally) -> bool:
 
 
 def _ready(first: Tally, last: Tally) -> float | None:
-    """Say how many replicas were ready between two tallies; None: that is not known, or none was."""
+    """Say how many replicas were ready between two tallies; None: that is unknown, or none was."""
     if first.workers is None or last.workers is None:
         return None
     return (first.workers.ready + last.workers.ready) / 2 or None

@@ -68,7 +68,7 @@ class Observation(Struct, frozen=True):
     heard: bool = False
     """The doorbell has heard messages since the last observation."""
     workers: Workers | None = None
-    """The pods of the Deployment; None: not known."""
+    """The pods of the Deployment; None: unknown."""
 
     @property
     def usable(self) -> Backlog | Finding:
@@ -78,7 +78,7 @@ class Observation(Struct, frozen=True):
             return Finding(found.reason, found.message)
         if found.paused:
             names = listed(found.source.consumers)
-            message = f"workers get no messages, as this is paused in NATS: {names}"
+            message = f"Workers get no messages, because NATS has paused {names}"
             return Finding(Reason.CONSUMER_PAUSED, message)
         return found
 
@@ -118,7 +118,7 @@ class Memory(Struct, frozen=True):
     waiting_since: float | None = None
     """At zero replicas: since when messages wait."""
     unknown_since: float | None = None
-    """Since when the backlog has not been known; None: it is known, or nothing asks for that."""
+    """Since when the backlog has been unknown; None: it is known, or nothing asks for that."""
     busy_since: float | None = None
     """Since when fewer replicas are wanted while workers are busy; None: they are not, or nothing waits."""
     work: Work = Work()
@@ -260,7 +260,7 @@ class Situation(Struct, frozen=True, kw_only=True):
 
     @property
     def unknown_since(self) -> float | None:
-        """Since when the backlog has not been known, if that is nothing that the rule has wrong."""
+        """Since when the backlog has been unknown, if that is nothing that the rule has wrong."""
         found = self.seen.backlog
         if not isinstance(found, Unknown) or found.reason.about.own_fault:
             return None

@@ -29,7 +29,7 @@ class Headline(Struct, frozen=True, kw_only=True):
 NOT_YET = "The operator has not evaluated this rule yet"
 OTHERWISE = {
     "AbleToScale": "Not scaling: the Deployment cannot be scaled",
-    "ScalingActive": "Not scaling: the backlog is not known",
+    "ScalingActive": "Not scaling: the backlog is unknown",
 }
 """What a condition says that is false for a reason of another version."""
 
@@ -48,7 +48,7 @@ def headline(key: RuleKey, rule: Rule | None, status: RuleStatus) -> Headline:
     if last and pause and pause.status == "True":
         return _headline(pause.reason, pause.message, "Paused", rule)
     if last is None:
-        return Headline(state=State.WAITING, title="Not looked at yet", text=NOT_YET)
+        return Headline(state=State.WAITING, title="Not evaluated yet", text=NOT_YET)
     return _headline(last.reason, last.message, OTHERWISE["ScalingActive"], rule)
 
 

@@ -59,25 +59,27 @@ def at_work(
     ready, last, known = status.condition("Ready"), status.last_decision, status.observed_generation
     problem = led(lease, now)
     if ready is None or known is None:
-        problem = "No operator has taken notice of this rule yet"
+        problem = "No operator has evaluated this rule yet"
     elif known < rule.generation:
-        problem = f"It knows generation {known} of this rule, and not yet generation {rule.generation}"
+        problem = (
+            f"It has evaluated generation {known} of this rule, but not yet generation {rule.generation}"
+        )
     if problem or ready is None:
         pods = f"kubectl get pods -n {operator.namespace}"
-        runs = Fix(f"See that it runs, and watches {rule.key.namespace}", (pods,))
+        runs = Fix(f"Check that it runs and watches namespace {rule.key.namespace}", (pods,))
         return Step(StepKind.OPERATOR, problem, State.BLOCKED, runs)
     if ready.status == "False":
         said = f"{ready.reason}: {ready.message}"
         if here and here == ready.reason:
-            said = f"the same, {here}"
+            said = f"{here}, as seen from here"
         elif here is None:
-            said += ". From here that is not so: see what lies between the two"
+            said += ". This is not so from here: check what lies between the operator and NATS"
         logs = Fix("See its log", (f"kubectl logs -n {operator.namespace} deployment/{operator.name}",))
-        text = f"It has said since {ready.last_transition_time}: {said}"
+        text = f"Since {ready.last_transition_time} it has reported {said}"
         return Step(StepKind.OPERATOR, text, State.BLOCKED, None if here == ready.reason else logs)
-    since = f"It has been well since {ready.last_transition_time}"
+    since = f"It has reported no problem since {ready.last_transition_time}"
     return Step(
-        StepKind.OPERATOR, f"{since}. Its last report, of {last.time}: {last.message}" if last else since
+        StepKind.OPERATOR, f"{since}. Its last decision, at {last.time}: {last.message}" if last else since
     )
 
 
@@ -105,6 +107,6 @@ def from_outside(step: Step, url: str, operator: Target, command: str) -> Step:
     here = f"natsscaler {explain} --monitoring-url http://127.0.0.1:8222"
     return replace(
         step,
-        text=f"{step.text}. A cluster's own names and addresses are known inside of it alone",
-        fix=Fix("Ask from inside of it. Or lead the port to here, and ask there", (inside, forward, here)),
+        text=f"{step.text}. Names and addresses of a cluster work inside it only",
+        fix=Fix("Run this inside the cluster, or forward the port to this machine", (inside, forward, here)),
     )

@@ -1,4 +1,4 @@
-"""The steps that a decision is told in, and what may stand in one whoever tells it.
+"""The steps that a decision is told in, and the words that every teller shares.
 
 The process that has decided knows all of the steps; one that stands by has only what the status says of them.
 Both use the same words.
@@ -28,7 +28,7 @@ def explain_invalid(finding: Finding, key: RuleKey) -> tuple[Step, ...]:
     """Tell what becomes of a rule that cannot be used."""
     fix = Reason.INVALID_RULE.about.fix
     edit = fix and fix.filled(name=key.name, namespace=key.namespace)
-    nothing = "Nothing happens: the replicas stay as they are until the rule is fixed"
+    nothing = "The replicas do not change until the rule is fixed"
     return (
         Step(StepKind.RULE, f"{key} cannot be used: {finding.message}", State.BLOCKED, edit),
         Step(StepKind.OUTCOME, nothing, State.BLOCKED),
@@ -42,11 +42,11 @@ def next_change(*, unable: bool, inactive: str | None, further: int | None, at: 
     messages until more replicas are wanted; `at`: when time alone may change what is wanted.
     """
     if unable:
-        text = "once the Deployment can be scaled; it is tried again and again"
+        text = "once the Deployment can be scaled, which is tried repeatedly"
     elif inactive:
         reason = REASONS.get(inactive)
         holds = reason.about.holds if reason else ""
-        text = f"none {holds}" if holds else "once the backlog is known again"
+        text = f"none {holds}" if holds else "once the backlog is known"
     else:
         ways = [f"possible at {at}, even without a further message"] if at else []
         ways += [f"{further} further messages would ask for more replicas"] if further else []

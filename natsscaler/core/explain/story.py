@@ -70,7 +70,10 @@ def _rule(facts: Facts) -> Step:
         return Step(StepKind.RULE, f"{asks}. {pause.message}", State.ATTENTION, fix(pause.reason, rule))
     if spec.dry_run:
         return Step(
-            StepKind.RULE, f"{asks}; it only rehearses (dryRun)", State.ATTENTION, fix(Reason.DRY_RUN, rule)
+            StepKind.RULE,
+            f"{asks}. It is a dry run (spec.dryRun)",
+            State.ATTENTION,
+            fix(Reason.DRY_RUN, rule),
         )
     return Step(StepKind.RULE, asks)
 
@@ -80,11 +83,11 @@ def _deployment(facts: Facts) -> Step:
     if facts.unable:
         return blocked(StepKind.DEPLOYMENT, facts.unable, rule)
     if facts.seen is None:
-        return Step(StepKind.DEPLOYMENT, f"{target} has not been looked at yet")
+        return Step(StepKind.DEPLOYMENT, f"{target} has not been read yet")
     if facts.seen.replicas == 0 and facts.seen.asleep:
         return Step(StepKind.DEPLOYMENT, f"{target} has 0 replicas, as this rule has scaled it to zero")
     if facts.seen.replicas == 0:
-        text = f"{target} has 0 replicas, which somebody set: that switches scaling off"
+        text = f"{target} has 0 replicas, which turns scaling off"
         return Step(StepKind.DEPLOYMENT, text, State.ATTENTION, fix(Reason.SCALING_DISABLED, rule))
     ready = "" if facts.ready is None else f" ({facts.ready} ready)"
     text = f"{target} asks for {_replicas(facts.seen.replicas)}{ready}, and nothing else scales it"
@@ -94,7 +97,7 @@ def _deployment(facts: Facts) -> Step:
 def _backlog(rule: Rule, seen: Observation) -> list[Step]:
     backlog, url = seen.backlog, rule.spec.nats_monitoring_url
     if isinstance(backlog, Unknown):
-        finding = Finding(backlog.reason, f"The backlog is not known: {backlog.message}")
+        finding = Finding(backlog.reason, f"The backlog is unknown. {backlog.message}")
         if backlog.reason.about.topic is Topic.SELECTION:
             return [Step(StepKind.NATS, f"{url} has answered"), blocked(StepKind.CONSUMER, finding, rule)]
         return [blocked(StepKind.NATS, finding, rule)]
@@ -119,7 +122,7 @@ def _backlog(rule: Rule, seen: Observation) -> list[Step]:
         ),
         Step(
             StepKind.BACKLOG,
-            f"{names} is paused in NATS, so that workers get no messages; {counted}"
+            f"{names} is paused in NATS, so workers get no messages. {counted}"
             if backlog.paused
             else counted,
             State.BLOCKED if backlog.paused else State.OK,
@@ -144,10 +147,10 @@ def _rates(backlog: Backlog, decision: Decision) -> str:
     """Tell how fast messages come and are worked off."""
     found = rates(backlog, decision)
     if found is None:
-        return "How fast messages come and are worked off is not known: it takes two looks that fit together"
+        return "How fast messages come and are worked off is unknown: it takes two looks that fit together"
     said = f"{_rate(found.arriving_per_second)} messages come per second"
     if found.processing_per_second is None:
-        said += "; how many are processed is not known"
+        said += "; how many are processed is unknown"
     else:
         said += f", {_rate(found.processing_per_second)} are processed"
         if found.processing_per_ready_replica is not None:
@@ -160,7 +163,7 @@ def _rates(backlog: Backlog, decision: Decision) -> str:
 
 
 def _rate(number: float | None) -> str:
-    return "not known how many" if number is None else f"{number:g}"
+    return "an unknown number" if number is None else f"{number:g}"
 
 
 def _decided(facts: Facts, decision: Decision) -> Iterator[Step]:
@@ -176,7 +179,7 @@ def _decided(facts: Facts, decision: Decision) -> Iterator[Step]:
         until = f", until {rfc3339(ends_at)}" if ends_at else ""
         lasts = note.reason.about.state is State.ATTENTION
         state, what = (State.ATTENTION, fix(note.reason, facts.rule)) if lasts else (State.WAITING, None)
-        yield Step(note.step, f"It is held back: {note.text}{until}", state, what)
+        yield Step(note.step, f"Not yet: {note.text}{until}", state, what)
 
 
 def _schedules(rule: Rule, seen: Observation) -> Iterator[Step]:
@@ -193,7 +196,7 @@ def _fallback(facts: Facts, decision: Decision) -> Iterator[Step]:
     if note is None or fallback is None:
         return
     if note.text:
-        text = f"The backlog has not been known {note.text}"
+        text = f"The backlog has been unknown {note.text}"
         yield Step(note.step, text, State.ATTENTION, fix(Reason.FALLBACK, facts.rule))
         return
     ends_at = facts.next_change if note.until == decision.next_change else None
@@ -207,7 +210,7 @@ def _bounds(rule: Rule, seen: Observation, decision: Decision) -> Step:
     if decision.reason is Reason.SCALING_DISABLED:
         return Step(StepKind.BOUNDS, f"{within} do not apply at 0 replicas")
     if last.step is StepKind.OUT_OF_BOUNDS:
-        return Step(last.step, f"{last.text}: that is set right whatever the backlog is", State.ATTENTION)
+        return Step(last.step, f"{last.text}, which is corrected whatever the backlog is", State.ATTENTION)
     if decision.limited_by is Reason.TOO_MANY_REPLICAS:
         text = f"More than {bounds.highest} are asked for, or were in the stabilization window"
         return Step(StepKind.BOUNDS, text, State.ATTENTION, fix(Reason.TOO_MANY_REPLICAS, rule))
@@ -218,16 +221,16 @@ def _bounds(rule: Rule, seen: Observation, decision: Decision) -> Step:
 
 def _waking(facts: Facts) -> Step:
     interval, events = facts.rule.spec.poll_interval_seconds, facts.events
-    late = "; deadlines are late, as reads of this server are held to --read-budget" if facts.late else ""
+    late = ". Deadlines are late, because --read-budget limits the reads of this server" if facts.late else ""
     if events is None:
-        text = f"It is looked at every {interval} s; whether events wake it is not known yet{late}"
+        text = f"It is evaluated every {interval} s. Whether events wake it is not yet known{late}"
         return Step(StepKind.WAKING, text)
     if events.reason is Reason.SWITCHED_OFF:
-        return Step(StepKind.WAKING, f"It is looked at every {interval} s: {events.message}{late}")
+        return Step(StepKind.WAKING, f"It is evaluated every {interval} s. {events.message}{late}")
     if events.reason is not Reason.LISTENING:
-        text = f"No message wakes it, so it is looked at every {interval} s: {events.message}{late}"
+        text = f"No message wakes it, so it is evaluated every {interval} s. {events.message}{late}"
         return Step(StepKind.WAKING, text, State.ATTENTION, fix(events.reason, facts.rule))
-    text = f"Messages wake it at once ({events.message}), and {interval} s without any{late}"
+    text = f"Messages wake it at once, and so do {interval} s without any. {events.message}{late}"
     return Step(StepKind.WAKING, text, State.ATTENTION if late else State.OK)
 
 
@@ -244,21 +247,21 @@ def _next(facts: Facts, seen: Observation) -> Step:
 def _outcome(facts: Facts) -> str:
     seen, decision, target = facts.seen, facts.decision, facts.rule.target
     if seen is None or decision is None:
-        return f"Nothing happens: the replicas of {target} stay as they are"
+        return f"The replicas of {target} do not change"
     stay = f"{target} keeps {_replicas(seen.replicas)}"
     scale = f"{target} is scaled from {seen.replicas} to {{}}".format
     change, moves = decision.desired != seen.replicas, decision.permitted != seen.replicas
     if facts.unable:
-        return f"{stay}, though {decision.desired} would be right" if change else stay
+        return f"{stay}, although the backlog asks for {decision.desired}" if change else stay
     off = switched_off(facts)
     if moves and not facts.rule.spec.dry_run:
         return f"{scale(decision.permitted)}: {decision.cause.message}"
     off = off or (decision.cause if change else None)
     if off and off.reason is not decision.reason:
-        otherwise = scale(decision.desired) if change else "it would keep them anyway"
+        otherwise = scale(decision.desired) if change else "it would keep them too"
         return f"{stay} {off.reason.about.holds}; otherwise {otherwise}"
     if isinstance(seen.backlog, Unknown):
-        return f"{stay}, as the backlog is not known: {seen.backlog.message}"
+        return f"{stay}, because the backlog is unknown. {seen.backlog.message}"
     return f"{stay}: {decision.message}"
 
 

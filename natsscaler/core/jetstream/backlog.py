@@ -50,7 +50,7 @@ class Traffic(Struct, frozen=True, kw_only=True):
     delivered: int
     """Messages delivered so far; it moves with every message, and starts anew with the consumer."""
     quiet_seconds: float = math.inf
-    """How long ago one was last delivered, by the leader's own clock; infinite: that is not known."""
+    """How long ago one was last delivered, by the leader's own clock; infinite: that is unknown."""
     fleeting: str = ""
     """Why a consumer, or what waits for it, may vanish without its workers; "": it stays."""
 
@@ -87,7 +87,7 @@ class Backlog(Struct, frozen=True, kw_only=True):
     """What a consumer that the rule names takes beyond the rule's subject, and so counts too; sorted, no more
     than MOST_SUBJECTS."""
     counters: tuple[Counters, ...] = ()
-    """What tells of the work on these messages, by name; (): not known."""
+    """What tells of the work on these messages, by name; (): unknown."""
 
     @property
     def messages(self) -> int:
@@ -136,7 +136,7 @@ def _usable(
 ) -> Selection | Unknown:
     """Accept a selection that is whole, and the same as before."""
     if view.disabled:
-        return Unknown(Reason.JETSTREAM_DISABLED, "JetStream is disabled on the NATS server: enable it")
+        return Unknown(Reason.JETSTREAM_DISABLED, "JetStream is disabled on the NATS server")
     if before and before.source.match.former:
         return Unknown(
             Reason.CONSUMER_NOT_FOUND,
@@ -206,7 +206,9 @@ def _count_consumers(
     pending = sum(min(count.num_pending, held.messages) for held, count in counted)
     unacknowledged = sum(count.num_ack_pending for _, count in counted)
     if pending + unacknowledged > INT64_MAX:
-        return Unknown(Reason.IMPLAUSIBLE_COUNT, f"{listed(source.consumers)}: too many messages to be true")
+        return Unknown(
+            Reason.IMPLAUSIBLE_COUNT, f"{listed(source.consumers)}: more messages than there can be"
+        )
     return Backlog(
         pending=pending,
         unacknowledged=unacknowledged,

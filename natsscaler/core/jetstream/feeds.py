@@ -21,7 +21,7 @@ Answer = ConsumerInfo | StreamTold | NotTold
 
 
 class Feeds(NamedTuple):
-    """Subjects whose messages raise a backlog, or why they are not known."""
+    """Subjects whose messages raise a backlog, or why they are unknown."""
 
     subjects: tuple[str, ...]
     unknown: Finding | None = None
@@ -62,12 +62,12 @@ def _untold(name: str, why: NotTold) -> Feeds:
     if why is NotTold.DENIED:
         request = CONSUMER_INFO if "/" in name else STREAM_INFO
         subject = excerpt(request + name.replace("/", "."))
-        message = f"the NATS user may not ask on {subject} for what feeds the backlog: permit {request}>"
+        message = f"The NATS user may not ask on {subject} what feeds the backlog. Permit {request}>"
         return Feeds((), Finding(Reason.PERMISSION_DENIED, message))
-    message = f"NATS did not say what feeds {excerpt(name)} when it was asked: it is asked again"
+    message = f"NATS did not say what feeds {excerpt(name)} when it was asked; it is asked again"
     return Feeds((), Finding(Reason.NOT_CONNECTED, message), passing=True)
 
 
 def _unknown(name: str, what: str) -> Feeds:
-    message = f"NATS was asked for {excerpt(name)} and {what}: it is another server than natsMonitoringURL's"
+    message = f"NATS was asked for {excerpt(name)} and {what}: it is another server than the monitored one"
     return Feeds((), Finding(Reason.OTHER_SERVER, f"{message}. Set spec.nats.url"))

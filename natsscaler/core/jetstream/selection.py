@@ -67,7 +67,7 @@ class Match(StrEnum):
 
 
 class Unknown(NamedTuple):
-    """The backlog is not known, and why; never to be taken for zero."""
+    """The backlog is unknown, and why; never to be taken for zero."""
 
     reason: Reason
     message: str
@@ -112,7 +112,9 @@ def select(rule: Rule, view: View) -> Selection | Unknown:
     if isinstance(streams, Unknown):
         return streams
     if any(consumer.config is None for _, stream in streams for consumer in stream.consumer_detail):
-        return Unknown(Reason.MONITORING_INCOMPLETE, "/jsz gave a consumer without its configuration")
+        return Unknown(
+            Reason.MONITORING_INCOMPLETE, "The answer of /jsz has a consumer without its configuration"
+        )
     if rule.spec.consumer:
         return _named(rule.spec.consumer, streams)
     classes: dict[Match, list[Candidate]] = {}
@@ -147,7 +149,7 @@ def _streams(rule: Rule, view: View) -> Streams | Unknown:
             meant = did_you_mean(spec.account, (account.name for account in view.accounts))
             return Unknown(
                 Reason.ACCOUNT_NOT_FOUND,
-                f"no account {spec.account} has JetStream; these do: {seen}. {meant}Fix spec.account",
+                f"No account {spec.account} has JetStream; these do: {seen}. {meant}Fix spec.account",
             )
     if spec.stream:
         found = [(a, s) for a, s in _all(accounts) if s.name == spec.stream]
@@ -156,7 +158,7 @@ def _streams(rule: Rule, view: View) -> Streams | Unknown:
             meant = did_you_mean(spec.stream, streams)
             return Unknown(
                 Reason.STREAM_NOT_FOUND,
-                f"there is no stream {spec.stream}; these exist: {listed(streams)}. {meant}Fix spec.stream",
+                f"There is no stream {spec.stream}; these exist: {listed(streams)}. {meant}Fix spec.stream",
             )
     else:
         ids = {id(account) for account in accounts}
@@ -169,7 +171,7 @@ def _streams(rule: Rule, view: View) -> Streams | Unknown:
         several = listed({stream.name for _, stream in found})
         return Unknown(
             Reason.AMBIGUOUS_ACCOUNT,
-            f"several accounts have such a stream ({several}): {listed(names)}. Name one in spec.account",
+            f"Several accounts have such a stream ({several}): {listed(names)}. Name one in spec.account",
         )
     return sorted(found, key=lambda pair: pair[1].name)  # /jsz lists them in no order
 
@@ -187,7 +189,7 @@ def _no_stream(subject: str, streams: Sequence[StreamInfo]) -> Unknown:
         fix += f". To count on a stream that is filled from others ({listed(filled)}), name it in spec.stream"
     return Unknown(
         Reason.STREAM_NOT_FOUND,
-        f"no stream has subjects that match {subject}; these streams exist:"
+        f"No stream has subjects that match {subject}; these streams exist:"
         f" {listed({stream.name for stream in streams})}. {fix}",
     )
 
@@ -219,8 +221,8 @@ def _named(name: str, streams: Streams) -> Selection | Unknown:
         known = [consumer.name for _, stream in streams for consumer in stream.consumer_detail]
         return Unknown(
             Reason.CONSUMER_NOT_FOUND,
-            f"there is no consumer {name} on {listed(stream.name for _, stream in streams)};"
-            f" these exist: {listed(known)}. {did_you_mean(name, known)}Create it or fix spec.consumer",
+            f"There is no consumer {name} on {listed(stream.name for _, stream in streams)};"
+            f" these exist: {listed(known)}. {did_you_mean(name, known)}Create it, or fix spec.consumer",
         )
     return _countable(Match.NAMED, named, streams)
 
@@ -255,7 +257,7 @@ def _countable(match: Match, chosen: Sequence[Candidate], streams: Streams) -> S
     if len(chosen) > 1 and not disjoint([candidate.filters for candidate in chosen]):
         return Unknown(
             Reason.AMBIGUOUS_CONSUMER,
-            f"several consumers match equally well: {listed(map(str, chosen))}."
+            f"Several consumers match equally well: {listed(map(str, chosen))}."
             " Name one in spec.consumer (and spec.stream)",
         )
     return Selection(match, sorted(chosen, key=str), streams)
@@ -274,14 +276,14 @@ def _not_found(subject: str, streams: Streams) -> Unknown:
     if not candidates:
         return Unknown(
             Reason.CONSUMER_NOT_FOUND,
-            f"{names} has no consumer: create the workers' durable consumer for {subject} first",
+            f"Stream {names} has no consumer. Create the workers' durable consumer for {subject}",
         )
     first = nsmallest(LISTED_CANDIDATES, candidates, key=str)
     shown = [f"{one} ({unfit(one.consumer) or _takes(one)})" for one in first]
     meant = did_you_mean(subject, (filter_ for one in candidates for filter_ in one.filters))
     return Unknown(
         Reason.CONSUMER_NOT_FOUND,
-        f"no durable consumer on {names} takes {subject} and nothing else; there are:"
+        f"No durable consumer on {names} takes {subject} and nothing else; there are:"
         f" {_enumerated(shown, len(candidates))}."
         f" {meant}Name the workers' in spec.consumer, create it, or fix spec.subject",
     )

@@ -49,7 +49,7 @@ class Source(Struct, frozen=True, rename="camel"):
 
 
 class Former(NamedTuple):
-    """What was counted last, and when that was (by NATS's clock; None: not known)."""
+    """What was counted last, and when that was (by NATS's clock; None: unknown)."""
 
     source: Source
     seen: datetime | None

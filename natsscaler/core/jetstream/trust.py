@@ -76,7 +76,7 @@ def judge(trust: Trust, measured: Backlog | Unknown, began: float, now: float) -
     if now - trust.waits_since <= QUIET_SECONDS:
         return Verdict(None, trust, began + LED_SECONDS)
     names = ", ".join(measured.leaders)
-    again = f"{names} lead it only since a moment ago, again and again"
+    again = f"The consumer's leader changes again and again; now it is {names}"
     return _doubt(trust, Unknown(Reason.LEADER_UNCLEAR, again), now)
 
 

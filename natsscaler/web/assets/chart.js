@@ -136,6 +136,6 @@ function clockTicks(begin, end, x, width) {
 function describe(steps, { scaleUpThreshold: up, scaleDownThreshold: down, minReplicas: min, maxReplicas: max }) {
   const known = (column) => steps.map((step) => step[column]).filter((value) => value !== null);
   const range = (values) =>
-    values.length ? `between ${count(Math.min(...values))} and ${count(Math.max(...values))}` : "not known";
+    values.length ? `between ${count(Math.min(...values))} and ${count(Math.max(...values))}` : "unknown";
   return `Backlog ${range(known(1))}, thresholds ${down} and ${up}. Replicas ${range(known(2))}, bounds ${min} and ${max}.`;
 }

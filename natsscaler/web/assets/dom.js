@@ -39,7 +39,7 @@ export function sign(state) {
 }
 
 export function count(number) {
-  return number === null ? "not known" : number.toLocaleString();
+  return number === null ? "unknown" : number.toLocaleString();
 }
 
 // Of a text or of milliseconds since the epoch; today's times without the date.
@@ -76,11 +76,11 @@ export function change(action) {
 // A bar from minReplicas to maxReplicas, filled up to the replicas that there are.
 export function replicasBar({ replicas, minReplicas, maxReplicas }) {
   if (minReplicas === null) {
-    return el("span", {}, "not known");
+    return el("span", {}, "unknown");
   }
   const range = `min ${minReplicas}, max ${maxReplicas}`;
   if (replicas === null) {
-    return el("span", {}, "not known", el("small", {}, range));
+    return el("span", {}, "unknown", el("small", {}, range));
   }
   const span = Math.max(1, maxReplicas - minReplicas);
   const share = maxReplicas === minReplicas ? 1 : Math.min(1, Math.max(0, (replicas - minReplicas) / span));
@@ -98,7 +98,7 @@ export function backlogBar({ backlog, scaleUpThreshold: up, scaleDownThreshold: 
   const rule =
     up === null ? [] : [el("small", {}, `up above ${count(up)}`), el("small", {}, `down below ${count(down)}`)];
   if (backlog === null) {
-    return el("span", {}, "not known", ...rule);
+    return el("span", {}, "unknown", ...rule);
   }
   const most = Math.max(1.5 * up, 1);
   const level = backlog > up ? "high" : backlog < down ? "low" : "normal";

@@ -69,12 +69,12 @@ function facts(detail) {
   const by = messagesPerReplica ? `${count(messagesPerReplica)} messages per replica` : "one replica per step";
   const again = checkedAgain(detail);
   return [
-    [deployment?.kind ?? "Deployment", el("span", {}, deployment ? `${deployment.namespace}/${deployment.name}` : "not known")],
+    [deployment?.kind ?? "Deployment", el("span", {}, deployment ? `${deployment.namespace}/${deployment.name}` : "unknown")],
     ["Replicas", el("span", {}, replicasBar(summary), wants)],
     ["Backlog", backlogBar(summary)],
     ["Rates", el("span", {}, ...worked(detail.rates))],
-    ["Subject", el("span", {}, subject ?? "not known", consumers.length ? el("small", {}, `counted on ${consumers.join(", ")}`) : null)],
-    ["Scales by", el("span", {}, deployment ? by : "not known")],
+    ["Subject", el("span", {}, subject ?? "unknown", consumers.length ? el("small", {}, `counted on ${consumers.join(", ")}`) : null)],
+    ["Scales by", el("span", {}, deployment ? by : "unknown")],
     standsBy
       ? ["Written at", el("span", {}, time(evaluatedAt), el("small", {}, "by the one that leads, who writes changes"))]
       : ["Last checked", el("span", {}, time(evaluatedAt), again ? el("small", {}, again) : null)],
@@ -82,15 +82,15 @@ function facts(detail) {
 }
 
 function worked(rates) {
-  if (!rates) return ["not known yet"];
+  if (!rates) return ["not yet known"];
   const { arrivingPerSecond: come, processingPerSecond: done, processingPerReadyReplica: each, drainSeconds: drain, estimated } = rates;
   const known = (number, words) => (number === undefined ? null : `${number} ${words}`);
   const lines = [
-    known(done, each === undefined ? "processed per second" : `processed per second, ${each} per ready replica`) ?? "processed: not known",
+    known(done, each === undefined ? "processed per second" : `processed per second, ${each} per ready replica`) ?? "processed: unknown",
     known(drain, "s until the backlog is done at this rate"),
     estimated ? "messages delivered again may count as new" : null,
   ];
-  return [known(come, "come per second") ?? "coming: not known", ...lines.filter(Boolean).map((line) => el("small", {}, line))];
+  return [known(come, "come per second") ?? "coming: unknown", ...lines.filter(Boolean).map((line) => el("small", {}, line))];
 }
 
 function step({ title, text, state = "ok", fix }) {
@@ -166,7 +166,7 @@ function legend({ scaleUpThreshold: up, scaleDownThreshold: down, minReplicas: m
     ["key replicas", "replicas"],
     ...(up === null ? [] : [["key up", `scales up above ${count(up)}`], ["key down", `scales down below ${count(down)}`]]),
     ...(min === null ? [] : [["key bound", `bounds ${min} and ${max}`]]),
-    ["key unknown", "not known"],
+    ["key unknown", "unknown"],
     ["key action", "change of replicas, with its number below"],
   ];
   return el("ul", { class: "legend" }, ...keys.map(([kind, text]) => el("li", {}, el("span", { class: kind }), text)));
@@ -197,7 +197,7 @@ function read(event) {
     const at = timeAt(picture, event.clientX, begin(), now);
     const found = valueAt(history, at);
     const when = clock(1000 * at);
-    readout.textContent = found ? `${when}: backlog ${count(found[1])}, replicas ${count(found[2])}` : `${when}: not known`;
+    readout.textContent = found ? `${when}: backlog ${count(found[1])}, replicas ${count(found[2])}` : `${when}: unknown`;
   }
 }
 

@@ -42,7 +42,7 @@ function state(rule) {
 
 function target(rule) {
   if (!rule.deployment) {
-    return el("span", {}, "not known");
+    return el("span", {}, "unknown");
   }
   const elsewhere = rule.deployment.namespace === rule.namespace ? "" : `${rule.deployment.namespace}/`;
   return el("span", {}, `${kind(rule.deployment)}${elsewhere}${rule.deployment.name}`, el("small", {}, rule.subject));

@@ -257,9 +257,9 @@ def waking() -> Iterator[Situation]:
     for reason, (name, made) in product(reasons, {"no Secret": rule(), "a Secret": asked}.items()):
         events = Finding(reason, f"the sentence of {reason}")
         yield situation("waking", f"{reason}, {name}", 30, made=made, events=events)
-    yield situation("waking", "not known yet", 30, events=None)
+    yield situation("waking", "not yet known", 30, events=None)
     yield situation("waking", "listening, late", 30, late=True)
-    yield situation("waking", "not known yet, late", 30, events=None, late=True)
+    yield situation("waking", "not yet known, late", 30, events=None, late=True)
 
 
 def counting() -> Iterator[Situation]:

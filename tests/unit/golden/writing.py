@@ -20,11 +20,11 @@ from tests.unit.golden.trusting import reads
 FOLDER = pathlib.Path(__file__).parent
 HEAD = "# Made by `python -m tests.unit.golden`. Times are in seconds from the moment of the decision.\n"
 WELL = {
-    "Ready": "True, Scaling, The rule is evaluated and acted upon",
+    "Ready": "True, Scaling, The rule is evaluated and its decisions are carried out",
     "AbleToScale": "True, ReadyForNewScale, The Deployment can be scaled by this rule",
     "ScalingActive": "True, ValidMetricFound, The backlog is known: ORDERS/workers in account $G",
     "ScalingLimited": "False, DesiredWithinRange, The desired replicas are within the bounds",
-    "EventDriven": "True, Listening, listening on NATS at nats:4222",
+    "EventDriven": "True, Listening, Listening on NATS at nats:4222",
 }
 """Conditions that are not written."""
 
