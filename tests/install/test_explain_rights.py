@@ -110,7 +110,7 @@ async def test_in_its_pod_the_operators_own_rights_suffice(appoint: Appoint) -> 
         f"The operator has all that it needs in namespace {asker.stage.namespace}",
     )
     assert checked["CRD"][0] == "attention"
-    assert "You may not get customresourcedefinitions" in checked["CRD"][1]
+    assert "you may not get customresourcedefinitions" in checked["CRD"][1]
 
 
 async def test_in_its_pod_an_operator_of_one_namespace_looks_there_alone(appoint: Appoint) -> None:

@@ -19,7 +19,7 @@ WHY = {
     "off": ("switched off, the Deployment has 0 replicas", "kubectl scale deployment off-app -n shop"),
     "consumer-paused": ("the consumer is paused in NATS", "nats consumer resume"),
     "missing": ("no such Deployment", "kubectl get deployments -n shop"),
-    "web": ("another scaler owns the Deployment", "HorizontalPodAutoscaler web scales shop/web"),
+    "web": ("another scaler owns the Deployment", "HorizontalPodAutoscaler web scales Deployment shop/web"),
     "invalid": ("the rule is invalid", "spec.subject: must be a NATS subject"),
     "at-max": ("At maxReplicas", "raise spec.maxReplicas"),
     "cadence": ("Waiting for the next step up", "Next change: "),

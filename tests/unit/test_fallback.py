@@ -191,7 +191,7 @@ def test_conditions_headline_and_explanation_say_that_it_decides() -> None:
     assert said.title == "Fallback: the backlog has been unknown for too long"
     steps = {one.title: one.text for one in explain(given)}
     assert steps["Fallback"] == (
-        "The backlog has not been known for 180 s or longer, so spec.fallback asks for at least 7 replicas"
+        "The backlog has been unknown for 180 s or longer, so spec.fallback asks for at least 7 replicas"
     )
     assert steps["Outcome"].startswith("default/my-app is scaled from 3 to 7: The backlog is unknown. ")
 

@@ -53,7 +53,7 @@ function verdict({ summary, steps, conditions, pollIntervalSeconds }) {
 
 function checkedAgain({ summary, evaluatedAt, lastDecision, pollIntervalSeconds }) {
   if (!evaluatedAt) return null;
-  if (summary.backlog === null) return "tried again and again";
+  if (summary.backlog === null) return "tried repeatedly";
   const checked = Date.parse(evaluatedAt);
   const poll = checked + 1000 * pollIntervalSeconds;
   const change = Date.parse(lastDecision?.nextChangeTime);
