@@ -17,7 +17,7 @@ class State(StrEnum):
 
     OK = "ok"
     WAITING = "waiting"
-    """Held by time, as the rule asks for; it passes by itself."""
+    """It waits for time to pass, as the rule asks for; it passes by itself."""
     ATTENTION = "attention"
     """A person's switch, a bound, or something that makes scaling slower."""
     BLOCKED = "blocked"
@@ -92,18 +92,18 @@ RESUME = (
 )
 DESCRIBE = "kubectl describe scalingrule {name} -n {namespace}"
 REACH = (
-    "The operator must reach {url}. See that spec.natsMonitoringURL names NATS as the operator's pod"
-    " resolves it (http://nats.NAMESPACE:8222; of the official NATS chart"
-    " http://nats-headless.NAMESPACE:8222, as its Service nats has no monitoring port), that the"
-    " configuration of NATS sets http_port, and that no NetworkPolicy forbids it"
+    "The operator must reach {url}. Check that spec.natsMonitoringURL names NATS as the operator's pod"
+    " resolves it (http://nats.NAMESPACE:8222; with the official NATS chart"
+    " http://nats-headless.NAMESPACE:8222, because its Service nats has no monitoring port), that the"
+    " configuration of NATS sets http_port, and that no NetworkPolicy blocks it"
 )
-PORT = "{url}/jsz must lead to the monitoring port of nats-server, 8222 by default"
+PORT = "{url}/jsz must reach the monitoring port of nats-server, 8222 by default"
 MORE_ROOM = Fix(
-    "See that the workers get on with it; if they do, and the cluster has room for more, raise"
+    "Check that the workers make progress. If they do, and the cluster has room for more, raise"
     " spec.maxReplicas",
     (EDIT,),
 )
-POLLED = Fix("Nothing; if polling is too slow, set a shorter spec.pollIntervalSeconds", (EDIT,))
+POLLED = Fix("Nothing. If polling is too slow, set a shorter spec.pollIntervalSeconds", (EDIT,))
 
 
 def _decided(headline: str, more: str = "", state: State = State.OK, fix: Fix | None = None) -> About:
@@ -187,22 +187,23 @@ class Reason(StrEnum):
     )
     AT_MAX_REPLICAS = (
         "AtMaxReplicas",
-        _decided("At maxReplicas: more are wanted, none are allowed", "", State.ATTENTION, MORE_ROOM),
+        _decided("At maxReplicas: the backlog asks for more", "", State.ATTENTION, MORE_ROOM),
     )
     AT_MIN_REPLICAS = "AtMinReplicas", _decided("Steady: at minReplicas")
     BELOW_MIN_REPLICAS = (
         "BelowMinReplicas",
-        _decided("Scaling up to minReplicas", "The bounds hold whether the backlog is known or not."),
+        _decided("Scaling up to minReplicas", "The bounds apply whether or not the backlog is known."),
     )
     ABOVE_MAX_REPLICAS = (
         "AboveMaxReplicas",
-        _decided("Scaling down to maxReplicas", "The bounds hold whether the backlog is known or not."),
+        _decided("Scaling down to maxReplicas", "The bounds apply whether or not the backlog is known."),
     )
     WAITING_TO_STEP_UP = (
         "WaitingToStepUp",
         _decided(
             "Waiting for the next step up",
-            "The last one was less than pollIntervalSeconds ago; with messagesPerReplica less than a second.",
+            "The last one was less than pollIntervalSeconds ago or, with messagesPerReplica, less than a"
+            " second.",
             State.WAITING,
         ),
     )
@@ -210,8 +211,8 @@ class Reason(StrEnum):
         "WaitingToStepDown",
         _decided(
             "Waiting for the next step down",
-            "The last step was less than pollIntervalSeconds ago; with messagesPerReplica the last one down"
-            " less than a second.",
+            "The last step was less than pollIntervalSeconds ago or, with messagesPerReplica, the last one"
+            " down less than a second.",
             State.WAITING,
         ),
     )
@@ -219,7 +220,7 @@ class Reason(StrEnum):
         "Stabilizing",
         _decided(
             "Waiting to scale down: stabilization window",
-            "More replicas were wanted within stabilizationWindowSeconds (300 s unless set).",
+            "More replicas were wanted within stabilizationWindowSeconds (default 300 s).",
             State.WAITING,
         ),
     )
@@ -228,7 +229,7 @@ class Reason(StrEnum):
         "StabilizingUp",
         _decided(
             "Waiting to scale up: stabilization window",
-            "Fewer replicas were wanted at times within behavior.scaleUp.stabilizationWindowSeconds.",
+            "Fewer replicas were wanted at some time within behavior.scaleUp.stabilizationWindowSeconds.",
             State.WAITING,
         ),
     )
@@ -252,18 +253,18 @@ class Reason(StrEnum):
         "ScaleUpDisabled",
         _decided(
             "Not scaling up: disabled by the rule",
-            "More replicas are asked for, but behavior.scaleUp.selectPolicy is Disabled.",
+            "The backlog asks for more replicas, but behavior.scaleUp.selectPolicy is Disabled.",
             State.ATTENTION,
-            Fix("Set it to Max, if steps up are wanted", (EDIT,)),
+            Fix("Set it to Max if you want steps up", (EDIT,)),
         ),
     )
     SCALE_DOWN_DISABLED = (
         "ScaleDownDisabled",
         _decided(
             "Not scaling down: disabled by the rule",
-            "Fewer replicas would do, but behavior.scaleDown.selectPolicy is Disabled.",
+            "Fewer replicas would be enough, but behavior.scaleDown.selectPolicy is Disabled.",
             State.ATTENTION,
-            Fix("Set it to Max, if steps down are wanted", (EDIT,)),
+            Fix("Set it to Max if you want steps down", (EDIT,)),
         ),
     )
 
@@ -271,8 +272,8 @@ class Reason(StrEnum):
         "Idle",
         _decided(
             "At zero: nothing to do",
-            "The rule has minReplicas 0, and nothing has waited or moved for idleSeconds. It wakes by"
-            " spec.activation.",
+            "The rule has minReplicas 0, and no message has waited or been delivered for idleSeconds."
+            " spec.activation says when it wakes.",
         ),
     )
     ACTIVATED = "Activated", _decided("Waking from zero", "More messages wait than activation allows.")
@@ -281,8 +282,8 @@ class Reason(StrEnum):
         "WaitingForIdle",
         _decided(
             "Steady: one replica until idle",
-            "The last replica goes once nothing has waited, and no message has been delivered, for"
-            " idleSeconds. A backlog that is unknown for a moment begins that anew.",
+            "The last replica is removed once no message has waited or been delivered for idleSeconds."
+            " A backlog that is unknown, even briefly, restarts that time.",
             State.WAITING,
         ),
     )
@@ -300,7 +301,7 @@ class Reason(StrEnum):
         "LeftAtZero",
         _decided(
             "Deleted while its Deployment was at zero",
-            "The Deployment stays there, as nothing scales it any more.",
+            "The Deployment stays at zero, because nothing scales it any more.",
             State.ATTENTION,
             Fix(
                 "Start its workers by hand",
@@ -312,8 +313,8 @@ class Reason(StrEnum):
         "BusyWorkers",
         _decided(
             "Waiting to scale down: workers are busy",
-            "Messages are delivered and not yet acknowledged, which behavior.scaleDown.busyWorkers waits for."
-            " What workers have fetched ahead, refused with a delay, or let expire counts too.",
+            "Messages are delivered and not yet acknowledged, and behavior.scaleDown.busyWorkers waits for"
+            " them. Messages that were fetched ahead, refused with a delay, or left to expire count too.",
             State.WAITING,
         ),
     )
@@ -321,10 +322,10 @@ class Reason(StrEnum):
         "Fallback",
         _decided(
             "Fallback: the backlog has been unknown for too long",
-            "spec.fallback decides until the backlog is known again. A rule that has something wrong itself"
-            " keeps its replicas.",
+            "spec.fallback decides until the backlog is known again. A rule that is itself at fault keeps"
+            " its replicas.",
             State.ATTENTION,
-            Fix("See the condition Ready, which says why the backlog is unknown", (DESCRIBE,)),
+            Fix("The condition Ready says why the backlog is unknown", (DESCRIBE,)),
         ),
     )
 
@@ -354,8 +355,8 @@ class Reason(StrEnum):
             "while the rule is paused",
             "Remove the annotations",
             RESUME,
-            "The Deployment is brought to the number of scaling.example.com/paused-replicas, whatever the"
-            " bounds are, and kept there.",
+            "The Deployment is scaled to scaling.example.com/paused-replicas, whatever the bounds are, and"
+            " kept there.",
         ),
     )
     PAUSED_UNREADABLE = (
@@ -363,9 +364,9 @@ class Reason(StrEnum):
         _switch(
             "paused, by an annotation that cannot be read",
             "while the rule is paused",
-            "Correct the annotation that the message names, or remove all of them",
+            "Fix the annotation that the message names, or remove all of them",
             RESUME,
-            "Whoever writes such an annotation wants less scaling, so both directions are paused.",
+            "The intent is to scale less, so both directions are paused.",
         ),
     )
     PAUSED_SCALE_UP = (
@@ -376,7 +377,7 @@ class Reason(StrEnum):
         "PausedScaleDown",
         _one_way("Not scaling down: that is paused", "while scaling down is paused", RESUME),
     )
-    NOT_PAUSED = "NotPaused", _well("no annotation pauses the rule, or no longer")
+    NOT_PAUSED = "NotPaused", _well("no annotation pauses the rule")
     DRY_RUN = (
         "DryRun",
         _switch(
@@ -395,7 +396,7 @@ class Reason(StrEnum):
             Topic.READING,
             "the backlog has not been read yet",
             "",
-            "Wait a moment; if it lasts, the operator's log says what it waits for",
+            "Wait a moment. If it lasts, the operator's log says what it waits for",
             passes=True,
         ),
     )
@@ -404,7 +405,7 @@ class Reason(StrEnum):
         _wrong(
             Topic.READING,
             "NATS cannot be reached",
-            "There is no such name, or nobody listens at the address.",
+            "The name does not resolve, or nothing listens at the address.",
             REACH,
             unanswered=True,
         ),
@@ -414,8 +415,8 @@ class Reason(StrEnum):
         _wrong(
             Topic.READING,
             "NATS does not answer",
-            "There is a connection, but no whole answer in time (--monitoring-timeout, 5 s unless set).",
-            REACH + ". If it is reached, it is overloaded",
+            "It accepts the connection, but does not answer in time (--monitoring-timeout, default 5 s).",
+            REACH + ". If it can be reached, it is overloaded",
             unanswered=True,
         ),
     )
@@ -425,8 +426,8 @@ class Reason(StrEnum):
             Topic.READING,
             "NATS's monitoring port answers with an error",
             "",
-            f"If it wants credentials, name them in spec.monitoring.secretRef. Otherwise see who answers:"
-            f" {PORT}",
+            f"If it asks for credentials, name them in spec.monitoring.secretRef. Otherwise check what"
+            f" answers: {PORT}",
             EDIT,
         ),
     )
@@ -435,8 +436,8 @@ class Reason(StrEnum):
         _wrong(
             Topic.READING,
             "what answers is not NATS's monitoring port",
-            "Somebody else answers, or it speaks https and not http or the reverse.",
-            f"See who answers: {PORT} (4222 is for clients)",
+            "Another server answers, or one side speaks http and the other https.",
+            f"Check what answers: {PORT} (4222 is for clients)",
         ),
     )
     MONITORING_CERTIFICATE = (
@@ -444,27 +445,27 @@ class Reason(StrEnum):
         _wrong(
             Topic.READING,
             "the certificate of NATS's monitoring port is not accepted",
-            "It is of an unknown authority, or for another name.",
-            "Put the certificate of the authority as ca.crt into the Secret that spec.monitoring.secretRef"
-            " names, and use a host name that the server's certificate is for",
+            "It is signed by an unknown authority, or is for another name.",
+            "Put the authority's certificate as ca.crt into the Secret that spec.monitoring.secretRef names,"
+            " and use a host name that the server's certificate covers",
         ),
     )
     MONITORING_TOO_LARGE = (
         "MonitoringTooLarge",
         _wrong(
             Topic.READING,
-            "what NATS answers is too large",
+            "the answer of NATS is too large",
             "",
-            "See who answers at {url}; if it is NATS, spread the streams over several servers",
+            "Check what answers at {url}. If it is NATS, spread the streams over several servers",
         ),
     )
     MONITORING_STALE = (
         "MonitoringStale",
         _wrong(
             Topic.READING,
-            "what NATS answers is out of date",
-            "The answer is older than the request. A clock that was set back is known again after two reads.",
-            "Take away the cache in front of {url}, or see to the server's clock",
+            "the answer of NATS is out of date",
+            "The answer is older than the request. After a clock was set back, two reads put this right.",
+            "Remove the cache in front of {url}, or fix the server's clock",
         ),
     )
     MONITORING_INCOMPLETE = (
@@ -472,7 +473,7 @@ class Reason(StrEnum):
         _wrong(
             Topic.READING,
             "a part of NATS does not answer",
-            "A node does not answer, or has not found all of its streams again.",
+            "A node does not answer, or has not recovered all of its streams.",
             "Bring the missing node back, or name spec.stream and spec.consumer so that it does not matter",
             passes=True,
         ),
@@ -481,10 +482,10 @@ class Reason(StrEnum):
         "ImplausibleCount",
         _wrong(
             Topic.READING,
-            "NATS counts what cannot be",
-            "It counts more messages than the stream has, fewer than none, or the like.",
-            "Compare what NATS says of the consumer. If it counts wrongly, it counts anew after a restart"
-            " of the server, or once the consumer's leader steps down",
+            "NATS reports a count that cannot be",
+            "It reports more messages than the stream has, fewer than none, or the like.",
+            "Compare it with what NATS says of the consumer. If that count is wrong, NATS counts again after"
+            " a restart of the server, or once the consumer's leader steps down",
             "nats consumer info STREAM CONSUMER",
             "nats consumer cluster step-down STREAM CONSUMER",
             passes=True,
@@ -496,7 +497,7 @@ class Reason(StrEnum):
             Topic.READING,
             "the address of NATS is not allowed",
             "The operator's allow-list forbids it.",
-            "Ask an administrator to permit the host of {url} by --allow-hosts",
+            "Ask an administrator to permit the host of {url} with --allow-hosts",
             own_fault=True,
         ),
     )
@@ -514,9 +515,9 @@ class Reason(StrEnum):
         _wrong(
             Topic.READING,
             "the consumer's leader in NATS is unclear",
-            "Only the leader knows the backlog, and it did not answer, or leads only since a moment ago.",
-            "Wait for the election; if it lasts, see that the monitoring port of every node can be reached,"
-            " as by a headless Service: {url}",
+            "Only the leader knows the backlog, and it did not answer or was elected a moment ago.",
+            "Wait for the election. If it lasts, check that the operator reaches the monitoring port of every"
+            " node, as through a headless Service: {url}",
             passes=True,
         ),
     )
@@ -528,7 +529,7 @@ class Reason(StrEnum):
             Topic.SELECTION,
             "no such NATS account",
             "",
-            "Set spec.account to one that exists",
+            "Set spec.account to an account that exists",
             EDIT,
             own_fault=True,
         ),
@@ -537,9 +538,9 @@ class Reason(StrEnum):
         "AmbiguousAccount",
         _wrong(
             Topic.SELECTION,
-            "several accounts match, name one",
-            "Or another one matches than was counted so far.",
-            "Set spec.account to the one that is meant",
+            "several accounts match",
+            "Or a different account matches than the one counted so far.",
+            "Set spec.account to the one you mean",
             EDIT,
             own_fault=True,
         ),
@@ -550,7 +551,7 @@ class Reason(StrEnum):
             Topic.SELECTION,
             "no such stream",
             "No stream has this subject; the message lists those that exist.",
-            "Name one that exists in spec.stream, or fix spec.subject. If none of them is meant, create it",
+            "Fix spec.subject, or name an existing stream in spec.stream. If none of them fits, create one",
             EDIT,
             "nats stream add STREAM --subjects {subject} --defaults",
             own_fault=True,
@@ -563,7 +564,7 @@ class Reason(StrEnum):
             "no consumer takes the subject",
             "No durable consumer takes the subject and nothing else; the message lists those that exist,"
             " and why they do not count.",
-            "Start the workers, or create their durable consumer; or name one that exists in spec.consumer",
+            "Start the workers, create their durable consumer, or name an existing one in spec.consumer",
             "nats consumer add STREAM NAME --pull --filter {subject} --defaults",
             EDIT,
             own_fault=True,
@@ -574,10 +575,10 @@ class Reason(StrEnum):
         _wrong(
             Topic.SELECTION,
             "the consumer is gone",
-            "What was counted so far is missing, and NATS has not said that it is deleted; or another server"
-            " answers with one of its name.",
-            "Start the workers, or create the consumer again; if it is gone for good, or this one is meant,"
-            " name it in spec.consumer",
+            "The consumer that was counted so far is missing, and NATS has not said that it was deleted; or"
+            " another server answers with one of the same name.",
+            "Start the workers, or create the consumer again. If it is gone for good, name the one to count"
+            " in spec.consumer",
             EDIT,
             passes=True,
         ),
@@ -586,9 +587,9 @@ class Reason(StrEnum):
         "AmbiguousConsumer",
         _wrong(
             Topic.SELECTION,
-            "several consumers match, name one",
-            "They match equally well, or another one matches than was counted so far, which still exists.",
-            "Set spec.consumer to the one of the workers",
+            "several consumers match",
+            "They match equally well, or a different one matches while the one counted so far still exists.",
+            "Set spec.consumer to the one that your workers use",
             EDIT,
             own_fault=True,
         ),
@@ -598,7 +599,7 @@ class Reason(StrEnum):
         _wrong(
             Topic.SELECTION,
             "the consumer is paused in NATS",
-            "Workers would get nothing.",
+            "NATS delivers nothing to its workers.",
             "Resume each consumer that the message names",
             "nats consumer resume STREAM CONSUMER --force",
             holds="while the consumer is paused",
@@ -612,7 +613,7 @@ class Reason(StrEnum):
             Topic.CREDENTIALS,
             "the Secret for NATS does not exist",
             "",
-            "Create it, or name one that exists",
+            "Create it, or name an existing one",
             "kubectl get secrets -n {namespace} -l scaling.example.com/use=nats",
             own_fault=True,
         ),
@@ -622,8 +623,8 @@ class Reason(StrEnum):
         _wrong(
             Topic.CREDENTIALS,
             "the Secret for NATS lacks its label",
-            "Only whoever may write Secrets says so which of them are for natsscaler.",
-            "Type the line of the message, if the Secret is meant for whoever may create rules here",
+            "The label says which Secrets natsscaler may use. Whoever may write Secrets sets it.",
+            "If everyone who may create rules here may use the Secret, run the command in the message",
             own_fault=True,
         ),
     )
@@ -633,7 +634,7 @@ class Reason(StrEnum):
             Topic.CREDENTIALS,
             "the Secret for NATS cannot be used",
             "The message names the key that is wrong.",
-            "Change that key of the Secret: it is read again by itself",
+            "Fix that key of the Secret. The operator reads it again by itself",
             own_fault=True,
         ),
     )
@@ -642,8 +643,8 @@ class Reason(StrEnum):
         _wrong(
             Topic.CREDENTIALS,
             "NATS refuses the credentials",
-            "They are wrong, or have expired or been revoked.",
-            "Change the Secret, or the users of the server: each is tried again by itself",
+            "They are wrong, expired or revoked.",
+            "Fix the Secret, or the users of the server. The operator tries again by itself",
         ),
     )
 
@@ -653,8 +654,8 @@ class Reason(StrEnum):
         _wrong(
             Topic.DEPLOYMENT,
             "no such Deployment",
-            "Once it exists the rule acts at once.",
-            "Create it, or name one that exists in {field}",
+            "Once it exists, the rule scales it at once.",
+            "Create it, or name an existing one in {field}",
             "kubectl get {resource} -n {target_namespace}",
             EDIT,
         ),
@@ -664,9 +665,9 @@ class Reason(StrEnum):
         _wrong(
             Topic.DEPLOYMENT,
             "what the rule names cannot be scaled",
-            "Its kind has no scale subresource or does not exist, or another object sets its replicas; the"
+            "Its kind has no scale subresource or does not exist, or another object sets its replicas. The"
             " message says which.",
-            "Name in spec.scaleTargetRef what the message says",
+            "Set spec.scaleTargetRef to what the message says",
             EDIT,
         ),
     )
@@ -674,8 +675,8 @@ class Reason(StrEnum):
         "ReplicasNotSet",
         _wrong(
             Topic.DEPLOYMENT,
-            "the target does not say how many replicas it asks for",
-            "Nothing is computed from replicas that are not set.",
+            "the target does not set its replicas",
+            "Without a number to start from, nothing is decided.",
             "Set the replicas of the target",
             "kubectl edit {target} -n {target_namespace}",
         ),
@@ -706,7 +707,7 @@ class Reason(StrEnum):
             Topic.DEPLOYMENT,
             "the namespace is not watched",
             "",
-            "Have natsscaler run with --namespace {target_namespace} too, and with its role there",
+            "Run natsscaler with --namespace {target_namespace} too, and give it its role there",
         ),
     )
     CONFLICT = (
@@ -714,10 +715,10 @@ class Reason(StrEnum):
         _wrong(
             Topic.DEPLOYMENT,
             "something else keeps changing the replicas",
-            "The message names who wrote them last. It comes after three set-backs within an hour; from"
-            " then on steps are 10 s apart, doubling to 10 minutes, until nobody has changed the replicas"
-            " for as long. A restart of the operator begins again with 10 s.",
-            "Find the other writer; a GitOps tool must leave spec.replicas out",
+            "The message names who wrote them last. The rule reports this after three changes within an"
+            " hour. From then on its steps are 10 s apart, doubling to 10 minutes, until nobody has changed"
+            " the replicas for as long. A restart of the operator begins again with 10 s.",
+            "Find the other writer. A GitOps tool must leave spec.replicas out",
             "kubectl get {target} -n {target_namespace} -o yaml --show-managed-fields",
         ),
     )
@@ -726,8 +727,8 @@ class Reason(StrEnum):
         _wrong(
             Topic.DEPLOYMENT,
             "the operator lacks a permission",
-            "Also said of a Secret that it may not get.",
-            "Grant what the operator lacks: this names all of it, and the command that grants it",
+            "Or it may not get a Secret.",
+            "Grant what the operator lacks. This command names all of it, and how to grant it",
             "natsscaler check",
         ),
     )
@@ -735,9 +736,9 @@ class Reason(StrEnum):
         "DeniedByPolicy",
         _wrong(
             Topic.DEPLOYMENT,
-            "a policy of the cluster refuses it",
+            "a policy of the cluster refuses the change",
             "",
-            "Ask whoever maintains that policy, or keep the rule within what it allows",
+            "Ask the owner of that policy, or keep the rule within what it allows",
         ),
     )
     KUBERNETES_UNAVAILABLE = (
@@ -746,7 +747,7 @@ class Reason(StrEnum):
             Topic.DEPLOYMENT,
             "Kubernetes does not answer",
             "",
-            "Wait; if it lasts, see the operator's log",
+            "Wait. If it lasts, read the operator's log",
             passes=True,
         ),
     )
@@ -754,9 +755,9 @@ class Reason(StrEnum):
         "LeadershipLost",
         _wrong(
             Topic.DEPLOYMENT,
-            "another replica of the operator acts now",
+            "another replica of the operator leads now",
             "",
-            "Nothing: the other replica goes on",
+            "Nothing. The other replica takes over",
             passes=True,
         ),
     )
@@ -771,22 +772,22 @@ class Reason(StrEnum):
         About(
             Topic.BOUNDS,
             State.ATTENTION,
-            "more than maxReplicas are asked for",
-            "Or were, within the stabilization window.",
+            "the backlog asks for more than maxReplicas",
+            "Or it did so within the stabilization window.",
             MORE_ROOM,
         ),
     )
-    TOO_FEW_REPLICAS = "TooFewReplicas", _well("fewer than minReplicas would do", Topic.BOUNDS)
+    TOO_FEW_REPLICAS = "TooFewReplicas", _well("fewer than minReplicas would be enough", Topic.BOUNDS)
     ADMISSION_LIMITED = (
         "AdmissionLimited",
         About(
             Topic.BOUNDS,
             State.ATTENTION,
-            "a policy or webhook of the cluster made another number of what the rule asked for",
-            "What it made is what counts. The same number is asked for again after pollIntervalSeconds,"
-            " another one at once.",
+            "a policy or webhook of the cluster changed the number that the rule asked for",
+            "The changed number counts. The rule asks for the same number again after pollIntervalSeconds,"
+            " and for a different one at once.",
             Fix(
-                "Set spec.minReplicas and spec.maxReplicas within what the cluster admits, or see who"
+                "Set spec.minReplicas and spec.maxReplicas within what the cluster admits, or find out what"
                 " limits it",
                 (EDIT, "kubectl get mutatingadmissionpolicies,mutatingwebhookconfigurations"),
             ),
@@ -802,15 +803,15 @@ class Reason(StrEnum):
             "polled: there is no connection to NATS",
             "",
             Fix(
-                "The operator must reach the clients' port of NATS too, 4222 by default: spec.nats.url"
-                " names it, or NATS_URL for all rules, else it is looked for at the host of {url}"
+                "The operator must reach the client port of NATS too, 4222 by default. Name it in"
+                " spec.nats.url, or in NATS_URL for all rules; otherwise the host of {url} is tried"
             ),
         ),
     )
     OTHER_ACCOUNT = (
         "OtherAccount",
         _polled(
-            "polled: events come from another account than the stream's",
+            "polled: the events come from a different account than the stream's",
             "",
             Fix("Give the operator credentials of the stream's account"),
             lasts=True,
@@ -819,8 +820,8 @@ class Reason(StrEnum):
     OTHER_SERVER = (
         "OtherServer",
         _polled(
-            "polled: NATS and its monitoring endpoint are not of one cluster",
-            "Their servers differ, or NATS does not know the stream or consumer that the endpoint counts.",
+            "polled: NATS and its monitoring endpoint are in different clusters",
+            "Their servers differ, or NATS does not have the stream or consumer that the endpoint reports.",
             Fix("Name a server of the same cluster in spec.nats.url", (EDIT,)),
             lasts=True,
         ),
@@ -829,8 +830,8 @@ class Reason(StrEnum):
         "PermissionDenied",
         _polled(
             "polled: the NATS user may not use a subject that the message names",
-            "A permission that is granted is used within seconds.",
-            Fix("Permit it to the operator's user in the configuration of NATS"),
+            "Once the permission is granted, the operator uses it within seconds.",
+            Fix("Permit the subject to the operator's user in the configuration of NATS"),
             lasts=True,
         ),
     )
@@ -840,15 +841,15 @@ class Reason(StrEnum):
             "polled: NATS limits the subscriptions of a connection or account",
             "",
             Fix(
-                "Raise max_subscriptions in the configuration of NATS, or the subscriptions that the JWT of"
-                " the account or user allows"
+                "Raise max_subscriptions in the configuration of NATS, or the limit of subscriptions in the"
+                " JWT of the account or user"
             ),
         ),
     )
     SOURCED_STREAM = (
         "SourcedStream",
         _polled(
-            "polled: The stream is filled from other streams, which ring no doorbell", "", POLLED, lasts=True
+            "polled: the stream is filled from other streams, which ring no doorbell", "", POLLED, lasts=True
         ),
     )
     SUBJECT_TOO_WIDE = (
@@ -857,25 +858,31 @@ class Reason(StrEnum):
     )
     SUBJECT_UNUSABLE = (
         "SubjectUnusable",
-        _polled("polled: a filter cannot be subscribed to, or there are too many", "", POLLED, lasts=True),
+        _polled(
+            "polled: a filter cannot be subscribed to, or there are too many of them", "", POLLED, lasts=True
+        ),
     )
 
     # Conditions that are as they should be, in the words of the HorizontalPodAutoscaler; Events of their own.
-    SCALING = "Scaling", _well("the rule is evaluated and acted upon")
+    SCALING = "Scaling", _well("the rule is evaluated and its decisions are carried out")
     READY_FOR_NEW_SCALE = "ReadyForNewScale", _well("the Deployment can be scaled by this rule")
     VALID_METRIC_FOUND = "ValidMetricFound", _well("the backlog is known")
     DESIRED_WITHIN_RANGE = "DesiredWithinRange", _well("the desired replicas are within the bounds")
     SCALED_UP = "ScaledUp", _well("the replicas were raised")
     SCALED_DOWN = "ScaledDown", _well("the replicas were lowered")
-    BACKLOG_SOURCE_CHANGED = "BacklogSourceChanged", _well("the backlog is counted on other consumers now")
+    BACKLOG_SOURCE_CHANGED = "BacklogSourceChanged", _well("the backlog is now counted on other consumers")
     LATE_STEP = (
         "LateStep",
         About(
             Topic.WELL,
             State.ATTENTION,
-            "a step of the former leader was carried out late",
-            "An API server that was frozen may do so after another process took over. The rule goes on.",
-            Fix("Nothing, if the leader changed a moment ago; else make sure that no second operator runs"),
+            "a step of the previous leader was carried out late",
+            "This can happen when an API server was frozen while another process took over. The rule goes"
+            " on.",
+            Fix(
+                "Nothing, if the leader changed a moment ago. Otherwise make sure that no second operator"
+                " runs"
+            ),
         ),
     )
 

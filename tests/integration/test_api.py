@@ -91,7 +91,7 @@ async def test_a_rule_is_told_with_its_steps_its_past_and_what_woke_it(running: 
     ("found", "state", "title"),
     [
         (facts(seen(UNKNOWN, 3)), "blocked", "Not scaling: NATS does not answer"),
-        (facts(seen(801, 10)), "attention", "At maxReplicas: more are wanted, none are allowed"),
+        (facts(seen(801, 10)), "attention", "At maxReplicas: the backlog asks for more"),
         (facts(seen(7, 0)), "attention", "Not scaling: switched off, the Deployment has 0 replicas"),
         (facts(seen(20, 3)), "ok", "Steady: the backlog asks for no change"),
         (facts(seen(7, 3), rule=named("orders", dryRun=True)), "attention", "Not scaling: dry run only"),
