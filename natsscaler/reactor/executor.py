@@ -95,7 +95,7 @@ class Executor:
             self._shared.spawn(work, f"carry out {state.rule.key}")
 
     def look_into_change(self, state: RuleState) -> None:
-        """Find out whether a step of the previous leader was carried out late, as long as that is possible."""
+        """Find out whether a step of the previous leader was carried out late, while that is possible."""
         change = state.others.unexplained
         state.others = state.others._replace(unexplained=None)
         if change and self._shared.clock() - self._shared.opened_at < LATE_STEP_SECONDS:

@@ -193,7 +193,7 @@ async def test_nats_that_is_reached_from_here_alone_or_from_there_alone(
     assert f"{stage.namespace}/my-app keeps 1 replica, because the backlog is unknown" in steps["Outcome"][1]
     led_here = await person.reads(monitoring_url=nats_server.monitoring_url)
     assert led_here["NATS"][0] == "ok"
-    assert "This is not so from here: check what lies between the operator and NATS" in led_here["Operator"][1]
+    assert "not so from here: check what lies between the operator and NATS" in led_here["Operator"][1]
     assert led_here["Outcome"][0] == "blocked"
 
 
