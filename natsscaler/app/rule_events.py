@@ -22,8 +22,8 @@ from natsscaler.core.errors import InvalidRule, KubernetesError
 from natsscaler.core.reasons import Finding
 from natsscaler.core.rule import GROUP, PLURAL, VERSION, RuleKey, parse
 from natsscaler.core.status import read_back
-from natsscaler.kube.client import UNAUTHORIZED, refusal, request
 from natsscaler.kube.connection import KubeClient
+from natsscaler.kube.requests import UNAUTHORIZED, refusal, request
 from natsscaler.reactor.reactor import Reactor
 
 log = logging.getLogger(__name__)

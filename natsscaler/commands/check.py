@@ -16,7 +16,7 @@ from natsscaler.core.jetstream.selection import Unknown, listed
 from natsscaler.core.permissions import ACTING, LEADING, READING_SECRETS
 from natsscaler.core.reasons import Fix, Reason, State
 from natsscaler.core.rule import Rule, Target
-from natsscaler.kube.reader import Looking
+from natsscaler.kube.reader import ClusterReader
 
 CRD = "kubectl apply --server-side -k config/crd"
 ELSEWHERE = (
@@ -27,9 +27,9 @@ AT_ONCE = 64
 """Rules that are explained at the same time."""
 
 
-async def check(options: Options, looking: Looking, explainer: Explainer) -> dict[str, Sequence[Step]]:
+async def check(options: Options, cluster: ClusterReader, explainer: Explainer) -> dict[str, Sequence[Step]]:
     """Look at everything; the last step of each section that has rules sums up. Raises KubernetesError."""
-    crd = await _crd(looking)
+    crd = await _crd(cluster)
     bodies = await explainer.rules(options.namespace or "default")
     if options.namespace:
         bodies = [body for body in bodies if body["metadata"]["namespace"] == options.namespace]
@@ -42,16 +42,16 @@ async def check(options: Options, looking: Looking, explainer: Explainer) -> dic
 
     rules = await asyncio.gather(*(one(body) for body in sorted(bodies, key=key_of)))
     return {
-        "Installation": [crd, await _permissions(options, looking, world.rules), _operator(options, world)],
+        "Installation": [crd, await _permissions(options, cluster, world.rules), _operator(options, world)],
         "NATS": await _servers(options, explainer, world.rules),
         "Rules": [*rules, _total(rules)],
     }
 
 
-async def _crd(looking: Looking) -> Step:
+async def _crd(cluster: ClusterReader) -> Step:
     install = Fix("Install that of this version, with the chart or with this", (CRD,))
     try:
-        found = await looking.crd()
+        found = await cluster.crd()
     except KubernetesError as error:
         if error.reason is not Reason.FORBIDDEN:
             raise
@@ -66,7 +66,7 @@ async def _crd(looking: Looking) -> Step:
     return Step("CRD", "It is of this version")
 
 
-async def _permissions(options: Options, looking: Looking, rules: Iterable[Rule]) -> Step:
+async def _permissions(options: Options, cluster: ClusterReader, rules: Iterable[Rule]) -> Step:
     installed = options.installed
     account = None if options.settings.in_cluster else Target(installed.operator.namespace, installed.account)
     who = "The operator" if account is None else f"ServiceAccount {account}"
@@ -81,7 +81,7 @@ async def _permissions(options: Options, looking: Looking, rules: Iterable[Rule]
     with_secrets = {rule.key.namespace for rule in rules if rule.nats("").secret or rule.monitoring.secret}
     wanted += [(READING_SECRETS, namespace) for namespace in sorted(with_secrets)]
     try:
-        granted = await asyncio.gather(*(looking.may(one, namespace, account) for one, namespace in wanted))
+        granted = await asyncio.gather(*(cluster.may(one, namespace, account) for one, namespace in wanted))
     except KubernetesError as error:
         text = f"What {who} is permitted cannot be asked: {error.message}"
         pod = f"-n {installed.operator.namespace} deployment/{installed.operator.name}"

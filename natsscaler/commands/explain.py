@@ -34,7 +34,7 @@ from natsscaler.core.remembering import restore, restore_trust
 from natsscaler.core.rule import Rule, RuleKey, Target, parse
 from natsscaler.core.status import RuleStatus, read_back
 from natsscaler.kube.lease import NAME as LEASE
-from natsscaler.kube.reader import Looking
+from natsscaler.kube.reader import ClusterReader
 from natsscaler.kube.scales import Look
 from natsscaler.nats.connection import Connection
 from natsscaler.nats.credential_store import Keyring
@@ -97,10 +97,10 @@ def find(key: RuleKey, bodies: Iterable[Body]) -> Body:
 class Explainer:
     """Explains rules, by one read of each NATS server, a second one in doubt, and one connection to it."""
 
-    def __init__(self, options: Options, looking: Looking, allow: AllowList, keyring: Keyring) -> None:
+    def __init__(self, options: Options, cluster: ClusterReader, allow: AllowList, keyring: Keyring) -> None:
         self._options = options
         self._keyring = keyring
-        self._looking = looking
+        self._cluster = cluster
         self._monitoring = Monitoring(allow, keyring.monitoring, Fetching.of(options.settings))
         self._allow = allow
         self._reads: dict[tuple[Access, float], asyncio.Task[Reading | Unknown]] = {}
@@ -122,11 +122,11 @@ class Explainer:
         """
         seen = self._options.settings.namespaces or ("",)
         try:
-            return [body for one in seen for body in await self._looking.rules(one)]
+            return [body for one in seen for body in await self._cluster.rules(one)]
         except KubernetesError as error:
             if error.reason is not Reason.FORBIDDEN:
                 raise
-            return await self._looking.rules(namespace)
+            return await self._cluster.rules(namespace)
 
     async def look_around(
         self, bodies: Iterable[Body], namespaces: Sequence[str] = (), only: Target | None = None
@@ -143,18 +143,18 @@ class Explainer:
         others &= {only} if only else others
         if not (only and others):
             for namespace in namespaces or [""]:
-                world.targets |= await self._looking.deployments(namespace, only.name if only else "")
-        looks = await asyncio.gather(*(self._looking.look(one) for one in others))
+                world.targets |= await self._cluster.deployments(namespace, only.name if only else "")
+        looks = await asyncio.gather(*(self._cluster.look(one) for one in others))
         world.targets |= {
             one: look for one, look in zip(others, looks, strict=True) if look.unusable or look.exists
         }
         try:
             for namespace in namespaces or [""]:
-                world.autoscalers |= await self._looking.autoscalers(namespace)
+                world.autoscalers |= await self._cluster.autoscalers(namespace)
         except KubernetesError as error:
             world.unseen.append(f"Whether a HorizontalPodAutoscaler scales it too: {error.message}")
         try:
-            world.lease = await self._looking.lease(self._options.installed.operator.namespace, LEASE)
+            world.lease = await self._cluster.lease(self._options.installed.operator.namespace, LEASE)
         except KubernetesError:
             world.lease = None  # then only the status tells of the operator
         return world

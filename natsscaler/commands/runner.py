@@ -16,7 +16,7 @@ from natsscaler.core.installation import Installation, choose
 from natsscaler.core.reasons import Reason, State
 from natsscaler.core.rule import RuleKey, parse
 from natsscaler.kube.connection import connect, namespace_of
-from natsscaler.kube.reader import Looking
+from natsscaler.kube.reader import ClusterReader
 from natsscaler.nats.credential_store import Keyring
 from natsscaler.net.allowlist import AllowList
 
@@ -46,16 +46,16 @@ async def inquire(options: Options, terminal: Terminal) -> Answer:
     async with await connect(options.kubeconfig, settings.in_cluster, options.context) as api:
         api.user_agent = f"natsscaler/{__version__}"
         allow = AllowList.of(settings, api.host)
-        looking = Looking(api)
-        options = replace(options, installed=await _installed(options, looking))
-        keyring = Keyring(settings, looking.secret)
-        explainer = Explainer(options, looking, allow, keyring)
+        cluster = ClusterReader(api)
+        options = replace(options, installed=await _installed(options, cluster))
+        keyring = Keyring(settings, cluster.secret)
+        explainer = Explainer(options, cluster, allow, keyring)
         try:
             sections: Sections
             if key:
                 sections = {f"ScalingRule {key}": await _explain(key, options, explainer)}
             else:
-                sections = await check(options, looking, explainer)
+                sections = await check(options, cluster, explainer)
         except KubernetesError as error:
             told = f"{error.message} (asked of {api.host}, by --kubeconfig and --context)"
             return Answer(1, "", told if error.reason is Reason.KUBERNETES_UNAVAILABLE else error.message)
@@ -67,14 +67,14 @@ async def inquire(options: Options, terminal: Terminal) -> Answer:
     return Answer(int(worst(sections) is State.BLOCKED), told)
 
 
-async def _installed(options: Options, looking: Looking) -> Installation:
+async def _installed(options: Options, cluster: ClusterReader) -> Installation:
     """Find the operator; whoever may not look for it is told where it usually is."""
     if options.operator:
         given = options.operator
         watched = (options.namespace,) if options.namespace else options.settings.namespaces
         return Installation(given, given.name, watched)
     with suppress(KubernetesError):
-        return choose(await looking.installations(), options.namespace)
+        return choose(await cluster.installations(), options.namespace)
     return Installation()
 
 

@@ -32,8 +32,8 @@ from natsscaler.demo.operator import run_operator, supervise
 from natsscaler.demo.ports import free_port
 from natsscaler.demo.scenario import BURSTS, Scenario
 from natsscaler.demo.workload import Workload
-from natsscaler.kube.client import NETWORK_FAILURES
 from natsscaler.kube.connection import connect
+from natsscaler.kube.requests import NETWORK_FAILURES
 
 FAILURES = (DemoFailed, SettingsError, ApiException, *NETWORK_FAILURES)
 MOST_MESSAGES = 100_000

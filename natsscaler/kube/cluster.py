@@ -19,7 +19,9 @@ from natsscaler.core.errors import KubernetesError, ReplicasChanged, excerpt
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import GROUP, PLURAL, VERSION, RuleKey, Target
 from natsscaler.core.status import RuleStatus
-from natsscaler.kube.client import (
+from natsscaler.kube.objects import Autoscaler, Deployment, DeploymentSpec, Names, Scale, StatefulSet
+from natsscaler.kube.patches import event, scale_patch, status_patch
+from natsscaler.kube.requests import (
     CONFLICT,
     HTTP_OK,
     LIST_SECONDS,
@@ -30,8 +32,6 @@ from natsscaler.kube.client import (
     refusal,
     request,
 )
-from natsscaler.kube.objects import Autoscaler, Deployment, DeploymentSpec, Names, Scale, StatefulSet
-from natsscaler.kube.patches import event, scale_patch, status_patch
 from natsscaler.kube.scales import JSON_PATCH, Look, Scales
 from natsscaler.kube.watch import T, Watch
 

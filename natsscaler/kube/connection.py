@@ -10,11 +10,11 @@ import aiohttp
 from kubernetes.aio import client
 
 from natsscaler.core.errors import SettingsError
-from natsscaler.kube.client import UNAUTHORIZED, NoCredentials
 from natsscaler.kube.kubeconfig import ApiServer, of_kubeconfig, of_pod
 from natsscaler.kube.login import Credentials, Login
 from natsscaler.kube.proxies import proxy_for
 from natsscaler.kube.refusals import Refusals
+from natsscaler.kube.requests import UNAUTHORIZED, NoCredentials
 
 
 class Request(aiohttp.ClientRequest):

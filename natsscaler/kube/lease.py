@@ -26,7 +26,7 @@ from kubernetes.aio import client
 
 from natsscaler.core.errors import KubernetesError, LeadershipLost
 from natsscaler.core.reasons import Reason
-from natsscaler.kube.client import CONFLICT, NOT_FOUND, OnFailure, request
+from natsscaler.kube.requests import CONFLICT, NOT_FOUND, OnFailure, request
 from natsscaler.settings import LONGEST_LEASE
 
 NAME = "natsscaler.scaling.example.com"

@@ -18,9 +18,9 @@ from urllib.parse import quote
 import aiohttp
 
 from natsscaler.core.errors import excerpt
-from natsscaler.kube.client import NoCredentials
 from natsscaler.kube.kubeconfig import ApiServer
 from natsscaler.kube.plugins import Given, NotGiven, OpenId, run
+from natsscaler.kube.requests import NoCredentials
 from natsscaler.net.tls import Tls, client_context
 
 AGAIN_SECONDS = 5.0

@@ -18,15 +18,15 @@ from natsscaler.core.installation import LABEL, Installation, OperatorDeployment
 from natsscaler.core.permissions import Permission
 from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import GROUP, PLURAL, VERSION, Target
-from natsscaler.kube.client import FORBIDDEN, HTTP_OK, LIST_SECONDS, NOT_FOUND, refusal, request
 from natsscaler.kube.objects import Autoscaler, Deployment, Page, Position, Status
+from natsscaler.kube.requests import FORBIDDEN, HTTP_OK, LIST_SECONDS, NOT_FOUND, refusal, request
 from natsscaler.kube.scales import Look, Scales
 from natsscaler.kube.secrets import read_secret
 from natsscaler.kube.watch import PAGE_SIZE, ListCall
 from natsscaler.nats.credential_store import Secret
 
 
-class Looking:
+class ClusterReader:
     """Reads of the Kubernetes API. All raise KubernetesError; namespace "" stands for all of them."""
 
     def __init__(self, api: client.ApiClient) -> None:

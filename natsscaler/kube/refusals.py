@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from natsscaler.kube.client import FORBIDDEN, UNAUTHORIZED
+from natsscaler.kube.requests import FORBIDDEN, UNAUTHORIZED
 
 REFUSED_SECONDS = 60.0
 """How long all requests may be refused before the process says that it is not ready."""

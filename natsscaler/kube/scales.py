@@ -21,9 +21,9 @@ from msgspec.json import decode
 from natsscaler.core.errors import KubernetesError, TargetNotFound, excerpt
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import Target
-from natsscaler.kube.client import HTTP_OK, NOT_FOUND, request, silence
 from natsscaler.kube.objects import Managed, Owned, Pods, Refusal, Scale, scale_in
 from natsscaler.kube.patches import JsonPatch
+from natsscaler.kube.requests import HTTP_OK, NOT_FOUND, request, silence
 
 JSON, JSON_PATCH = "application/json", "application/json-patch+json"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"

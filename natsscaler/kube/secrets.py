@@ -6,7 +6,7 @@ from kubernetes.aio import client
 
 from natsscaler.core.access import SecretKey
 from natsscaler.core.errors import SecretNotFound
-from natsscaler.kube.client import NOT_FOUND, request
+from natsscaler.kube.requests import NOT_FOUND, request
 from natsscaler.nats.credential_store import Secret
 
 

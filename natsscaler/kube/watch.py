@@ -17,7 +17,8 @@ from natsscaler.core.access import NamespacedName
 from natsscaler.core.errors import KubernetesError, excerpt
 from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Target
-from natsscaler.kube.client import (
+from natsscaler.kube.objects import Autoscaler, Bookmark, Deployment, Event, Page, Position, Status, older
+from natsscaler.kube.requests import (
     GONE,
     HTTP_OK,
     LIST_SECONDS,
@@ -27,7 +28,6 @@ from natsscaler.kube.client import (
     request,
     retry_after,
 )
-from natsscaler.kube.objects import Autoscaler, Bookmark, Deployment, Event, Page, Position, Status, older
 
 PAGE_SIZE = 500
 WATCH_SECONDS = 240

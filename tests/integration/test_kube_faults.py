@@ -225,7 +225,7 @@ async def test_a_webhook_that_fails_is_named_in_the_same_words_each_time(table: 
 
 
 async def test_a_slow_webhook_is_waited_for(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("natsscaler.kube.client.REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr("natsscaler.kube.requests.REQUEST_SECONDS", 0.2)
     target = await table.deploy("web")
     table.proxy.delay = 0.5
     await table.kube.scale(target, 1, 2)

@@ -10,7 +10,7 @@ from natsscaler.commands.explain import Explainer, World
 from natsscaler.commands.options import Options
 from natsscaler.core.explain.steps import Step
 from natsscaler.core.rule import parse
-from natsscaler.kube.reader import Looking
+from natsscaler.kube.reader import ClusterReader
 from natsscaler.kube.scales import Look
 from natsscaler.nats.credential_store import Keyring
 from natsscaler.net.allowlist import AllowList
@@ -34,8 +34,8 @@ async def ask_all(rules: Sequence[dict[str, Any]], settings: Settings | None = N
     options, allow = Options(settings=settings or Settings()), AllowList(in_cluster=False)
     parsed = [parse(rule) for rule in rules]
     async with client.ApiClient(client.Configuration()) as api:
-        looking = Looking(api)
-        explainer = Explainer(options, looking, allow, Keyring(options.settings, looking.secret))
+        cluster = ClusterReader(api)
+        explainer = Explainer(options, cluster, allow, Keyring(options.settings, cluster.secret))
         try:
             world = World(rules=parsed, targets={rule.target: Look(4) for rule in parsed})
             told = await asyncio.gather(*(explainer.explain(rule, world) for rule in rules))

@@ -26,10 +26,10 @@ from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Rule, Target, parse
 from natsscaler.core.status import RuleStatus, read_back
 from natsscaler.core.subjects import SUBJECT_PATTERN, overlaps, within
-from natsscaler.kube.client import NoCredentials
 from natsscaler.kube.kubeconfig import of_kubeconfig
 from natsscaler.kube.login import Login
 from natsscaler.kube.objects import Managed, scale_in
+from natsscaler.kube.requests import NoCredentials
 from tests.support.documents import json_values, places
 from tests.support.factories import SAMPLE_SPEC, body, node, rule
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from natsscaler.core.decision import policies
+from natsscaler.core.decision import behavior_limits
 from natsscaler.core.decision.recommenders import recommender
 from natsscaler.core.decision.situation import Memory, Note, Observation, Situation, StepKind
 from natsscaler.core.jetstream.backlog import Backlog
@@ -327,7 +327,7 @@ def limit(situation: Situation, so_far: Note) -> Note | None:
         reason = Reason.SCALE_UP_DISABLED if up else Reason.SCALE_DOWN_DISABLED
         text = f"{name}.selectPolicy is Disabled"
         return Note(step=StepKind.POLICIES, replicas=base, reason=reason, text=text, limits=reason)
-    found = policies.limit(direction, base, situation.memory.steps, situation.now)
+    found = behavior_limits.limit(direction, base, situation.memory.steps, situation.now)
     if found is None:
         return None
     if found.replicas >= wanted if up else found.replicas <= wanted:
