@@ -114,6 +114,13 @@ class Settings:
         Group.RULES,
         chart="operator.allowCrossNamespace",
     )
+    dry_run: bool = setting(
+        kinds.SWITCH,
+        "false",
+        "Decide and record for every rule, but never change replicas.",
+        Group.RULES,
+        chart="operator.dryRun",
+    )
     allow_hosts: tuple[str, ...] = setting(
         kinds.HOSTS,
         "",

@@ -173,6 +173,7 @@ class Explainer:
             rule = parse(body)
         except InvalidRule as error:
             return explain_invalid(Finding(error.reason, error.message), key_of(body))
+        rule = replace(rule, operator_dry_run=_runs_dry(rule, status, self._options.settings))
         if self._options.monitoring_url:
             rule = replace(rule, spec=replace(rule.spec, nats_monitoring_url=self._options.monitoring_url))
         facts = await self._facts(rule, status, world)
@@ -275,6 +276,12 @@ def _trouble(facts: Facts) -> Reason | None:
         return facts.unable and facts.unable.reason
     usable = facts.seen.usable
     return usable.reason if isinstance(usable, Finding) else None
+
+
+def _runs_dry(rule: Rule, status: RuleStatus, settings: Settings) -> bool:
+    """Tell whether the operator runs with --dry-run, by its settings or by what it said of this rule."""
+    said = last_word(status, "ScalingActive") if status.observed_generation == rule.generation else None
+    return settings.dry_run or (said is not None and said.reason is Reason.DRY_RUN and not rule.spec.dry_run)
 
 
 def _unable(rule: Rule, status: RuleStatus, world: World, settings: Settings) -> Finding | None:

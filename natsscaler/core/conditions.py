@@ -254,9 +254,10 @@ def switched_off(facts: Facts) -> Finding | None:
     pause = paused(facts)
     if pause and pause.reason.about.topic is Topic.SWITCH:
         return pause.finding
-    if facts.rule.spec.dry_run:
+    if facts.rule.dry_run:
         return Finding(
-            Reason.DRY_RUN, "This is a dry run (spec.dryRun): decisions are recorded but not carried out"
+            Reason.DRY_RUN,
+            f"This is a dry run ({facts.rule.dry_run}): decisions are recorded but not carried out",
         )
     return None
 

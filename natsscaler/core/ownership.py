@@ -34,7 +34,7 @@ def obstacle(
             Reason.NAMESPACE_NOT_WATCHED,
             f"The operator does not watch namespace {target.namespace}, which spec.namespace names",
         )
-    if rule.spec.dry_run:
+    if rule.dry_run:
         return None
     if autoscaler:
         return Finding(
@@ -52,7 +52,7 @@ def obstacle(
 
 def owner(rules: Iterable[Rule]) -> Rule | None:
     """Say which of the rules that name a Deployment may scale it."""
-    rivals = (one for one in rules if not one.spec.dry_run)
+    rivals = (one for one in rules if not one.dry_run)
     return min(rivals, key=lambda one: (one.created, one.key), default=None)
 
 

@@ -382,8 +382,8 @@ class Reason(StrEnum):
         "DryRun",
         _switch(
             "dry run only",
-            "while spec.dryRun is true",
-            "Set spec.dryRun to false",
+            "while it is a dry run",
+            "Set spec.dryRun to false, or run the operator without --dry-run, whichever the message names",
             "kubectl patch scalingrule {name} -n {namespace} --type=merge"
             ' -p \'{{"spec":{{"dryRun":false}}}}\'',
         ),

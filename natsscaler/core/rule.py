@@ -486,6 +486,13 @@ class Rule(Struct, frozen=True, kw_only=True):
     pause: Pause | None
     """What annotations ask for, also when it has run out; None: nothing."""
     spec: RuleSpec
+    operator_dry_run: bool = False
+    """The operator runs with --dry-run, so every rule is one."""
+
+    @property
+    def dry_run(self) -> str:
+        """What makes it a dry run: a field or a flag; "": it is none."""
+        return "--dry-run of the operator" if self.operator_dry_run else "spec.dryRun" * self.spec.dry_run
 
     def bounds(self, at: float) -> Bounds:
         """Say how many replicas are allowed at this time (seconds since the epoch)."""

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from msgspec.structs import replace
+
 from natsscaler.core.access import Access
 from natsscaler.core.conditions import invalid
 from natsscaler.core.errors import KubernetesError
@@ -118,6 +120,7 @@ class Reactor:
 
     def upsert(self, rule: Rule, status: RuleStatus) -> None:
         """Take a rule as it is now; once this process acts, the status counts only for rules new to it."""
+        rule = replace(rule, operator_dry_run=self._settings.dry_run)
         old = self._states.get(rule.key)
         if old and not self._acts:
             old.follow(status, time.monotonic())

@@ -139,7 +139,7 @@ class RuleState:
         None: it asks for none, or the step may not be taken now.
         """
         one = self.evaluation
-        if not (one.seen and one.decision) or one.unable or one.rule.spec.dry_run:
+        if not (one.seen and one.decision) or one.unable or one.rule.dry_run:
             return None
         before, after = one.seen.replicas, one.decision.permitted
         return (before, after) if after != before and self.others.may_step_at(after) <= now else None

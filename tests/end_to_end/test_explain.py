@@ -95,6 +95,21 @@ async def seen_replicas(stage: Stage) -> int | None:
     return count
 
 
+async def test_an_operator_that_runs_dry_never_patches(stage: Stage, person: Person) -> None:
+    await stage.create_deployment()
+    await stage.apply_sample(pollIntervalSeconds=LONG)
+    await stage.publish(100)
+    await stage.start("--dry-run=true")
+    await stage.becomes(("False", "DryRun"), partial(stage.condition, "ScalingActive"))
+    assert (await stage.status())["lastDecision"]["desired"] == 2
+    assert await stage.replicas() == 1
+    told = (await person.asks()).told
+    assert "It is a dry run (--dry-run of the operator)" in told
+    await stage.stop()
+    await stage.start()
+    await stage.becomes(2, stage.replicas)
+
+
 @pytest.mark.skipif(not find_kubectl(), reason="no kubectl on PATH")
 async def test_kubectl_finds_the_plugin(stage: Stage, kube_api: KubeApi) -> None:
     await at_work(stage, dryRun=True)
@@ -115,7 +130,7 @@ async def test_kubectl_finds_the_plugin(stage: Stage, kube_api: KubeApi) -> None
     place = ("--namespace", stage.namespace, "--context", context.strip())
     status, told, failure = await run("natsscaler", "explain", RULE, *place)
     assert (status, failure) == (0, "")
-    assert f" ! Outcome         {stage.namespace}/my-app keeps 1 replica while spec.dryRun is true" in told
+    assert f" ! Outcome         {stage.namespace}/my-app keeps 1 replica while it is a dry run" in told
     status, told, failure = await run("natsscaler", "explain", f"{stage.namespace}/my-app-scalin")
     assert (status, told) == (1, "")
     assert failure.startswith("kubectl natsscaler explain: There is no ScalingRule")

@@ -93,7 +93,7 @@ async def test_an_edit_is_followed_and_a_bound_enforced(stage: Stage) -> None:
     await stage.becomes(3, stage.replicas)
 
 
-async def test_a_paused_or_rehearsing_rule_never_patches(stage: Stage) -> None:
+async def test_a_paused_or_dry_running_rule_never_patches(stage: Stage) -> None:
     await stage.create_deployment()
     await stage.apply_sample(pollIntervalSeconds=LONG, dryRun=True)
     await stage.publish(100)

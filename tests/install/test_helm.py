@@ -77,6 +77,7 @@ EVERYTHING: Object = {
         "logLevel": "debug",
         "host": "::",
         "allowCrossNamespace": True,
+        "dryRun": True,
         "allowHosts": ["*.nats.svc", "10.0.0.0/8"],
         "events": ["Doorbell"],
         "readBudget": 0.1,
@@ -318,6 +319,7 @@ def test_values_say_the_defaults_of_the_program(helm: Helm) -> None:
     assert operator["monitoring"]["maxMib"] == defaults.monitoring_max_mib
     assert (operator["monitoring"]["proxy"] or None) == defaults.monitoring_proxy
     assert operator["allowCrossNamespace"] == defaults.allow_cross_namespace
+    assert operator["dryRun"] == defaults.dry_run
     assert operator["metrics"]["port"] == defaults.metrics_port
     assert operator["healthProbe"]["port"] == defaults.probe_port
     assert operator["activityServer"]["port"] == defaults.activity_port
@@ -340,6 +342,7 @@ def test_every_value_of_the_operator_reaches_it(helm: Helm) -> None:
         activity_port=9092,
         max_actions=500,
         allow_cross_namespace=True,
+        dry_run=True,
         allow_hosts=("*.nats.svc", "10.0.0.0/8"),
         events=frozenset({EventSource.DOORBELL}),
         read_budget=0.1,
@@ -358,6 +361,7 @@ def test_every_value_of_the_operator_reaches_it(helm: Helm) -> None:
 REACHED: Object = {
     "namespaces": ["a", "b"],
     "allow_cross_namespace": True,
+    "dry_run": True,
     "allow_hosts": ["*.nats.svc"],
     "events": ["Doorbell"],
     "read_budget": 0.1,

@@ -8,7 +8,7 @@ REFUSED = Finding(Reason.FORBIDDEN, "natsscaler may not patch deployments/scale"
 
 WAITING_FOR = [
     ("paused", facts(51, made=rule(paused=True)), "none while the rule is paused"),
-    ("rehearsal", facts(51, made=rule(dryRun=True)), "none while spec.dryRun is true"),
+    ("rehearsal", facts(51, made=rule(dryRun=True)), "none while it is a dry run"),
     ("zero", facts(51, 0), "none while the Deployment has 0 replicas"),
     ("unknown", facts(UNKNOWN), "once the backlog is known"),
     ("paused-unknown", facts(UNKNOWN, made=rule(paused=True)), "none while the rule is paused"),

@@ -74,7 +74,7 @@ def test_a_rule_at_rest_is_told_from_its_spec_to_what_happens() -> None:
         ),
         pytest.param(
             facts(30, made=rule(dryRun=True)),
-            "default/my-app keeps 3 replicas while spec.dryRun is true; otherwise it would keep them too",
+            "default/my-app keeps 3 replicas while it is a dry run; otherwise it would keep them too",
             id="dry-run",
         ),
         pytest.param(

@@ -19,6 +19,7 @@ VALUES = {
     "--activity-token": "hush",
     "--activity-token-file": "/no/such/file",
     "--allow-cross-namespace": "true",
+    "--dry-run": "true",
     "--allow-hosts": "*.nats,10.0.0.0/8",
     "--events": "Doorbell",
     "--read-budget": "0.2",

@@ -73,6 +73,7 @@ monitoring: {{ . | quote }}
 {{- include "scaling-operator.setting" (list "NAMESPACE" (join "," .namespaces) "") }}
 {{- include "scaling-operator.setting" (list "HOST" .host "") }}
 {{- include "scaling-operator.setting" (list "ALLOW_CROSS_NAMESPACE" .allowCrossNamespace false) }}
+{{- include "scaling-operator.setting" (list "DRY_RUN" .dryRun false) }}
 {{- include "scaling-operator.setting" (list "ALLOW_HOSTS" (join "," .allowHosts) "") }}
 {{- $events := .events | sortAlpha | uniq | join "," | default "none" }}
 {{- include "scaling-operator.setting" (list "EVENTS" $events "Advisories,Doorbell") }}

@@ -68,10 +68,10 @@ def _rule(facts: Facts) -> Step:
     pause = paused(facts)
     if pause:
         return Step(StepKind.RULE, f"{asks}. {pause.message}", State.ATTENTION, fix(pause.reason, rule))
-    if spec.dry_run:
+    if rule.dry_run:
         return Step(
             StepKind.RULE,
-            f"{asks}. It is a dry run (spec.dryRun)",
+            f"{asks}. It is a dry run ({rule.dry_run})",
             State.ATTENTION,
             fix(Reason.DRY_RUN, rule),
         )
@@ -254,7 +254,7 @@ def _outcome(facts: Facts) -> str:
     if facts.unable:
         return f"{stay}, although the backlog asks for {decision.desired}" if change else stay
     off = switched_off(facts)
-    if moves and not facts.rule.spec.dry_run:
+    if moves and not facts.rule.dry_run:
         return f"{scale(decision.permitted)}: {decision.cause.message}"
     off = off or (decision.cause if change else None)
     if off and off.reason is not decision.reason:
