@@ -11,7 +11,8 @@ from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, RetentionPolicy, StreamConfig
 
 STREAM, SUBJECT, CONSUMER = "ORDERS", "orders.processing", "workers"
-ACK_WAIT_SECONDS = 30.0
+ACK_WAIT_SECONDS = float(os.environ.get("ACK_WAIT_SECONDS", "30"))
+"""After how long without a word from its worker an order is given to another one."""
 MAX_BYTES = 64 * 2**20
 """Old messages go before the stack fills a disk."""
 
