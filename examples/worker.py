@@ -1,7 +1,7 @@
 """Takes one order after another from NATS JetStream, and acknowledges each when it is done.
 
-It can be scaled down at any time: at SIGTERM it finishes its order first. It tells NATS that it is still at work,
-so that an order that takes long is not given to another worker.
+It can be scaled down at any time: at SIGTERM it finishes its order first. It tells NATS that it is still at
+work, so that an order that takes long is not given to another worker.
 
 NATS_URL: where NATS is (default nats://127.0.0.1:4222). ORDER_SECONDS: what an order costs (default 0.05).
 """
