@@ -1,4 +1,4 @@
-"""The command line: `natsscaler run`, `explain`, `check`, `demo`, `version`."""
+"""The command line: `natsscaler run`, `explain`, `check`, `convert`, `demo`, `version`."""
 
 import logging
 import os
@@ -12,9 +12,11 @@ import uvloop
 from natsscaler import __version__
 from natsscaler.app.logs import configure_logging
 from natsscaler.app.process import run
+from natsscaler.commands.convert import convert_files
 from natsscaler.commands.options import Options, parse_check, parse_explain
 from natsscaler.commands.runner import Terminal, inquire
 from natsscaler.core.errors import SettingsError
+from natsscaler.core.words import amount
 from natsscaler.settings import parse, unknown_variables
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ Commands:
   run      Watch ScalingRules and scale their Deployments.
   explain  Explain why a rule scales or does not, and how to fix it.
   check    Check the whole installation: CRD, permissions, NATS and every rule.
+  convert  Convert KEDA's ScaledObjects into ScalingRules.
   demo     Show bursts on a real nats-server, with an embedded Kubernetes API.
   version  Print the version.
 
@@ -86,6 +89,16 @@ def _inquire(command: str, options: Options) -> int:
     return answer.status
 
 
+def _convert(program: str, arguments: Sequence[str]) -> int:
+    made = convert_files(program, arguments)
+    print(made.text, end="")
+    for error in made.errors:
+        print(f"{program} convert: {error}", file=sys.stderr)
+    rules, notes = amount(made.rules, "ScalingRule"), amount(made.notes, "comment")
+    print(f"{program} convert: {rules}, {notes} to read, {len(made.errors)} not converted", file=sys.stderr)
+    return int(bool(made.errors) or not made.rules)
+
+
 def _version(_: str, __: Sequence[str]) -> int:
     print(__version__)
     return 0
@@ -100,4 +113,11 @@ def _demo(_: str, arguments: Sequence[str]) -> int:
     return demo(arguments)
 
 
-COMMANDS = {"run": _run, "explain": _explain, "check": _check, "demo": _demo, "version": _version}
+COMMANDS = {
+    "run": _run,
+    "explain": _explain,
+    "check": _check,
+    "convert": _convert,
+    "demo": _demo,
+    "version": _version,
+}

@@ -16,6 +16,7 @@ from natsscaler.core.jetstream.selection import Unknown, listed
 from natsscaler.core.permissions import ACTING, LEADING, READING_SECRETS
 from natsscaler.core.reasons import Fix, Reason, State
 from natsscaler.core.rule import Rule, Target
+from natsscaler.core.words import amount
 from natsscaler.kube.reader import ClusterReader
 
 CRD = "kubectl apply --server-side -k config/crd"
@@ -115,7 +116,7 @@ async def _servers(options: Options, explainer: Explainer, rules: Iterable[Rule]
     steps = []
     for access, of_it in sorted(by_access.items(), key=str):
         found, url = await explainer.read(access), access.url
-        number = _count(len(of_it), "rule")
+        number = amount(len(of_it), "rule")
         if not isinstance(found, Unknown):
             names = ", ".join(sorted(server_shown(name, url) for name in found.view.nodes))
             steps.append(Step(url, f"{names} answered, for {number}"))
@@ -145,8 +146,4 @@ def _total(rules: Sequence[Step]) -> Step:
     wrong = sum(step.state is State.BLOCKED for step in rules)
     if not rules:
         return Step("Sum", "There are no rules that you can see")
-    return Step("Sum", f"{_count(len(rules), 'rule')}, {wrong or 'none'} of them in trouble")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return Step("Sum", f"{amount(len(rules), 'rule')}, {wrong or 'none'} of them in trouble")
