@@ -1,43 +1,23 @@
-"""The command line: `natsscaler run`, `explain`, `check`, `convert`, `demo`, `version`."""
+"""The command line. A command is imported when it is asked for, so help and mistakes are told at once."""
 
+import difflib
 import logging
 import os
 import pathlib
 import shutil
 import sys
-from collections.abc import Sequence
-
-import uvloop
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from natsscaler import __version__
-from natsscaler.app.logs import configure_logging
-from natsscaler.app.process import run
-from natsscaler.commands.convert import convert_files
-from natsscaler.commands.options import Options, parse_check, parse_explain
-from natsscaler.commands.runner import Terminal, inquire
-from natsscaler.core.errors import SettingsError
-from natsscaler.core.words import amount
-from natsscaler.settings import parse, unknown_variables
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from natsscaler.commands.options import Options
 
 PROGRAM = "natsscaler"
 PLUGIN = "kubectl-natsscaler"
 """By this name kubectl finds it on PATH, as `kubectl natsscaler`."""
-USAGE = """usage: {program} COMMAND [--help]
-
-Scale Kubernetes Deployments on the backlog of NATS JetStream.
-
-Commands:
-  run      Watch ScalingRules and scale their Deployments.
-  explain  Explain why a rule scales or does not, and how to fix it.
-  check    Check the whole installation: CRD, permissions, NATS and every rule.
-  convert  Convert KEDA's ScaledObjects into ScalingRules.
-  demo     Show bursts on a real nats-server, with an embedded Kubernetes API.
-  version  Print the version.
-
-'{program} COMMAND --help' describes a command.
-"""
+HELP, VERSION = ("-h", "--help", "help"), ("-V", "--version", "version")
 
 
 def main() -> None:
@@ -48,12 +28,27 @@ def main() -> None:
 
 def _main(program: str, arguments: Sequence[str]) -> int:
     command, *rest = arguments or [""]
+    if command == "help" and rest:
+        command, rest = rest[0], ["--help"]
+    if command in VERSION:
+        print(__version__)
+        return 0
+    if command in HELP:
+        print(usage(program), end="")
+        return 0
     if command not in COMMANDS:
-        asked = command in ("-h", "--help", "help")
-        print(USAGE.format(program=program), end="", file=sys.stdout if asked else sys.stderr)
-        return 0 if asked else 2
+        print(f"{unknown(program, command)}\n" if command else usage(program), end="", file=sys.stderr)
+        return 2
+    return _run_command(program, command, rest)
+
+
+def _run_command(program: str, command: str, arguments: Sequence[str]) -> int:
+    if set(HELP[:2]) & set(arguments):
+        _tell_help(program, command)
+    from natsscaler.core.errors import SettingsError
+
     try:
-        return COMMANDS[command](program, rest)
+        return COMMANDS[command].run(program, arguments)
     except SettingsError as error:
         print(f"{program} {command}: {error}", file=sys.stderr)
         return 2
@@ -61,23 +56,68 @@ def _main(program: str, arguments: Sequence[str]) -> int:
         return 130
 
 
+def usage(program: str) -> str:
+    """Write what the commands are."""
+    width = max(map(len, COMMANDS))
+    listed = "".join(f"  {name:<{width}}  {command.does}\n" for name, command in COMMANDS.items())
+    return (
+        f"usage: {program} COMMAND [--help]\n\n"
+        "Scale Kubernetes Deployments on the backlog of NATS JetStream.\n\n"
+        f"Commands:\n{listed}\n"
+        f"'{program} COMMAND --help' describes a command.\n"
+    )
+
+
+def unknown(program: str, command: str) -> str:
+    """Say that there is no such command, and which one may be meant."""
+    starting = [name for name in COMMANDS if command and name.startswith(command)]
+    near = starting or difflib.get_close_matches(command, COMMANDS, n=1)
+    meant = f"Did you mean {near[0]}? " if near else ""
+    return f"{program}: There is no command {command!r}. {meant}See '{program} --help'"
+
+
+def _tell_help(program: str, command: str) -> None:
+    """Print the help of a command that has more to import than its help needs, and exit."""
+    from natsscaler.commands.arguments import PARSERS
+    from natsscaler.demo.arguments import demo_parser
+
+    parsers = {**PARSERS, "demo": demo_parser}
+    if command in parsers:
+        parsers[command](program).parse_args(["--help"])
+
+
 def _run(_: str, arguments: Sequence[str]) -> int:
+    from natsscaler.settings import parse, unknown_variables
+
     settings = parse(arguments)
+    import uvloop
+
+    from natsscaler.app.logs import configure_logging
+    from natsscaler.app.process import run
+
     configure_logging(settings.log_level)
     for told in unknown_variables():
-        log.warning(told)
+        logging.getLogger(__name__).warning(told)
     return uvloop.run(run(settings))
 
 
 def _explain(program: str, arguments: Sequence[str]) -> int:
+    from natsscaler.commands.options import parse_explain
+
     return _inquire(f"{program} explain", parse_explain(program, arguments))
 
 
 def _check(program: str, arguments: Sequence[str]) -> int:
+    from natsscaler.commands.options import parse_check
+
     return _inquire(f"{program} check", parse_check(program, arguments))
 
 
-def _inquire(command: str, options: Options) -> int:
+def _inquire(command: str, options: "Options") -> int:
+    import uvloop
+
+    from natsscaler.commands.runner import Terminal, inquire
+
     logging.disable(logging.WARNING)  # the answer says what is to be said
     people = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if people else None
@@ -90,6 +130,9 @@ def _inquire(command: str, options: Options) -> int:
 
 
 def _convert(program: str, arguments: Sequence[str]) -> int:
+    from natsscaler.commands.convert import convert_files
+    from natsscaler.core.words import amount
+
     made = convert_files(program, arguments)
     print(made.text, end="")
     for error in made.errors:
@@ -99,25 +142,47 @@ def _convert(program: str, arguments: Sequence[str]) -> int:
     return int(bool(made.errors) or not made.rules)
 
 
-def _version(_: str, __: Sequence[str]) -> int:
-    print(__version__)
-    return 0
+def _completion(program: str, arguments: Sequence[str]) -> int:
+    from natsscaler.app.completion import SHELLS, script
+
+    shell = arguments[0] if len(arguments) == 1 else ""
+    asked = bool(set(HELP) & set(arguments))
+    if shell in SHELLS:
+        print(script(shell, {name: command.does for name, command in COMMANDS.items()}), end="")
+        return 0
+    told = (
+        f"usage: {program} completion {{{','.join(SHELLS)}}}\n\n"
+        "Print a script that completes commands and flags. In bash: source <(natsscaler completion bash)"
+    )
+    print(told, file=sys.stdout if asked else sys.stderr)
+    return 0 if asked else 2
 
 
 def _demo(_: str, arguments: Sequence[str]) -> int:
+    from natsscaler.core.errors import SettingsError
+
     try:
-        from natsscaler.demo.command import demo  # noqa: PLC0415 - needs the extra `demo`
+        from natsscaler.demo.command import demo
     except ModuleNotFoundError as error:
         message = f"{error.name} is missing: install the extra 'demo' (pip install 'natsscaler[demo]')"
         raise SettingsError(message) from error
     return demo(arguments)
 
 
+class Command(NamedTuple):
+    """A command."""
+
+    does: str
+    """What it does, in a sentence."""
+    run: Callable[[str, Sequence[str]], int]
+
+
 COMMANDS = {
-    "run": _run,
-    "explain": _explain,
-    "check": _check,
-    "convert": _convert,
-    "demo": _demo,
-    "version": _version,
+    "run": Command("Watch ScalingRules and scale their Deployments.", _run),
+    "explain": Command("Explain why a rule scales or does not, and how to fix it.", _explain),
+    "check": Command("Check the whole installation: CRD, permissions, NATS and every rule.", _check),
+    "convert": Command("Convert KEDA's ScaledObjects into ScalingRules.", _convert),
+    "demo": Command("Show bursts on a real nats-server, with an embedded Kubernetes API.", _demo),
+    "completion": Command("Print a script for completion in bash, zsh or fish.", _completion),
+    "version": Command("Print the version.", lambda *_: 0),
 }

@@ -34,12 +34,8 @@ PRINTER_COLUMNS: list[dict[str, Any]] = [
     {"name": "Pending Messages", "type": "integer", "jsonPath": ".status.pendingMessages"},
     {"name": "Last Action", "type": "date", "jsonPath": ".status.lastScalingAction"},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
-    {
-        "name": "Ready",
-        "type": "string",
-        "jsonPath": '.status.conditions[?(@.type=="Ready")].reason',
-        "priority": 1,
-    },
+    {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
+    {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},
     {
         "name": "Paused",
         "type": "string",

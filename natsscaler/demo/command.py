@@ -1,6 +1,5 @@
 """`natsscaler demo`: a real nats-server, a Kubernetes API, the operator unchanged, bursts, and a zero."""
 
-import argparse
 import asyncio
 import contextlib
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from kubernetes.aio.client.exceptions import ApiException
 
 from natsscaler.core.errors import SettingsError
+from natsscaler.demo.arguments import demo_parser
 from natsscaler.demo.bursts import Burst
 from natsscaler.demo.display import Addresses, Display, view_on
 from natsscaler.demo.errors import DemoFailed
@@ -43,32 +43,13 @@ INTERRUPTED, TERMINATED = 130, 143
 
 def demo(arguments: Sequence[str]) -> int:
     """Run `natsscaler demo`; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="natsscaler demo",
-        description="Show two bursts on a real nats-server scale a Deployment, and a message wake another,"
-        " in about 45 seconds.",
-    )
-    parser.add_argument(
-        "--keep-running", action="store_true", help="Keep running after the scenario, until Ctrl+C."
-    )
-    parser.add_argument(
-        "--kubeconfig",
-        type=_file,
-        help=f"Use this cluster, in a namespace {NAMESPACE}, instead of an embedded Kubernetes API.",
-    )
-    options = parser.parse_args(arguments)
+    options = demo_parser("natsscaler").parse_args(arguments)
     try:
         return asyncio.run(run(options.kubeconfig, view_on(sys.stdout), keep_running=options.keep_running))
     except KeyboardInterrupt:
         return INTERRUPTED
     except asyncio.CancelledError:
         return TERMINATED
-
-
-def _file(path: str) -> Path:
-    if not Path(path).is_file():
-        raise argparse.ArgumentTypeError(f"There is no file {path}")
-    return Path(path).absolute()
 
 
 async def run(kubeconfig: Path | None, view: Display, *, keep_running: bool) -> int:

@@ -7,6 +7,8 @@ import os
 import platform
 import sys
 import tempfile
+import time
+from asyncio.subprocess import DEVNULL
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -136,12 +138,27 @@ async def page(directory: Path, bursts: int) -> None:
     )
 
 
+async def commands(directory: Path, bursts: int) -> None:
+    """How long a person waits for help, for the version, and to be told of a mistake."""
+    del directory
+    for words in (["--help"], ["--version"], ["explain", "--help"], ["run", "--help"], ["expl"]):
+        seconds = []
+        for _ in range(bursts):
+            began = time.monotonic()
+            command = (sys.executable, "-m", "natsscaler", *words)
+            process = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=DEVNULL)
+            await process.wait()
+            seconds.append(time.monotonic() - began)
+        say(row(f"natsscaler {' '.join(words)}", seconds).replace("bursts", "runs"))
+
+
 MEASUREMENTS = {
     "steady": steady,
     "reaction": reaction,
     "busy": busy,
     "fleet": fleet,
     "page": page,
+    "commands": commands,
     "fuzz": fuzz,
 }
 

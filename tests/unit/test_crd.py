@@ -158,7 +158,8 @@ def test_the_names_are_those_of_the_contract() -> None:
 
 def test_kubectl_shows_the_columns_of_the_contract_in_its_order() -> None:
     shown = [column["name"] for column in VERSION["additionalPrinterColumns"] if not column.get("priority")]
-    assert shown == ["Deployment", "Namespace", "Current Replicas", "Pending Messages", "Last Action", "Age"]
+    contract = ["Deployment", "Namespace", "Current Replicas", "Pending Messages", "Last Action", "Age"]
+    assert shown == [*contract, "Ready", "Reason"]
 
 
 def test_every_column_shows_a_field_that_exists() -> None:
