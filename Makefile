@@ -12,7 +12,7 @@ COMPOSE      ?= $(shell docker compose version >/dev/null 2>&1 && echo docker co
 
 .DEFAULT_GOAL := help
 .PHONY: help stack-needs demo run install uninstall deploy undeploy unit test check format test-integration bench generate \
-	build docker-build test-docker test-containers up burst down lock control-plane clean
+	build vendor docker-build test-docker test-containers up burst down lock control-plane clean
 
 # Each of two processes takes file by file, with servers and a control plane of its own. PARALLEL= for one.
 PARALLEL ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -76,7 +76,8 @@ check: $(VENV)/complete ## lint, formatting, types, import layers, generated fil
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/hadolint Dockerfile tests/Dockerfile
 	$(BIN)/shellcheck $$(grep -rlE '^#!.*sh$$' hack .ci tests)
-	$(BIN)/oxlint --deny-warnings natsscaler/web/assets
+	$(BIN)/oxlint --deny-warnings --ignore-pattern "**/vendor/**" natsscaler/web/assets
+	$(BIN)/python hack/vendor/vendor.py --check
 	$(BIN)/python hack/generate.py --check
 
 format: $(VENV)/complete ## format and fix what can be fixed by itself
@@ -99,6 +100,10 @@ generate: $(VENV)/complete ## write the CRD, and what the Helm chart copies, ane
 
 build: $(VENV)/complete ## make dist/: an sdist, and the wheel built from it
 	$(BIN)/python -m build --no-isolation
+
+vendor: ## take the page's libraries from npm anew, in the versions of hack/vendor/package-lock.json; needs npm
+	npm ci --prefix hack/vendor --ignore-scripts --no-audit --no-fund
+	$(PYTHON) hack/vendor/vendor.py
 
 docker-build: ## build the operator's image (IMG=natsscaler:TAG), and the local stack's worker and publisher
 	docker build --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) --target examples --tag $(EXAMPLES_IMG) .

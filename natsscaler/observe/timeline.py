@@ -5,15 +5,18 @@ change falls into a slot of time, its point has the highest backlog and replicas
 is lost, and what was left in the end follows at the start of the next slot. No clock: whoever adds says when.
 """
 
+import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple
 
-HOUR, HOUR_SLOT = 3600, 5
-"""The last hour in up to 720 points."""
+RECENT, RECENT_SLOT = 600, 1
+"""The last ten minutes, exact to the second."""
+HOUR, HOUR_SLOT = 3600, 10
 DAY, DAY_SLOT = 86400, 300
-"""The last day in up to 288 points."""
+TREND_SLOT = 30
+"""The last ten minutes in up to 40 points, for a sparkline."""
 UNKNOWN = -1
 MOST = 2**63 - 1
 """The largest count that is kept; nats-server counts to twice as much."""
@@ -31,7 +34,10 @@ class Point(NamedTuple):
 
 
 class Series:
-    """The steps of the last `span` seconds, at most one for each `slot` of seconds."""
+    """The steps of the last `span` seconds, at most two for each `slot` of seconds.
+
+    The first of two is what was left of the slot before; the second has the maxima since the first change.
+    """
 
     __slots__ = ("_backlog", "_last", "_replicas", "_slot", "_span", "_times")
 
@@ -49,7 +55,7 @@ class Series:
             self._backlog[-1] = max(self._backlog[-1], backlog)
             self._replicas[-1] = max(self._replicas[-1], replicas)
         else:
-            if self._times and self._peaked and carried < time - time % self._slot:
+            if self._times and self._peaked and carried < time:
                 self._append(carried, *self._last)
             self._append(time, backlog, replicas)
         self._last = (backlog, replicas)
@@ -90,38 +96,47 @@ class Series:
         for column, value in columns:
             column.append(value)
         past = bisect_right(self._times, time - self._span) - 1  # the last of them holds at the beginning
-        surplus = max(past, len(self._times) - self._span // self._slot)
+        surplus = max(past, len(self._times) - 2 * self._span // self._slot)
         if surplus > 0:
             for column, _ in columns:
                 del column[:surplus]
 
 
 class Timeline:
-    """The last hour of a rule in detail, and the day before it roughly."""
+    """The last ten minutes of a rule exactly, the last hour in detail, and the day before it roughly."""
 
-    __slots__ = ("_day", "_hour")
+    __slots__ = ("_day", "_hour", "_recent", "_trend")
 
     def __init__(self) -> None:
+        self._recent, self._trend = Series(RECENT_SLOT, RECENT), Series(TREND_SLOT, RECENT)
         self._hour, self._day = Series(HOUR_SLOT, HOUR), Series(DAY_SLOT, DAY)
 
     def add(self, time: float, backlog: int | None, replicas: int | None) -> None:
         """Note what holds from `time` on, in seconds since the epoch; what has not changed costs nothing."""
         known = UNKNOWN if backlog is None else min(backlog, MOST)
         values = known, UNKNOWN if replicas is None else replicas
-        self._hour.add(int(time), *values)
-        self._day.add(int(time), *values)
+        for series in (self._recent, self._trend, self._hour, self._day):
+            series.add(int(time), *values)
 
     def points(self, now: float, since: int = 0) -> list[Point]:
         """List the points from `since` on, oldest first; with 0 all of them."""
-        detailed = list(self._hour.points(int(now), since))
-        begin = self._hour.start
-        rough = (point for point in self._day.points(int(now), since) if point.time < begin)
-        return [*rough, *detailed]
+        points: list[Point] = []
+        for series, end in (
+            (self._day, self._hour.start),
+            (self._hour, self._recent.start),
+            (self._recent, math.inf),
+        ):
+            points += (point for point in series.points(int(now), since) if point.time < end)
+        return points
+
+    def trend(self, now: float) -> list[tuple[int, int | None]]:
+        """List times and backlogs of the last ten minutes in maxima of TREND_SLOT, oldest first."""
+        return [(point.time, point.backlog) for point in self._trend.points(int(now))]
 
     @property
     def settled_until(self) -> int:
         """The time of the last point that was added: what `points` gives after it is only true for now."""
-        return self._hour.end
+        return self._recent.end
 
 
 def _point(time: int, backlog: int, replicas: int) -> Point:

@@ -78,6 +78,22 @@ class RuleSummary(Struct, frozen=True, kw_only=True, rename="camel"):
     events: Events
     problems: tuple[Problem, ...]
     last_action: Action | None
+    since: Annotated[
+        Time | None,
+        Meta(description="Since when it is not ready; null: it is, or that is unknown."),
+    ]
+    rates: Annotated[WorkRates | None, Meta(description="null: unknown.")]
+    trend: Annotated[
+        list[tuple[int, int | None]],
+        Meta(
+            description="Steps of [time, backlog] of the last ten minutes in maxima of 30 seconds,"
+            " oldest first. Time in seconds since the epoch; null: unknown."
+        ),
+    ]
+    nats_monitoring_url: Annotated[str | None, Meta(description="Where NATS is asked for the backlog.")] = (
+        field(name="natsMonitoringURL")
+    )
+    nats_servers: Annotated[tuple[str, ...], Meta(description="NATS servers whose word the last backlog is.")]
 
 
 class WakeUp(Struct, frozen=True, kw_only=True):
@@ -116,8 +132,8 @@ class RuleDetail(Struct, frozen=True, kw_only=True, rename="camel"):
         list[Point],
         Meta(
             description="Steps of [time, backlog, replicas], oldest first: each holds until the next one."
-            " Time in seconds since the epoch; null: unknown. The last hour to 5 seconds, the day before it"
-            " in maxima of 5 minutes."
+            " Time in seconds since the epoch; null: unknown. The last ten minutes to the second, the hour in"
+            " maxima of 10 seconds, the day before it in maxima of 5 minutes."
         ),
     ]
     history_from: Annotated[
@@ -126,9 +142,9 @@ class RuleDetail(Struct, frozen=True, kw_only=True, rename="camel"):
     ]
 
 
-def summary(seen: Seen) -> RuleSummary:
-    """Sum up a rule in a row."""
-    return _summary(seen, seen.status)
+def summary(seen: Seen, now: float) -> RuleSummary:
+    """Sum up a rule in a row; `now` in seconds since the epoch."""
+    return _summary(seen, seen.status, now)
 
 
 def detail(seen: Seen, now: float, since: int = 0) -> RuleDetail:
@@ -137,7 +153,7 @@ def detail(seen: Seen, now: float, since: int = 0) -> RuleDetail:
     last = status.last_decision
     woken = sorted(seen.woken.items(), key=lambda item: item[1], reverse=True)
     return RuleDetail(
-        summary=_summary(seen, status),
+        summary=_summary(seen, status, now),
         steps=explain(facts) if facts else retell(seen.key, rule, status),
         consumers=tuple(status.backlog_source.consumers) if status.backlog_source else (),
         poll_interval_seconds=rule.spec.poll_interval_seconds if rule else None,
@@ -152,9 +168,10 @@ def detail(seen: Seen, now: float, since: int = 0) -> RuleDetail:
     )
 
 
-def _summary(seen: Seen, status: RuleStatus) -> RuleSummary:
+def _summary(seen: Seen, status: RuleStatus, now: float) -> RuleSummary:
     spec, last = seen.rule.spec if seen.rule else None, status.last_decision
     at = seen.facts.now if seen.facts else epoch(last.time) if last else None
+    ready = status.condition("Ready")
     bounds = seen.rule.bounds(at or 0.0) if seen.rule else None
     return RuleSummary(
         namespace=seen.key.namespace,
@@ -176,6 +193,11 @@ def _summary(seen: Seen, status: RuleStatus) -> RuleSummary:
             Problem(type=one.type, reason=one.reason, message=one.message) for one in bad_conditions(status)
         ),
         last_action=seen.actions[0] if seen.actions else None,
+        since=ready.last_transition_time if ready and ready.status == "False" else None,
+        rates=status.rates,
+        trend=seen.history.trend(now),
+        nats_monitoring_url=spec.nats_monitoring_url if spec else None,
+        nats_servers=(last.leaders if last else None) or (),
     )
 
 

@@ -2,15 +2,13 @@
 
 import asyncio
 import errno
-import gzip
 import logging
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from importlib.resources import files
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 from aiohttp import web
@@ -29,6 +27,7 @@ from natsscaler.web.auth import guard
 from natsscaler.web.door import LOOK_SECONDS, Door
 from natsscaler.web.kept import Kept
 from natsscaler.web.sse import Streams
+from natsscaler.web.static import Written, pages
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +37,6 @@ LISTENING = {
     "metrics": "The metrics are at %s/metrics",
 }
 SHUTDOWN_SECONDS = 1.0
-COMPRESSION = 6
-"""Of gzip: the level that everybody uses."""
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
@@ -51,13 +48,6 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-TYPES = {
-    "css": "text/css; charset=utf-8",
-    "html": "text/html; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
-    "json": "application/json",
-    "svg": "image/svg+xml",
-}
 
 
 class HealthPort(Protocol):
@@ -68,14 +58,6 @@ class HealthPort(Protocol):
 
     def ready(self) -> list[str]:
         """Tell what keeps the process from its work for now."""
-
-
-class Written(NamedTuple):
-    """All metrics at one moment, in one format."""
-
-    content_type: str
-    plain: bytes
-    gzip: bytes
 
 
 class Web:
@@ -133,14 +115,10 @@ class Web:
                     door.close_those_too_long()
 
     def _activity_routes(self) -> dict[str, Handler]:
-        assets = [file.name for file in files("natsscaler.web").joinpath("assets").iterdir()]
         return {
-            "/": _file("rules.html"),
-            "/rules/{namespace}/{name}": _file("rule.html"),
-            **{f"/assets/{name}": _file(f"assets/{name}") for name in assets},
+            **pages(),
             "/scaling-activity": self._scaling_activity,
             "/health": self._healthy,
-            "/api/openapi.json": _file("openapi.json"),
             "/api/rules": self._rules,
             "/api/rules/{namespace}/{name}": self._rule,
             "/api/events": self._streams.rules,
@@ -155,23 +133,19 @@ class Web:
 
     async def _read_metrics(self, request: web.Request) -> web.Response:
         openmetrics = any(OPENMETRICS in accept for accept in request.headers.getall("Accept", []))
-        written = await self._written[openmetrics].get()
-        headers = {"Content-Type": written.content_type, "Vary": "Accept-Encoding"}
-        if "gzip" in request.headers.get("Accept-Encoding", ""):
-            return web.Response(body=written.gzip, headers=headers | {"Content-Encoding": "gzip"})
-        return web.Response(body=written.plain, headers=headers)
+        return (await self._written[openmetrics].get()).answer(request)
 
-    async def _write_metrics(self, *, openmetrics: bool) -> "Written":
+    async def _write_metrics(self, *, openmetrics: bool) -> Written:
         plain, content_type = self._metrics.write(openmetrics=openmetrics)
-        return Written(content_type, plain, await asyncio.to_thread(gzip.compress, plain, COMPRESSION))
+        return await asyncio.to_thread(Written.of, content_type, plain)
 
     async def _healthy(self, _request: web.Request) -> web.Response:
         return _json(HealthAnswer(timestamp=self._now()))
 
-    async def _rules(self, _request: web.Request) -> web.Response:
-        return _document(await self._all_rules.get())
+    async def _rules(self, request: web.Request) -> web.Response:
+        return (await self._all_rules.get()).answer(request)
 
-    async def _write_rules(self) -> bytes:
+    async def _write_rules(self) -> Written:
         _, rules = await self._streams.table.get()
         answer = RulesAnswer(
             timestamp=self._now(),
@@ -180,7 +154,7 @@ class Web:
             leader=self._leader(),
             not_ready=self._health.ready(),
         )
-        return msgspec.json.encode(answer)
+        return await asyncio.to_thread(Written.of, "application/json", msgspec.json.encode(answer))
 
     async def _rule(self, request: web.Request) -> web.Response:
         key = RuleKey(request.match_info["namespace"], request.match_info["name"])
@@ -238,25 +212,13 @@ def _url(host: str, port: int) -> str:
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(HEADERS)
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
 def _json(answer: Struct, status: int = 200) -> web.Response:
-    return _document(msgspec.json.encode(answer), status)
-
-
-def _document(body: bytes, status: int = 200) -> web.Response:
+    body = msgspec.json.encode(answer)
     return web.Response(body=body, content_type="application/json", status=status)
-
-
-def _file(name: str) -> Handler:
-    body = files("natsscaler.web").joinpath(name).read_bytes()
-    headers = {"Content-Type": TYPES[name.rpartition(".")[2]]}
-
-    async def handle(_request: web.Request) -> web.Response:
-        return web.Response(body=body, headers=headers)
-
-    return handle
 
 
 def _probe(wrong: Callable[[], list[str]]) -> Handler:

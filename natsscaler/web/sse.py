@@ -8,6 +8,7 @@ memory.
 
 import asyncio
 import uuid
+import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
@@ -30,6 +31,10 @@ SEND_SECONDS = 10.0
 """A reader that takes nothing for this long is cut off; it can come back."""
 MOST_READERS = 100
 FULL = f"{MOST_READERS} open pages are served already, {{}} of them to {{}}: close some, or come back later."
+SMALL_BYTES = 10_000
+"""What is not longer is compressed at once, in less than a millisecond; more in a thread."""
+WINDOW_BITS, MEMORY_LEVEL = 12, 5
+"""Of zlib: 32 KiB for each reader instead of 256; one rule's row is like the one before."""
 AT_ONCE = 50
 """Rules that are summed up in one go: about a millisecond."""
 RETRY = b"retry: 1000\n\n"
@@ -132,7 +137,7 @@ class Streams:
             for index, seen in enumerate(rules):
                 if index % AT_ONCE == AT_ONCE - 1:
                     await asyncio.sleep(0)
-                rows.append(summary(seen))
+                rows.append(summary(seen, self._clock()))
         return rows
 
     async def _serve(self, request: web.Request, news: Next) -> web.StreamResponse:
@@ -143,9 +148,10 @@ class Streams:
         response = web.StreamResponse(headers={"X-Accel-Buffering": "no"})
         response.content_type = "text/event-stream"
         try:
+            write = compressed(request, response)
             await response.prepare(request)
             known = self._mark(request.headers.get("Last-Event-ID", ""))
-            await self._feed(response.write, news, known)
+            await self._feed(write, news, known)
         except (ConnectionResetError, TimeoutError):
             if request.transport:
                 request.transport.abort()
@@ -193,6 +199,27 @@ class Streams:
         if process == self._process and len(numbers) == len(Mark._fields) and all(map(str.isdigit, numbers)):
             return Mark(*map(int, numbers))
         return Mark()
+
+
+def compressed(request: web.Request, response: web.StreamResponse) -> Callable[[bytes], Awaitable[None]]:
+    """Return how to write to an answer that is not yet begun, so that each event arrives at once.
+
+    aiohttp's own compression keeps events back until there are enough of them.
+    """
+    response.headers["Vary"] = "Accept-Encoding"
+    if "gzip" not in request.headers.get("Accept-Encoding", ""):
+        return response.write
+    response.headers["Content-Encoding"] = "gzip"
+    squeeze = zlib.compressobj(wbits=16 + WINDOW_BITS, memLevel=MEMORY_LEVEL)
+
+    def flushed(data: bytes) -> bytes:
+        return squeeze.compress(data) + squeeze.flush(zlib.Z_SYNC_FLUSH)
+
+    async def write(data: bytes) -> None:
+        at_once = len(data) <= SMALL_BYTES
+        await response.write(flushed(data) if at_once else await asyncio.to_thread(flushed, data))
+
+    return write
 
 
 def _event(name: str, data: msgspec.Struct, event_id: str = "") -> bytes:

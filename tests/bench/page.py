@@ -65,7 +65,7 @@ def first_event(activity: Activity) -> bytes:
         Update(
             timestamp=rfc3339(time.time()),
             everything=True,
-            rules=[summary(seen) for seen in changes.rules],
+            rules=[summary(seen, time.time()) for seen in changes.rules],
             gone=[],
             actions=changes.actions,
             leader=None,

@@ -12,11 +12,13 @@ from natsscaler.core.errors import SettingsError
 from natsscaler.core.status import RuleStatus
 from natsscaler.settings import parse
 from natsscaler.web.server import HEADERS
+from natsscaler.web.static import pages
 from tests.support.activity import RULE
 from tests.support.serving import HOST, Reader, Running, free_settings, serve
 
 TOKEN = "öpen sesame"
-ASKED = ("/", "/rules/default/orders", "/assets/page.css", "/scaling-activity", "/none")
+STYLE = next(path for path in pages() if path.endswith("/page.css"))
+ASKED = ("/", "/rules/default/orders", STYLE, "/scaling-activity", "/none")
 ASKED_API = ("/api/rules", "/api/rules/default/orders", "/api/openapi.json", "/api/events")
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import copy
+import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -320,3 +322,33 @@ async def test_every_answer_is_as_described(running: Running) -> None:
                         conforms((await reader.next()).data, content["text/event-stream"]["schema"])
                 asked += 1
     assert asked == 20
+
+
+async def test_a_thousand_rules_are_sent_in_60_kb_and_each_event_at_once(running: Running) -> None:
+    for number in range(1000):
+        made = named(f"rule-{number:04}")
+        running.activity.learn(made.key, made, RuleStatus())
+        found = facts(seen(number * 37, 3), rule=made, now=NOW)
+        running.activity.evaluated(found, RuleStatus(), {WakeSource.RULE: NOW})
+    url = f"http://{HOST}:{running.settings.activity_port}"
+    squeezed = {"Accept-Encoding": "gzip"}
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        async with session.get(f"{url}/api/rules", headers=squeezed) as answer:
+            assert (answer.headers["Content-Encoding"], answer.headers["Vary"]) == ("gzip", "Accept-Encoding")
+            body = await answer.read()
+            assert len(body) <= 60_000
+            assert json.loads(gzip.decompress(body))["count"] == 1001
+        async with session.get(f"{url}/api/events", headers=squeezed) as stream, asyncio.timeout(20):
+            assert stream.headers["Content-Encoding"] == "gzip"
+            reading, sent, text = zlib.decompressobj(wbits=31), 0, b""
+            while b"event: beat" not in text:
+                chunk = await stream.content.readany()
+                sent, text = sent + len(chunk), text + reading.decompress(chunk)
+            assert sent <= 60_000
+    assert b'"rule-0999"' in text
+
+
+async def test_who_takes_no_compression_gets_none(running: Running) -> None:
+    for path in ("/", "/api/rules"):
+        answer = await running.get(running.settings.activity_port, path, **{"Accept-Encoding": "identity"})
+        assert "Content-Encoding" not in answer.headers, path

@@ -287,3 +287,14 @@ async def test_without_ipv6_the_ports_are_open_to_ipv4(
     monkeypatch.setattr(socket, "create_server", create_server)
     async with serve(dataclasses.replace(free_settings(), host="")) as running:
         assert (await running.get(running.settings.probe_port, "/healthz")).status == 200
+
+
+async def test_files_of_the_page_are_compressed_and_kept_until_they_change(running: Running) -> None:
+    port = running.settings.activity_port
+    page = await running.get(port, "/")
+    assert page.headers["Cache-Control"] == "no-store"
+    (style,) = re.findall(r'href="(assets/[0-9a-f]{12}/page.css)"', page.text)
+    answer = await running.get(port, f"/{style}")
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert answer.headers["Cache-Control"] == "max-age=31536000, immutable"
+    assert (await running.get(port, "/assets/000000000000/page.css")).status == 404

@@ -25,7 +25,7 @@ WHY = {
     "cadence": ("Waiting for the next step up", "Next change: "),
     "stabilizing": ("stabilization window", "up to 6 were wanted in the last 300 s"),
     "within": ("the backlog asks for no change", "Next change: 31 further messages"),
-    "not-event-driven": ("Scaling down", "Reacts slower: no event triggers a check, one is made every 30 s"),
+    "not-event-driven": ("Polled: there is no connection to NATS", "Polled every 30 s: nats://nats:4222"),
     "fresh": ("Not evaluated yet", "has not evaluated this rule yet"),
 }
 """For each state: what the page says first, and what a person can do or wait for."""

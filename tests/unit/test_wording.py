@@ -48,6 +48,21 @@ def test_a_deployment_that_cannot_be_scaled_is_to_be_fixed(reason: Reason) -> No
     assert (said.text, bool(said.fix)) == (WHY, True)
 
 
+@pytest.mark.parametrize("count", [20, 801])
+def test_a_rule_that_is_polled_as_nats_is_not_connected_is_not_well(count: int) -> None:
+    deaf = Finding(Reason.NOT_CONNECTED, "nats://nats:4222: connection refused")
+    said = headline(RULE.key, RULE, compose(make(count, events=deaf), RuleStatus()))
+    assert said.state is State.ATTENTION
+    assert said.title == "Polled: there is no connection to NATS"
+    assert said.text.startswith("Polled every 30 s: nats://nats:4222: connection refused. ")
+    assert said.fix
+
+
+def test_a_rule_that_is_polled_by_choice_is_well() -> None:
+    chosen = Finding(Reason.SWITCHED_OFF, "spec.events is Disabled")
+    assert headline(RULE.key, RULE, compose(make(20, events=chosen), RuleStatus())).state is State.OK
+
+
 @pytest.mark.parametrize(
     "found", [*(found for _, found, _ in WAITING_FOR), make(20), make(51), make(51, 10), make(9, 1)]
 )

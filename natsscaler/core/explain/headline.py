@@ -49,7 +49,23 @@ def headline(key: RuleKey, rule: Rule | None, status: RuleStatus) -> Headline:
         return _headline(pause.reason, pause.message, "Paused", rule)
     if last is None:
         return Headline(state=State.WAITING, title="Not evaluated yet", text=NOT_YET)
-    return _headline(last.reason, last.message, OTHERWISE["ScalingActive"], rule)
+    said = _headline(last.reason, last.message, OTHERWISE["ScalingActive"], rule)
+    return _polled(said, status, rule) if said.state in (State.OK, State.WAITING) else said
+
+
+def _polled(said: Headline, status: RuleStatus, rule: Rule) -> Headline:
+    """Say first that a rule reacts slower than it should, if it does."""
+    events = status.condition("EventDriven")
+    reason = REASONS.get(events.reason) if events and events.status == "False" and events.is_bad else None
+    if events is None or reason is None or reason.about.state is State.OK:
+        return said
+    title = reason.about.headline
+    return Headline(
+        state=State.ATTENTION,
+        title=title[:1].upper() + title[1:],
+        text=f"Polled every {rule.spec.poll_interval_seconds} s: {events.message}. {said.title}: {said.text}",
+        fix=fix(events.reason, rule),
+    )
 
 
 def _headline(word: str, text: str, otherwise: str, rule: Rule) -> Headline:

@@ -105,7 +105,7 @@ function lead(known) {
 }
 
 export function address(...path) {
-  return new URL(`../${path.map(encodeURIComponent).join("/")}`, import.meta.url).href;
+  return new URL(`../../${path.map(encodeURIComponent).join("/")}`, import.meta.url).href;
 }
 
 export function link(namespace, name) {
