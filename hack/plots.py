@@ -4,6 +4,7 @@ Each shows what rules do about the same backlog: a fold of `decide` over it, a d
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from xml.sax.saxutils import escape
 from natsscaler.core.decision.pipeline import decide
 from natsscaler.core.decision.situation import Memory, Observation
 from natsscaler.core.jetstream.backlog import Backlog, Traffic
+from natsscaler.core.jetstream.counters import Counters
 from natsscaler.core.jetstream.selection import Match, Unknown
 from natsscaler.core.jetstream.sources import Source
 from natsscaler.core.pause import PAUSED_ANNOTATION, UNTIL_ANNOTATION
@@ -35,6 +37,9 @@ SPEC: Mapping[str, Any] = {
     "messagesPerReplica": 50,
 }
 SOURCE = Source(selector="", account="$G", match=Match.EQUAL, consumers=("ORDERS/workers",))
+
+ARRIVING = 50
+"""Messages that come and are worked off per second, beside what the backlog grows by."""
 
 Trace = tuple[tuple[float, float], ...]
 """Corners of a backlog over time: seconds, messages; straight lines between them."""
@@ -62,6 +67,7 @@ def observed(messages: int | None, unacknowledged: int, replicas: int, at: float
     """See this many messages that wait (None: unknown), and this many replicas, at a time."""
     if messages is None:
         return Observation(Unknown(Reason.MONITORING_TIMEOUT, ""), replicas, at)
+    came = round(ARRIVING * at) + messages
     backlog = Backlog(
         pending=messages,
         unacknowledged=unacknowledged,
@@ -69,6 +75,8 @@ def observed(messages: int | None, unacknowledged: int, replicas: int, at: float
         source=SOURCE,
         account_key="",
         feeds=(),
+        at=datetime.fromtimestamp(at, UTC),
+        counters=(Counters(name="ORDERS/workers", ever=came, delivered=came - messages, pending=messages),),
         traffic=Traffic(waiting=messages, delivered=0),
     )
     return Observation(backlog, replicas, at, asleep=replicas == 0)
@@ -173,6 +181,7 @@ POLICIES = {
     },
 }
 QUIET: Trace = ((0, 20), (60, 20), (61, 0), (660, 0), (661, 400), (780, 0), (1320, 0))
+DRAINED: Trace = ((0, 5), (60, 5), (61, 1500), (120, 20), (300, 20), (301, 400), (420, 20), (600, 20))
 MINUTES = {"name": "day", "start": "8 0 * * *", "end": "14 0 * * *", "minReplicas": 20}
 FALLBACK = {"afterSeconds": 120, "behavior": "AtLeast", "replicas": 15}
 BURST: Trace = ((0, 20), (60, 20), (61, 1500), (180, 20), (600, 20))
@@ -218,6 +227,19 @@ PLOTS = {
         {
             "no schedule": rule(behavior=QUICK),
             "minReplicas 20, minutes 8 to 14": rule(behavior=QUICK, schedules=[MINUTES]),
+        },
+    ),
+    "policies-drain-time.svg": Plot(
+        "A burst and a steady load, answered by messagesPerReplica and by drainTime",
+        DRAINED,
+        {
+            "messagesPerReplica 50": rule(behavior=QUICK),
+            "drainTime 30 s": rule(
+                behavior=QUICK,
+                drainTime={"targetSeconds": 30, "replicaRate": 10},
+                scaleUpThreshold=0,
+                scaleDownThreshold=0,
+            ),
         },
     ),
     "policies-pauses.svg": Plot(

@@ -67,7 +67,7 @@ def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
             schedule=schedule.name if schedule else None,
             reason=decision.reason,
             message=decision.message,
-            messages_until_change=messages_until_change(rule, seen),
+            messages_until_change=messages_until_change(rule, seen, decision.memory),
             next_change_time=rfc3339(facts.next_change) if facts.next_change else None,
         )
     findings = _conditions(facts)

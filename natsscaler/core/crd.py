@@ -12,6 +12,7 @@ import msgspec
 
 from natsscaler.core.rule import (
     DOCUMENT_PATH,
+    DRAIN_TIME_NEEDS,
     FALLBACK_NEEDS,
     GROUP,
     INT32_MAX,
@@ -67,6 +68,11 @@ VALIDATIONS = [
         "rule": "!has(self.fallback) || self.fallback.behavior == 'Hold' || has(self.fallback.replicas)",
         "message": FALLBACK_NEEDS,
         "fieldPath": ".fallback",
+    },
+    {
+        "rule": "!has(self.drainTime) || has(self.drainTime.replicaRate) || has(self.messagesPerReplica)",
+        "message": DRAIN_TIME_NEEDS,
+        "fieldPath": ".drainTime",
     },
     {"rule": "has(self.deploymentName) != has(self.scaleTargetRef)", "message": ONE_TARGET},
     *(
@@ -244,6 +250,8 @@ def _plain(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     ):
         if key in node and (worthless is ... or node[key] == worthless):
             del node[key]
+    if node.get("exclusiveMinimum", True) is not True:  # OpenAPI 3.0 has it beside the minimum
+        node["minimum"], node["exclusiveMinimum"] = node["exclusiveMinimum"], True
     if "enum" in node:
         node["type"] = "string"
     if node.get("type") == "integer":

@@ -52,6 +52,8 @@ def remembered(memory: Memory, now: float, wall: float) -> Remembered | None:
         delivered=memory.delivered,
         waiting_since=ever(memory.waiting_since),
         tallies=tuple(_tallied(one) for one in memory.work.tallies if len(one.counters) <= TALLIED_COUNTERS),
+        replica_rates=memory.work.learnt,
+        replica_rates_of=memory.work.template,
     )
     return None if written == Remembered() else written
 
@@ -136,7 +138,7 @@ def restore(
             active_at=then(kept.last_active),
             delivered=kept.delivered,
             waiting_since=since(kept.waiting_since),
-            work=Work(tallies=tuple(map(_tally, kept.tallies))),
+            work=Work(tuple(map(_tally, kept.tallies)), kept.replica_rates, kept.replica_rates_of),
         )
     else:
         present = (Want(now, replicas),)

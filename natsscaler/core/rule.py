@@ -62,6 +62,11 @@ TOLERANCE_NEEDS = "tolerance needs messagesPerReplica: set that, or use the thre
 Name = Annotated[str, Meta(pattern=STREAM_NAME, max_length=255)]
 
 
+DRAIN_TIME_NEEDS = (
+    "drainTime needs replicaRate, or messagesPerReplica to decide by until that is learnt: add one of them"
+)
+
+
 class BacklogMode(StrEnum):
     """Which messages count as backlog."""
 
@@ -302,6 +307,41 @@ class ScaleTargetRef(Struct, frozen=True, forbid_unknown_fields=True):
         return self.api_version.rpartition("/")[0]
 
 
+class DrainTime(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long messages may wait."""
+
+    target_seconds: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=86_400,
+            description="A message is to wait no longer than about so many seconds. 1 to 86400.",
+        ),
+    ] = field(name="targetSeconds")
+    utilization_percent: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100,
+            description="How much of what the replicas can process the messages that keep coming are to take:"
+            " the rest is for bursts. 1 to 100.",
+        ),
+    ] = field(default=80, name="utilizationPercent")
+    replica_rate: Annotated[
+        Annotated[float, Meta(gt=0, le=1_000_000)] | None,
+        Meta(
+            description="Messages that one ready replica processes per second. Default: learnt from workers"
+            " that pull, while they have all that they can do; until then messagesPerReplica decides."
+        ),
+    ] = field(default=None, name="replicaRate")
+    startup_seconds: Annotated[
+        Annotated[int, Meta(ge=0, le=3600)],
+        Meta(
+            description="How long a replica takes until it works. A step up is also for what comes meanwhile."
+        ),
+    ] = field(default=0, name="startupSeconds")
+
+
 class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the user wants."""
 
@@ -397,6 +437,13 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             " Default: one replica per step."
         ),
     ] = field(default=None, name="messagesPerReplica")
+    drain_time: Annotated[
+        DrainTime | None,
+        Meta(
+            description="Scale so that a message waits no longer than about this, by how fast messages come"
+            " and replicas process them. It needs replicaRate or messagesPerReplica."
+        ),
+    ] = field(default=None, name="drainTime")
     idle_seconds: Annotated[
         Replicas,
         Meta(
@@ -580,6 +627,9 @@ def _check_together(spec: RuleSpec) -> None:
             f" ({spec.max_replicas}): lower the one or raise the other"
         )
     check(spec.min_replicas, spec.max_replicas, spec.schedules)
+    drain = spec.drain_time
+    if drain and drain.replica_rate is None and spec.messages_per_replica is None:
+        raise InvalidRule(f"spec.{DRAIN_TIME_NEEDS}")
     if spec.fallback and not spec.fallback.is_whole:
         raise InvalidRule(f"spec.{FALLBACK_NEEDS}")
     for name, side in (("scaleUp", spec.behavior.scale_up), ("scaleDown", spec.behavior.scale_down)):

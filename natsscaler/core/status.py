@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 from msgspec.structs import astuple, replace
 
-from natsscaler.core.decision.rates import KEPT
+from natsscaler.core.decision.rates import KEPT, MOST_LEARNT
 from natsscaler.core.jetstream.backlog import Via
 from natsscaler.core.jetstream.counters import Counters
 from natsscaler.core.jetstream.sources import Source
@@ -149,6 +149,11 @@ class Remembered(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
         Annotated[tuple[Tallied, ...], Meta(max_length=KEPT)],
         Meta(description="What rates are made of, newest last."),
     ] = ()
+    replica_rates: Annotated[
+        Annotated[tuple[float, ...], Meta(max_length=MOST_LEARNT)],
+        Meta(description="What one ready replica was seen to process per second, newest last."),
+    ] = ()
+    replica_rates_of: Annotated[str, Meta(description="The pod template that this was seen of.")] = ""
 
 
 class Action(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -146,7 +146,10 @@ class Doorbells:
         if _unheard(feeds.subjects, state.connection):
             return False
         one = state.evaluation
-        return one.decision is not None and messages_until_change(one.rule, seen) is not None
+        return (
+            one.decision is not None
+            and messages_until_change(one.rule, seen, one.decision.memory) is not None
+        )
 
     async def _subscribe(self, connection: ConnectionPort, state: RuleState) -> None:
         feeds = state.fed.feeds.subjects if state.fed.feeds else ()
@@ -163,19 +166,19 @@ class Doorbells:
 
         `heard` is what it had been delivered when the read began that the decision was made on.
         """
-        now, bell = self._shared.clock(), state.doorbell
+        now, bell, one = self._shared.clock(), state.doorbell, state.evaluation
         if bell:
             since = state.arm.since if isinstance(state.arm, Armed) else -math.inf
             certain_at = max(since, bell.last_delivery) + CONFIRM_SECONDS
             state.confirm_at = certain_at if began < certain_at else math.inf
         feeds = _feeds(state)
-        listening = state.evaluation.events is not None and state.evaluation.events.reason in (
+        listening = one.events is not None and one.events.reason in (
             Reason.LISTENING,
             Reason.SUBSCRIPTION_LIMIT,
         )
         missing = (
-            messages_until_change(state.evaluation.rule, state.seen)
-            if listening and state.seen and state.evaluation.decision
+            messages_until_change(one.rule, one.seen, one.decision.memory)
+            if listening and one.seen and one.decision
             else None
         )
         if state.step(self._shared.clock()):

@@ -74,6 +74,7 @@ class RuleSummary(Struct, frozen=True, kw_only=True, rename="camel"):
     scale_up_threshold: int | None
     scale_down_threshold: int | None
     messages_per_replica: int | None
+    drain_target_seconds: Annotated[int | None, Meta(description="spec.drainTime.targetSeconds.")]
     state: Headline
     events: Events
     problems: tuple[Problem, ...]
@@ -187,6 +188,7 @@ def _summary(seen: Seen, status: RuleStatus, now: float) -> RuleSummary:
         scale_up_threshold=spec.scale_up_threshold if spec else None,
         scale_down_threshold=spec.scale_down_threshold if spec else None,
         messages_per_replica=spec.messages_per_replica if spec else None,
+        drain_target_seconds=spec.drain_time.target_seconds if spec and spec.drain_time else None,
         state=headline(seen.key, seen.rule, status),
         events=_events(status),
         problems=tuple(

@@ -174,6 +174,11 @@ async def test_an_unserved_kind_is_not_found(api: Api) -> None:
         {"behavior": {"scaleDown": {"selectPolicy": "None"}}},
         {"behavior": {"scaleUp": {"stabilizationWindowSeconds": 3601}}},
         {"behavior": {"scaleUp": {"tolerance": 0.1}}},
+        {"drainTime": {"targetSeconds": 30}},
+        {"drainTime": {"targetSeconds": 0, "replicaRate": 10}},
+        {"drainTime": {"targetSeconds": 30, "replicaRate": 0}},
+        {"drainTime": {"targetSeconds": 30, "utilizationPercent": 101}, "messagesPerReplica": 10},
+        {"drainTime": {"replicaRate": 10}},
         {"behavior": {"scaleDown": {"tolerance": 1.1}}, "messagesPerReplica": 10},
     ],
 )

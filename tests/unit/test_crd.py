@@ -41,6 +41,9 @@ OTHERS: dict[str, Callable[[Any], bool]] = {
     VALIDATIONS[3]["rule"]: lambda spec: (
         spec.get("fallback", {"behavior": "Hold"})["behavior"] == "Hold" or "replicas" in spec["fallback"]
     ),
+    VALIDATIONS[4]["rule"]: lambda spec: (
+        "replicaRate" in spec.get("drainTime", {"replicaRate": 1}) or "messagesPerReplica" in spec
+    ),
     VALIDATIONS[2]["rule"]: lambda spec: all(
         one.get("minReplicas", spec["minReplicas"]) <= one.get("maxReplicas", spec["maxReplicas"])
         for one in spec.get("schedules", [])
@@ -89,7 +92,9 @@ def _admits_text(schema: dict[str, Any], value: str) -> bool:
 
 
 def _admits_integer(schema: dict[str, Any], value: int) -> bool:
-    return bool(schema.get("minimum", value) <= value <= schema.get("maximum", value))
+    least = schema.get("minimum", value)
+    above = value > least or (value == least and not schema.get("exclusiveMinimum"))
+    return bool(above and value <= schema.get("maximum", value))
 
 
 def _holds(rule: dict[str, Any], value: Any) -> bool:

@@ -21,6 +21,8 @@ from natsscaler.core.rule import BusyWorkers, Rule, SelectPolicy
 
 MIN_SECONDS_BETWEEN_STEPS = 1
 """Least time between two steps up, or two steps down, where they are no poll interval apart."""
+NOTHING = Memory()
+"""What is remembered of a rule that has not been decided before."""
 HOLDING = (
     StepKind.IDLENESS,
     StepKind.THRESHOLD,
@@ -122,13 +124,15 @@ def falls(rule: Rule, seen: Observation, memory: Memory, now: float) -> bool:
     return decide(rule, seen, memory, now).desired < seen.replicas
 
 
-def messages_until_change(rule: Rule, seen: Observation) -> int | None:
+def messages_until_change(rule: Rule, seen: Observation, memory: Memory = NOTHING) -> int | None:
     """Say after how many further messages the recommendation would first be more than the replicas now.
+
+    `memory`: that of the decision on what was seen; it matters to drainTime.
 
     None if no number of messages would change what is done: at maxReplicas, at 0 replicas, paused, unknown,
     with steps up disabled, or if it is above already and only time keeps it from being acted upon.
     """
-    situation = Situation.of(rule, seen, Memory(), 0.0)
+    situation = Situation.of(rule, seen, memory, 0.0)
     backlog = situation.usable
     paused = situation.pause and situation.pause.reason is not Reason.PAUSED_SCALE_DOWN
     disabled = situation.direction(up=True).select_policy is SelectPolicy.DISABLED
@@ -137,7 +141,7 @@ def messages_until_change(rule: Rule, seen: Observation) -> int | None:
     stays = paused or off or (disabled and not asleep) or situation.base >= situation.high
     if stays or not isinstance(backlog, Backlog):
         return None
-    ceiling = rule.spec.activation.messages if asleep else recommender(rule.spec).ceiling(situation)
+    ceiling = situation.spec.activation.messages if asleep else recommender(situation).ceiling(situation)
     missing = ceiling - backlog.messages + 1
     return missing if missing > 0 else None
 
@@ -159,7 +163,7 @@ def recommend(situation: Situation, so_far: Note) -> Note:
     """Ask the rule's recommender; hold the replicas if there is no backlog to ask it by."""
     backlog = situation.usable
     if isinstance(backlog, Backlog):
-        return recommender(situation.spec).recommend(situation, backlog.messages)
+        return recommender(situation).recommend(situation, backlog.messages)
     unknown = isinstance(situation.seen.backlog, Unknown)
     text = f"The backlog is unknown. {backlog.message}" if unknown else backlog.message
     return Note(step=StepKind.BACKLOG, replicas=so_far.replicas, reason=backlog.reason, text=text)

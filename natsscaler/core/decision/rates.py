@@ -12,6 +12,7 @@ is seen to have been delivered again.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from statistics import median
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -26,8 +27,12 @@ KNOWN_SHARE = 0.5
 """The share of that time that must be known."""
 MIN_SECONDS = 5.0
 """The shortest interval that is kept."""
-KEPT = 7
-"""Moments of a rule that are kept: intervals are at least a sixth of the time that is looked at."""
+MOST_LEARNT = 9
+"""Rates of one replica whose median counts."""
+MOST_REPEATED = 0.1
+"""The share of repeated deliveries above which nothing is learnt."""
+KEPT = 8
+"""Moments of a rule that are kept: all intervals but the last are a sixth of the time looked at, or more."""
 SLACK = 0.05
 """The share by which counters may contradict each other: those of the stream are read a moment earlier."""
 
@@ -92,6 +97,17 @@ class Work(Struct, frozen=True):
     tallies: tuple[Tally, ...] = ()
     """Oldest first; the last one is replaced until it is far enough from the one before."""
 
+    learnt: tuple[float, ...] = ()
+    """What one ready replica processed per second, in intervals in which it had all that it can do; oldest
+    first. What it did while it had less to do is among these only where that was more."""
+    template: str = ""
+    """The pod template that this was learnt of."""
+
+    @property
+    def replica_rate(self) -> float | None:
+        """What one ready replica processes per second; None: not known."""
+        return median(self.learnt) if self.learnt else None
+
     def observed(self, backlog: Backlog, workers: Workers | None, window: float = SHOWN_SECONDS) -> "Work":
         """Take in what was read; `window`: how many seconds are to be looked back."""
         if backlog.at is None or not backlog.counters:
@@ -102,15 +118,46 @@ class Work(Struct, frozen=True):
         last = self.tallies[-1]
         if new.at <= last.at:
             return self if new.at > last.at - window else replace(self, tallies=(new,))
-        new = replace(new, follows=_follows(last, new), saturated=_saturated(last) and _saturated(new))
+        steady = new.workers == last.workers
+        saturated = steady and _saturated(last) and _saturated(new)
+        new = replace(new, follows=_follows(last, new), saturated=saturated)
         kept = self.tallies
-        least = max(MIN_SECONDS, window / (KEPT - 1))
+        least = max(MIN_SECONDS, window / (KEPT - 2))
         if len(kept) > 1 and last.at - kept[-2].at < least:
             kept = kept[:-1]
             new = replace(
                 new, follows=new.follows and last.follows, saturated=new.saturated and last.saturated
             )
-        return replace(self, tallies=(*kept, new)[-KEPT:])
+        found = replace(self, tallies=(*kept, new)[-KEPT:])
+        return found.learn() if new.at - kept[-1].at >= least else found
+
+    def learn(self) -> "Work":
+        """Learn from the interval that ends with the last tally what one replica can do."""
+        first, last = self.tallies[-2:]
+        flow, workers = between(first, last), last.workers
+        if workers is None or not workers.template or not workers.ready or first.workers != workers:
+            return self
+        processed, repeated = flow.processed, flow.repeated
+        if processed is None or repeated is None or repeated > MOST_REPEATED * (processed + repeated):
+            return self
+        learnt = self.learnt if self.template == workers.template else ()
+        rate = processed / (workers.ready * (last.at - first.at))
+        if (last.saturated and rate > 0) or (learnt and rate > median(learnt)):
+            learnt = (*learnt, rate)
+        return replace(self, learnt=learnt[-MOST_LEARNT:], template=workers.template)
+
+    def arriving(self, window: float) -> float:
+        """Say how many messages came per second, as a mean over the whole window, however little was seen.
+
+        What was seen of it and is not known counts as the rest.
+        """
+        mean = _Mean(window, self.tallies)
+        unknown = 0.0
+        for first, last in pairwise(self.tallies):
+            arrived = between(first, last).arrived
+            mean.add(first, last, arrived)
+            unknown += mean.inside(first, last) if arrived is None else 0.0
+        return mean.count / (window - unknown) if unknown < window else 0.0
 
     def rates(self, window: float = SHOWN_SECONDS) -> Rates:
         """Say how fast messages come and are worked off, as means over so many seconds."""
@@ -134,14 +181,18 @@ class _Mean:
     def __init__(self, window: float, tallies: Sequence[Tally]) -> None:
         self._begin = tallies[-1].at - window if tallies else 0.0
         self._window = window
-        self._count = self._weight = self._known = 0.0
+        self.count = self._weight = self._known = 0.0
+
+    def inside(self, first: Tally, last: Tally) -> float:
+        """Say how many seconds of an interval lie in the window."""
+        return max(0.0, last.at - max(first.at, self._begin))
 
     def add(self, first: Tally, last: Tally, count: int | None, weight: float | None = 1.0) -> None:
         """Add what happened between two tallies; `weight`: by how many it was done."""
-        inside = last.at - max(first.at, self._begin)
-        if count is None or weight is None or inside <= 0:
+        inside = self.inside(first, last)
+        if count is None or weight is None or not inside:
             return
-        self._count += count * inside / (last.at - first.at)
+        self.count += count * inside / (last.at - first.at)
         self._weight += weight * inside
         self._known += inside
 
@@ -149,7 +200,7 @@ class _Mean:
     def rate(self) -> float | None:
         """The mean per second and weight, if enough of the window is known."""
         enough = self._known >= KNOWN_SHARE * self._window and self._weight > 0
-        return self._count / self._weight if enough else None
+        return self.count / self._weight if enough else None
 
 
 def between(first: Tally, last: Tally) -> Flow:

@@ -8,9 +8,15 @@ import math
 from fractions import Fraction
 from typing import NamedTuple, Protocol
 
-from natsscaler.core.decision.situation import Note, Situation, StepKind
+from msgspec.structs import replace
+
+from natsscaler.core.decision.situation import Note, Situation, StepKind, arrivals_window
+from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.reasons import Reason
-from natsscaler.core.rule import RuleSpec
+from natsscaler.core.rule import DrainTime, RuleSpec
+
+PRECISION = 100_000
+"""Messages per second are counted in so small parts: a float's last digits must not ask for a replica."""
 
 
 class Recommender(Protocol):
@@ -76,9 +82,82 @@ class PerReplica(NamedTuple):
         return abs(messages - borne) <= borne * _tolerance(situation, up=up)
 
 
-def recommender(spec: RuleSpec) -> Recommender:
+class Drain(NamedTuple):
+    """As many replicas as process what comes, and what waits within the target."""
+
+    drain: DrainTime
+    rate: float
+    """What one ready replica processes per second."""
+
+    def replicas(self, arriving: Fraction, messages: int, *, startup: int = 0) -> int:
+        """Say how many replicas it takes, for so many messages that come per second and that wait.
+
+        `startup`: seconds until they work, in which more come.
+        """
+        steady = arriving * 100 / self.drain.utilization_percent
+        waiting = (messages + arriving * startup) / self.drain.target_seconds
+        return math.ceil((steady + waiting) / _exactly(self.rate))
+
+    def recommend(self, situation: Situation, messages: int) -> Note:
+        arriving, base = self._arriving(situation), situation.base
+        wanted = self.replicas(arriving, messages)
+        if wanted > base:
+            wanted = self.replicas(arriving, messages, startup=self.drain.startup_seconds)
+        reason = Reason.WITHIN_THRESHOLDS
+        if wanted != base:
+            reason = Reason.BACKLOG_ABOVE_THRESHOLD if wanted > base else Reason.FEWER_REPLICAS_SUFFICE
+        text = (
+            f"Backlog {messages}, with {float(arriving):.3g} more per second, wants {wanted} to be done in"
+            f" {self.drain.target_seconds} s at {self.rate:.3g} per second and replica"
+        )
+        return _recommended(wanted, reason, text)
+
+    def ceiling(self, situation: Situation) -> int:
+        backlog = situation.usable
+        messages = backlog.messages if isinstance(backlog, Backlog) else 0
+        share = Fraction(100, self.drain.utilization_percent)
+        each = share / arrivals_window(self.drain) + Fraction(1, self.drain.target_seconds)
+        """What one further message asks for, as it also counts as one more that came."""
+        asked = self._arriving(situation) * share + Fraction(messages, self.drain.target_seconds)
+        further = math.floor((situation.base * _exactly(self.rate) - asked) / each)
+        return max(situation.spec.scale_up_threshold, messages + further)
+
+    def _arriving(self, situation: Situation) -> Fraction:
+        mean = Fraction(situation.memory.work.arriving(arrivals_window(self.drain)))
+        return mean.limit_denominator(PRECISION)
+
+
+class NotLearnt(PerReplica):
+    """What decides by messagesPerReplica until it is known how much one replica processes."""
+
+    __slots__ = ()
+
+    def recommend(self, situation: Situation, messages: int) -> Note:
+        note = super().recommend(situation, messages)
+        pushed = isinstance(situation.seen.backlog, Backlog) and any(
+            one.pushed for one in situation.seen.backlog.counters
+        )
+        why = "drainTime waits until it is known what a replica processes"
+        if pushed:
+            why = "what a replica processes cannot be learnt, as NATS pushes: set drainTime.replicaRate"
+        return replace(note, text=f"{note.text} ({why})")
+
+
+def recommender(situation: Situation) -> Recommender:
     """Return the recommender that a rule asks for."""
-    return OneByOne() if spec.messages_per_replica is None else PerReplica(spec.messages_per_replica)
+    spec, drain = situation.spec, situation.spec.drain_time
+    if drain:
+        rate = drain.replica_rate or situation.memory.work.replica_rate
+        if rate:
+            return Drain(drain, rate)
+    if spec.messages_per_replica is None:
+        return OneByOne()
+    return NotLearnt(spec.messages_per_replica) if drain else PerReplica(spec.messages_per_replica)
+
+
+def _exactly(number: float) -> Fraction:
+    """Give a number as it is written."""
+    return Fraction(str(number))
 
 
 def _tolerance(situation: Situation, *, up: bool) -> Fraction:

@@ -6,7 +6,7 @@ from enum import StrEnum
 import msgspec
 from msgspec import Struct
 
-from natsscaler.core.decision.rates import Work, Workers
+from natsscaler.core.decision.rates import SHOWN_SECONDS, Work, Workers
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown, listed
 from natsscaler.core.pause import Pause
@@ -14,6 +14,7 @@ from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import (
     LONGEST_PERIOD_SECONDS,
     BusyWorkers,
+    DrainTime,
     Fallback,
     FallbackBehavior,
     Rule,
@@ -24,6 +25,11 @@ from natsscaler.core.rule import (
 from natsscaler.core.schedules import Bounds
 
 _change = msgspec.structs.replace
+
+
+def arrivals_window(drain: DrainTime) -> int:
+    """Say over how many seconds it is counted how fast messages come."""
+    return min(max(drain.target_seconds, 30), 300)
 
 
 class StepKind(StrEnum):
@@ -185,7 +191,9 @@ class Situation(Struct, frozen=True, kw_only=True):
         if rule.spec.goes_to_zero:
             memory = memory.looked(seen, now)
         if isinstance(seen.backlog, Backlog):
-            memory = _change(memory, work=memory.work.observed(seen.backlog, seen.workers))
+            drain = rule.spec.drain_time
+            window = max(SHOWN_SECONDS, arrivals_window(drain)) if drain else SHOWN_SECONDS
+            memory = _change(memory, work=memory.work.observed(seen.backlog, seen.workers, window))
         return cls(
             spec=rule.spec,
             seen=seen,
@@ -223,7 +231,7 @@ class Situation(Struct, frozen=True, kw_only=True):
     @property
     def one_by_one(self) -> bool:
         """Whether the backlog asks for one replica more or fewer at a time."""
-        return self.spec.messages_per_replica is None
+        return self.spec.messages_per_replica is None and self.spec.drain_time is None
 
     def direction(self, *, up: bool) -> ScaleUp | ScaleDown:
         """Return how scaling that way behaves."""
@@ -249,9 +257,10 @@ class Situation(Struct, frozen=True, kw_only=True):
     @property
     def window(self) -> int | None:
         """How many seconds of wants count for a step down; None: not even the last one."""
-        return (
-            None if self.keeps_interval(up=False) else self.direction(up=False).stabilization_window_seconds
-        )
+        if self.keeps_interval(up=False):
+            return None
+        drain, seconds = self.spec.drain_time, self.direction(up=False).stabilization_window_seconds
+        return max(seconds, drain.target_seconds) if drain else seconds
 
     @property
     def window_up(self) -> int:

@@ -56,8 +56,11 @@ def _rule(facts: Facts) -> Step:
     default, bounds = spec.behavior == Behavior(), rule.bounds(moment(facts))
     by = f" (schedule {bounds.schedule.name})" if bounds.schedule else ""
     pace = f"every {spec.poll_interval_seconds} s at most" if default else "at the pace of spec.behavior"
+    drain = spec.drain_time
     size = (
-        f"one replica for every {spec.messages_per_replica} messages"
+        f"as many replicas as keep messages from waiting longer than about {drain.target_seconds} s"
+        if drain
+        else f"one replica for every {spec.messages_per_replica} messages"
         if spec.messages_per_replica
         else f"one replica at a time, {pace}"
     )
@@ -239,7 +242,7 @@ def _next(facts: Facts, seen: Observation) -> Step:
     return next_change(
         unable=facts.unable is not None,
         inactive=inactive and inactive.reason,
-        further=messages_until_change(facts.rule, seen),
+        further=messages_until_change(facts.rule, seen, facts.decision.memory) if facts.decision else None,
         at=rfc3339(facts.next_change) if facts.next_change else None,
     )
 

@@ -1,8 +1,8 @@
 """The part of structural schemas that a CRD's users notice: defaults, pruned fields, types, bounds and enums.
 
 Of the rules in CEL (`x-kubernetes-validations`) only `self.matches('REGEX')`, its negation,
-`self.a <= self.b`, `has(self.a) != has(self.b)` and `has(self.a) || !has(self.b.c)` are understood; the
-others, `oneOf` and the like, and list types are not looked at.
+`self.a <= self.b`, `has(self.a) != has(self.b)` and alternatives such as `has(self.a) || !has(self.b.c)` are
+understood; the others, `oneOf` and the like, and list types are not looked at.
 """
 
 import datetime as dt
@@ -17,7 +17,7 @@ Schema = Mapping[str, Any]
 MATCHES = re.compile(r"self\.matches\('(.*)'\)")
 AT_MOST = re.compile(r"self\.(\w+) <= self\.(\w+)")
 ONE_OF = re.compile(r"has\(self\.(\w+)\) != has\(self\.(\w+)\)")
-NEEDS = re.compile(r"has\(self\.([\w.]+)\) \|\| !has\(self\.([\w.]+)\)")
+HAS = re.compile(r"(!?)has\(self\.([\w.]+)\)")
 TYPES: Mapping[str, Callable[[Any], bool]] = {
     "object": lambda value: isinstance(value, dict),
     "array": lambda value: isinstance(value, list),
@@ -92,6 +92,9 @@ def _violations(schema: Schema, value: Any, path: str) -> Iterator[tuple[str, st
         if value < schema.get("minimum", value):
             what = f"{path} in body should be greater than or equal to {schema['minimum']}"
             yield "FieldValueInvalid", f"Invalid value: {shown}: {what}"
+        if value == schema.get("minimum") and schema.get("exclusiveMinimum"):
+            what = f"{path} in body should be greater than {schema['minimum']}"
+            yield "FieldValueInvalid", f"Invalid value: {shown}: {what}"
         if value > schema.get("maximum", value):
             what = f"{path} in body should be less than or equal to {schema['maximum']}"
             yield "FieldValueInvalid", f"Invalid value: {shown}: {what}"
@@ -130,9 +133,8 @@ def _holds(rule: str, value: Any) -> bool:
         return not (isinstance(lower, int) and isinstance(upper, int)) or lower <= upper
     if one_of := ONE_OF.fullmatch(rule):
         return _has(value, one_of[1]) != _has(value, one_of[2])
-    if needs := NEEDS.fullmatch(rule):
-        return _has(value, needs[1]) or not _has(value, needs[2])
-    return True
+    alternatives = [HAS.fullmatch(one) for one in rule.split(" || ")]
+    return not all(alternatives) or any(one and _has(value, one[2]) != bool(one[1]) for one in alternatives)
 
 
 def _has(value: Any, path: str) -> bool:

@@ -64,9 +64,10 @@ function checkedAgain({ summary, evaluatedAt, lastDecision, pollIntervalSeconds 
 // One that stands by does not look itself, and the one that leads writes only what is new.
 function facts(detail) {
   const { summary, consumers, evaluatedAt } = detail;
-  const { deployment, subject, desired, replicas, messagesPerReplica } = summary;
+  const { deployment, subject, desired, replicas, messagesPerReplica, drainTargetSeconds: drain } = summary;
   const wants = desired !== null && desired !== replicas ? el("small", {}, `wanted: ${desired}`) : null;
-  const by = messagesPerReplica ? `${count(messagesPerReplica)} messages per replica` : "one replica per step";
+  const each = messagesPerReplica ? `${count(messagesPerReplica)} messages per replica` : "one replica per step";
+  const by = drain ? `a wait of ${drain} s at most` : each;
   const again = checkedAgain(detail);
   return [
     [deployment?.kind ?? "Deployment", el("span", {}, deployment ? `${deployment.namespace}/${deployment.name}` : "unknown")],
