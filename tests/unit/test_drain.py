@@ -187,7 +187,43 @@ def test_it_needs_a_rate_or_something_to_decide_by_until_that_is_learnt() -> Non
         rule(drainTime={"targetSeconds": 60})
 
 
+def test_while_nobody_takes_messages_the_replicas_stay() -> None:
+    made, queue, memory = draining(), Queue(pending=1000, published=1000), Memory()
+    for _ in range(2):
+        decision = look(made, queue, 1, memory)
+        memory = decision.memory
+        assert decision.desired == 2, "they may only be slow to ask"
+        queue.at += 4
+    decision = look(made, queue, 1, memory)
+    assert (decision.desired, decision.reason) == (1, Reason.NOT_CONSUMED)
+    assert decision.message.endswith("but messages wait, and no worker asks for any")
+    assert messages_until_change(made, Observation(queue.backlog, 1, queue.at), decision.memory) is None
+    queue.at += 1
+    queue.deliver(1)
+    assert look(made, queue, 1, decision.memory).desired == 2
+
+
+def test_workers_that_are_given_the_same_again_and_finish_nothing_keep_their_number() -> None:
+    crashing, busy = Queue(pending=5000, published=5000), Queue(pending=5000, published=5000)
+    for queue in (crashing, busy):
+        memory = Memory()
+        for _ in range(9):
+            queue.at += 10
+            queue.deliver(2)
+            queue.repeat(2 if queue is crashing else 0)
+            decision = look(draining(), queue, 2, memory)
+            memory = decision.memory
+        if queue is crashing:
+            assert (decision.desired, decision.reason) == (2, Reason.NO_PROGRESS)
+            queue.at += 10
+            queue.acknowledge(1)
+            decision = look(draining(), queue, 2, memory)
+        assert decision.desired == 9, "long jobs look like this, too"
+
+
 # Whatever happens.
+
+IDLE = (Reason.NOT_CONSUMED, Reason.NO_PROGRESS)
 
 Happened = list[tuple[int, int, int]]
 happenings = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 2000), st.integers(0, 2000)), max_size=12)
@@ -230,7 +266,7 @@ def test_it_goes_up_after_exactly_so_many_messages(made: Rule, happened: Happene
     missing = messages_until_change(made, seen, decision.memory)
     queue.at += 1e-6
     if missing is None:
-        assert decision.desired > replicas
+        assert decision.desired > replicas or decision.reason in IDLE
         return
     assert missing >= 1
     queue.publish(missing - 1)

@@ -24,6 +24,7 @@ MIN_SECONDS_BETWEEN_STEPS = 1
 NOTHING = Memory()
 """What is remembered of a rule that has not been decided before."""
 HOLDING = (
+    StepKind.WORKERS,
     StepKind.IDLENESS,
     StepKind.THRESHOLD,
     StepKind.STABILIZATION,
@@ -36,6 +37,7 @@ JOINTS = {
     StepKind.BOUNDS: "{before}, {text}",
     StepKind.FALLBACK: "{before}, {text}",
     StepKind.THRESHOLD: "{before}, but {text}",
+    StepKind.WORKERS: "{before}, but {text}",
     StepKind.OUT_OF_BOUNDS: "{text}. {before}",
 }
 """How a note is joined to those before it; others by a semicolon."""
@@ -138,7 +140,13 @@ def messages_until_change(rule: Rule, seen: Observation, memory: Memory = NOTHIN
     disabled = situation.direction(up=True).select_policy is SelectPolicy.DISABLED
     asleep = seen.replicas == 0 and seen.asleep and situation.to_zero
     off = seen.replicas == 0 and not seen.asleep
-    stays = paused or off or (disabled and not asleep) or situation.base >= situation.high
+    stays = (
+        paused
+        or off
+        or situation.idle_workers
+        or (disabled and not asleep)
+        or situation.base >= situation.high
+    )
     if stays or not isinstance(backlog, Backlog):
         return None
     ceiling = situation.spec.activation.messages if asleep else recommender(situation).ceiling(situation)
@@ -182,6 +190,14 @@ def fall_back(situation: Situation, so_far: Note) -> Note | None:
         reason=Reason.FALLBACK,
         text=f"for {fallback.after_seconds} s or longer, so spec.fallback asks for {fallback} replicas",
     )
+
+
+def stand_still(situation: Situation, so_far: Note) -> Note | None:
+    """Hold the replicas while their number changes nothing, as workers finish nothing."""
+    found = situation.idle_workers
+    if found is None or so_far.step is not StepKind.RECOMMENDATION or so_far.replicas == situation.base:
+        return None
+    return Note(step=StepKind.WORKERS, replicas=situation.base, reason=found.reason, text=found.message)
 
 
 def schedule(situation: Situation, so_far: Note) -> Note | None:
@@ -437,6 +453,7 @@ Step = Callable[[Situation, Note], Note | None]
 PIPELINE: tuple[Step, ...] = (
     switched_off,
     recommend,
+    stand_still,
     fall_back,
     schedule,
     zero,

@@ -171,6 +171,25 @@ class Work(Struct, frozen=True):
         return Rates(arrived.rate, processed.rate, each.rate, estimated)
 
     @property
+    def unconsumed(self) -> bool:
+        """Whether messages wait that nobody has asked for in the last seconds, nor works on."""
+        for first, last in reversed(list(pairwise(self.tallies))):
+            if not last.follows or not all(map(_ignored, first.counters, last.counters)):
+                return False
+            if self.tallies[-1].at - first.at >= MIN_SECONDS:
+                return True
+        return False
+
+    @property
+    def fruitless(self) -> bool:
+        """Whether all that workers did in the time looked at was to be given messages again.
+
+        That nothing is done alone is no sign: so it is with long jobs, too.
+        """
+        flows = [between(first, last) for first, last in pairwise(self.tallies)]
+        return all(flow.processed == 0 for flow in flows) and any(flow.repeated for flow in flows)
+
+    @property
     def _newest(self) -> tuple[Counters, ...]:
         return self.tallies[-1].counters if self.tallies else ()
 
@@ -232,6 +251,13 @@ def _flow(first: Counters, last: Counters) -> Flow:
     if repeated < -slack or processed < -slack:  # some were lost that nobody was given
         return Flow(arrived, None, None)
     return Flow(arrived, max(0, processed), max(0, repeated))
+
+
+def _ignored(first: Counters, last: Counters) -> bool:
+    """Tell whether between two looks nobody took any of the messages that waited."""
+    still = first.delivered is not None and first.delivered == last.delivered
+    waits = first.pending > 0 and last.pending > 0
+    return still and waits and not (last.waiting or last.unacknowledged)
 
 
 def _rise(first: int | None, last: int | None) -> int | None:

@@ -42,6 +42,7 @@ class StepKind(StrEnum):
     BACKLOG = "Backlog"
     RATES = "Rates"
     RECOMMENDATION = "Recommendation"
+    WORKERS = "Workers"
     FALLBACK = "Fallback"
     SCHEDULE = "Schedule"
     BOUNDS = "Bounds"
@@ -227,6 +228,18 @@ class Situation(Struct, frozen=True, kw_only=True):
     def wakeful(self) -> "Wakeful | None":
         """What keeps the last replica; None: nothing."""
         return _wakeful(self.spec, self.seen, self.memory, self.now)
+
+    @property
+    def idle_workers(self) -> Finding | None:
+        """Why other numbers of replicas change nothing, where what workers do decides."""
+        work = self.memory.work
+        if self.spec.drain_time is None:
+            return None
+        if work.unconsumed:
+            return Finding(Reason.NOT_CONSUMED, "messages wait, and no worker asks for any")
+        if work.fruitless:
+            return Finding(Reason.NO_PROGRESS, "workers are given messages again and again, and finish none")
+        return None
 
     @property
     def one_by_one(self) -> bool:
