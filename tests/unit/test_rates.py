@@ -1,5 +1,6 @@
 """Rates of work: from counters that NATS gives at several moments, right or not known."""
 
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
@@ -21,7 +22,7 @@ from natsscaler.core.decision.rates import (
 from natsscaler.core.jetstream.backlog import Backlog, measure
 from natsscaler.core.jetstream.counters import Counters
 from natsscaler.core.jetstream.documents import ConsumerInfo, SequenceInfo, StreamState
-from tests.support.factories import NOW, backlog, consumer, known, rule, stream, view
+from tests.support.factories import MOMENT, NOW, backlog, consumer, known, rule, stream, view
 from tests.support.working import Queue
 
 TWO = Workers(2, "1")
@@ -118,6 +119,15 @@ def test_a_counter_that_falls_discards_what_happened_meanwhile() -> None:
     assert not work.tallies[-1].follows
     rates = run(queue, 30, come=10, done=10, work=work).rates()
     assert [rates.arriving, rates.processing] == pytest.approx([10, 10])
+
+
+@pytest.mark.parametrize("name", ["ever", "delivered", "floor"])
+def test_each_counter_that_only_rises_is_looked_at(name: str) -> None:
+    first = Queue(published=50, delivered=50).backlog
+    made = replace(first, counters=(replace(first.counters[0], floor=50),))
+    lower = replace(made.counters[0], **{name: 49})
+    later = replace(made, at=MOMENT + timedelta(seconds=10), counters=(lower,))
+    assert not Work().observed(made, TWO).observed(later, TWO).tallies[-1].follows
 
 
 def test_a_counter_that_falls_between_two_kept_looks_is_not_overlooked() -> None:
