@@ -48,6 +48,8 @@ class Outcome(NamedTuple):
     rates: Rates
     arriving: float
     processing: float
+    replica_rate: float | None
+    """What was learnt that one replica can do."""
 
     def agrees(self, *, known: Sequence[str] = ()) -> None:
         """Be right or not known."""
@@ -83,6 +85,7 @@ async def watch(
         work.rates(WINDOW),
         (seen.published - begun.published) / span,
         (seen.processed - begun.processed) / span,
+        work.replica_rate,
     )
 
 
@@ -197,9 +200,21 @@ def test_rates_are_right_or_not_known(outcomes: dict[str, Outcome], name: str) -
 def test_where_repeated_deliveries_cannot_be_told_the_rate_is_an_estimate(
     outcomes: dict[str, Outcome],
 ) -> None:
-    rates, arriving, _ = outcomes["shared-naks"]
+    rates, arriving, *_ = outcomes["shared-naks"]
     assert rates.estimated
     assert rates.arriving is None or 0.9 * arriving < rates.arriving < 1.35 * arriving
+
+
+@pytest.mark.parametrize("name", ["falling-behind", "shared-behind"])
+def test_what_a_replica_can_do_is_learnt_of_workers_that_fall_behind(
+    outcomes: dict[str, Outcome], name: str
+) -> None:
+    outcome = outcomes[name]
+    assert outcome.replica_rate == pytest.approx(outcome.processing / READY, rel=0.15)
+
+
+def test_it_is_not_learnt_of_workers_that_wait_for_messages(outcomes: dict[str, Outcome]) -> None:
+    assert outcomes["keeping-up"].replica_rate is None
 
 
 def test_what_one_replica_does_follows_from_how_many_are_ready(outcomes: dict[str, Outcome]) -> None:
