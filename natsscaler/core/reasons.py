@@ -228,21 +228,21 @@ class Reason(StrEnum):
     NOT_CONSUMED = (
         "NotConsumed",
         _decided(
-            "Holding: nobody takes messages",
-            "With drainTime: messages have waited for some seconds, no worker has asked for any, and none has"
-            " one in hand. Other numbers of replicas change nothing.",
+            "Replicas unchanged: no worker takes messages",
+            "With drainTime: messages have waited for some seconds, but no worker asks for any or has one in"
+            " hand. More or fewer replicas would change nothing.",
             State.ATTENTION,
-            Fix("Look whether the workers run, and use the consumer that is counted", (DESCRIBE,)),
+            Fix("Check that the workers run, and that they use the consumer that is counted", (DESCRIBE,)),
         ),
     )
     NO_PROGRESS = (
         "NoProgress",
         _decided(
-            "Holding: workers finish nothing",
+            "Replicas unchanged: workers finish nothing",
             "With drainTime: messages are delivered again and again and none is finished, as when workers"
-            " crash. Other numbers of replicas change nothing.",
+            " crash. More or fewer replicas would change nothing.",
             State.ATTENTION,
-            Fix("Look at the workers' logs", (DESCRIBE,)),
+            Fix("Read the workers' logs", (DESCRIBE,)),
         ),
     )
     STABILIZING_UP = (

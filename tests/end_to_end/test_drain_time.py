@@ -31,7 +31,7 @@ async def test_replicas_follow_from_how_long_messages_may_wait_and_a_restart_cha
     await stage.publish(30)
     await stage.becomes(5, stage.replicas)
     await stage.becomes(30, partial(decided, stage, "backlog"))
-    assert "to be done in 10 s at 1 per second and replica" in await decided(stage, "message")
+    assert "to be worked off in 10 s at 1/s per replica" in await decided(stage, "message")
     operator.kill()
     await operator.wait()
     kept = await counted(stage)

@@ -105,7 +105,7 @@ class Work(Struct, frozen=True):
 
     @property
     def replica_rate(self) -> float | None:
-        """What one ready replica processes per second; None: not known."""
+        """What one ready replica processes per second; None: unknown."""
         return median(self.learnt) if self.learnt else None
 
     def observed(self, backlog: Backlog, workers: Workers | None, window: float = SHOWN_SECONDS) -> "Work":
@@ -149,7 +149,7 @@ class Work(Struct, frozen=True):
     def arriving(self, window: float) -> float:
         """Say how many messages came per second, as a mean over the whole window, however little was seen.
 
-        What was seen of it and is not known counts as the rest.
+        What was seen of it and is unknown counts as the rest.
         """
         mean = _Mean(window, self.tallies)
         unknown = 0.0

@@ -107,8 +107,8 @@ class Drain(NamedTuple):
         if wanted != base:
             reason = Reason.BACKLOG_ABOVE_THRESHOLD if wanted > base else Reason.FEWER_REPLICAS_SUFFICE
         text = (
-            f"Backlog {messages}, with {float(arriving):.3g} more per second, wants {wanted} to be done in"
-            f" {self.drain.target_seconds} s at {self.rate:.3g} per second and replica"
+            f"Backlog {messages} with {float(arriving):.3g}/s arriving wants {wanted}, to be worked off in"
+            f" {self.drain.target_seconds} s at {self.rate:.3g}/s per replica"
         )
         return _recommended(wanted, reason, text)
 
@@ -137,7 +137,7 @@ class NotLearnt(PerReplica):
         pushed = isinstance(situation.seen.backlog, Backlog) and any(
             one.pushed for one in situation.seen.backlog.counters
         )
-        why = "drainTime waits until it is known what a replica processes"
+        why = "drainTime waits until it knows what a replica processes"
         if pushed:
             why = "what a replica processes cannot be learnt, as NATS pushes: set drainTime.replicaRate"
         return replace(note, text=f"{note.text} ({why})")

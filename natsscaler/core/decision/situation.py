@@ -238,7 +238,7 @@ class Situation(Struct, frozen=True, kw_only=True):
         if work.unconsumed:
             return Finding(Reason.NOT_CONSUMED, "messages wait, and no worker asks for any")
         if work.fruitless:
-            return Finding(Reason.NO_PROGRESS, "workers are given messages again and again, and finish none")
+            return Finding(Reason.NO_PROGRESS, "workers get messages again and again, and finish none")
         return None
 
     @property
