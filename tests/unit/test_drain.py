@@ -120,7 +120,7 @@ def test_what_a_replica_can_do_is_learnt_of_workers_that_have_enough_to_do() -> 
     assert set(memory.work.learnt) == {7.0}
     wanted = look(made, queue, 2, memory)
     assert wanted.desired == 22
-    assert "at 7 per second and replica" in wanted.message
+    assert "at 7/s per replica" in wanted.message
 
 
 def test_workers_that_wait_teach_nothing_but_that_they_can_do_more() -> None:
