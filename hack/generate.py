@@ -56,7 +56,8 @@ Where to look first: [troubleshooting.md](troubleshooting.md).
 """
 PLACES = {"name": "RULE", "target_namespace": "NAMESPACE", "target": "deployment DEPLOYMENT"}
 PLACES |= {"resource": "deployments", "field": "spec.deploymentName"}
-PLACES |= {name: name.upper() for name in ("namespace", "minimum", "url", "subject")}
+PLACES |= {name: name.upper() for name in ("namespace", "minimum", "url", "subject", "stream")}
+PLACES["consumer"] = "NAME"
 """What stands for the names of a rule."""
 
 SETTINGS_PAGE = ROOT / "docs/settings.md"

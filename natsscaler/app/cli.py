@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 PROGRAM = "natsscaler"
 PLUGIN = "kubectl-natsscaler"
 """By this name kubectl finds it on PATH, as `kubectl natsscaler`."""
+CLEAR = "\x1b[H\x1b[2J\x1b[3J"
+"""Empties a terminal."""
 HELP, VERSION = ("-h", "--help", "help"), ("-V", "--version", "version")
 
 
@@ -116,17 +119,23 @@ def _check(program: str, arguments: Sequence[str]) -> int:
 def _inquire(command: str, options: "Options") -> int:
     import uvloop
 
+    from natsscaler.commands.arguments import WATCH_SECONDS
     from natsscaler.commands.runner import Terminal, inquire
 
     logging.disable(logging.WARNING)  # the answer says what is to be said
     people = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if people else None
     terminal = Terminal(colour=people and "NO_COLOR" not in os.environ, width=width)
-    answer = uvloop.run(inquire(options, terminal))
-    if answer.failure:
-        print(f"{command}: {answer.failure}", file=sys.stderr)
-    print(answer.told, end="")
-    return answer.status
+    while True:
+        answer = uvloop.run(inquire(options, terminal))
+        if people and options.watch:
+            print(CLEAR, end="")
+        if answer.failure:
+            print(f"{command}: {answer.failure}", file=sys.stderr)
+        print(answer.told, end="", flush=True)
+        if not options.watch:
+            return answer.status
+        time.sleep(WATCH_SECONDS)
 
 
 def _convert(program: str, arguments: Sequence[str]) -> int:

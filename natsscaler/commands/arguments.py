@@ -8,6 +8,7 @@ from pathlib import Path
 
 STATUSES = "Exit status: 0 if all is well, 1 if something is wrong, 2 for wrong usage."
 STDIN = "-"
+WATCH_SECONDS = 2
 
 
 def explain_parser(program: str) -> argparse.ArgumentParser:
@@ -37,7 +38,8 @@ def check_parser(program: str) -> argparse.ArgumentParser:
         " command changes nothing.",
         epilog=STATUSES,
     )
-    _add_common(parser, parser.add_argument_group("Where to look"), "all")
+    output = _add_common(parser, parser.add_argument_group("Where to look"), "all")
+    output.add_argument("-a", "--all", action="store_true", help="List the rules that are OK, too.")
     return parser
 
 
@@ -56,7 +58,9 @@ def convert_parser(program: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_common(parser: argparse.ArgumentParser, looking: argparse._ArgumentGroup, namespace: str) -> None:
+def _add_common(
+    parser: argparse.ArgumentParser, looking: argparse._ArgumentGroup, namespace: str
+) -> argparse._ArgumentGroup:
     looking.add_argument("-n", "--namespace", help=f"Look in this namespace. Default: {namespace}.")
     looking.add_argument(
         "--operator",
@@ -73,6 +77,10 @@ def _add_common(parser: argparse.ArgumentParser, looking: argparse._ArgumentGrou
     access.add_argument("--context", help="Use this context of the kubeconfig. Default: the current one.")
     output = parser.add_argument_group("Output")
     output.add_argument("-o", "--output", choices=("text", "json"), help="Output format. Default: text.")
+    output.add_argument(
+        "-w", "--watch", action="store_true", help=f"Look again every {WATCH_SECONDS} s, until Ctrl+C."
+    )
+    return output
 
 
 def _file(text: str) -> Path:

@@ -12,6 +12,7 @@ from natsscaler.core.decision.situation import StepKind
 from natsscaler.core.errors import KubernetesError
 from natsscaler.core.explain.operator_report import from_outside, led
 from natsscaler.core.explain.steps import Step, fix
+from natsscaler.core.explain.text import RULES, SERVERS
 from natsscaler.core.jetstream.selection import Unknown, listed
 from natsscaler.core.permissions import ACTING, LEADING, READING_SECRETS
 from natsscaler.core.reasons import Fix, Reason, State
@@ -44,8 +45,8 @@ async def check(options: Options, cluster: ClusterReader, explainer: Explainer) 
     rules = await asyncio.gather(*(one(body) for body in sorted(bodies, key=key_of)))
     return {
         "Installation": [crd, await _permissions(options, cluster, world.rules), _operator(options, world)],
-        "NATS": await _servers(options, explainer, world.rules),
-        "Rules": [*rules, _total(rules)],
+        SERVERS: await _servers(options, explainer, world.rules),
+        RULES: [*rules, _total(rules)],
     }
 
 
@@ -146,4 +147,7 @@ def _total(rules: Sequence[Step]) -> Step:
     wrong = sum(step.state is State.BLOCKED for step in rules)
     if not rules:
         return Step("Sum", "There are no rules that you can see")
-    return Step("Sum", f"{amount(len(rules), 'rule')}, {wrong or 'none'} of them in trouble")
+    if not wrong:
+        return Step("Sum", f"{amount(len(rules), 'rule')}, none needs action")
+    need = "needs" if wrong == 1 else "need"
+    return Step("Sum", f"{wrong} of {amount(len(rules), 'rule')} {need} action", State.BLOCKED)

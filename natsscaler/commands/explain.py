@@ -25,7 +25,7 @@ from natsscaler.core.explain.operator_report import Lease, at_work, from_outside
 from natsscaler.core.explain.steps import Step, explain_invalid
 from natsscaler.core.explain.story import explain
 from natsscaler.core.jetstream.backlog import Backlog
-from natsscaler.core.jetstream.selection import Unknown
+from natsscaler.core.jetstream.selection import Unknown, did_you_mean
 from natsscaler.core.jetstream.snapshot import Reading
 from natsscaler.core.jetstream.trust import Trust
 from natsscaler.core.ownership import missing, obstacle
@@ -198,7 +198,7 @@ class Explainer:
         return (*steps, said, outcome)
 
     async def _facts(self, rule: Rule, status: RuleStatus, world: World) -> Facts:
-        unable = _unable(rule, status, world, self._options.settings)
+        unable = await self._meant(rule, _unable(rule, status, world, self._options.settings))
         seen: Observation | None = None
         decision: Decision | None = None
         now, wall = time.monotonic(), time.time()
@@ -227,6 +227,17 @@ class Explainer:
             now=wall,
             ready=world.targets[rule.target].ready if unable is None else None,
         )
+
+    async def _meant(self, rule: Rule, unable: Finding | None) -> Finding | None:
+        """Name the Deployment that may be meant by one that does not exist."""
+        target = rule.target
+        if unable is None or unable.reason is not Reason.TARGET_NOT_FOUND or not target.is_deployment:
+            return unable
+        with suppress(KubernetesError):
+            known = await self._cluster.deployments(target.namespace)
+            meant = did_you_mean(target.name, sorted(one.name for one in known))
+            return Finding(unable.reason, f"{unable.message}. {meant}".removesuffix(". ").rstrip())
+        return unable
 
     async def _read(self, access: Access, after: float) -> Reading | Unknown:
         await asyncio.sleep(after)

@@ -31,6 +31,10 @@ class Options:
     installed: Installation = Installation()  # noqa: RUF009 - it is immutable
     """The operator that was found."""
     output: str = "text"
+    all: bool = False
+    """Whether `check` lists the rules that are well, too."""
+    watch: bool = False
+    """Whether to look again until somebody ends it."""
     settings: Settings = field(default_factory=Settings)
     """Those of `natsscaler run`, by the environment that the command shares with the operator in its pod."""
 

@@ -1,5 +1,6 @@
 """One run of `natsscaler explain` or `check`: builds the parts, looks, and returns what to print."""
 
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -11,7 +12,7 @@ from natsscaler.commands.explain import Explainer, NoSuchRule, find
 from natsscaler.commands.options import Options, split
 from natsscaler.core.errors import InvalidRule, KubernetesError
 from natsscaler.core.explain.steps import Step
-from natsscaler.core.explain.text import Sections, document, text, worst
+from natsscaler.core.explain.text import Sections, Style, document, explanation, summary, worst
 from natsscaler.core.installation import Installation, choose
 from natsscaler.core.reasons import Reason, State
 from natsscaler.core.rule import RuleKey, parse
@@ -63,8 +64,16 @@ async def inquire(options: Options, terminal: Terminal) -> Answer:
             return Answer(1, "", str(error))
         finally:
             await explainer.close()
-    told = document(sections) if options.output == "json" else text(sections, **terminal._asdict())
-    return Answer(int(worst(sections) is State.BLOCKED), told)
+    return Answer(int(worst(sections) is State.BLOCKED), _told(options, sections, terminal))
+
+
+def _told(options: Options, sections: Sections, terminal: Terminal) -> str:
+    if options.output == "json":
+        return document(sections)
+    style = Style(time.time(), terminal.colour, terminal.width)
+    if options.rule:
+        return explanation(*next(iter(sections.items())), style)
+    return summary(sections, style, everything=options.all)
 
 
 async def _installed(options: Options, cluster: ClusterReader) -> Installation:

@@ -585,7 +585,7 @@ class Reason(StrEnum):
             "No durable consumer takes the subject and nothing else; the message lists those that exist,"
             " and why they do not count.",
             "Start the workers, create their durable consumer, or name an existing one in spec.consumer",
-            "nats consumer add STREAM NAME --pull --filter {subject} --defaults",
+            "nats consumer add {stream} {consumer} --pull --filter {subject} --defaults",
             EDIT,
             own_fault=True,
         ),

@@ -87,7 +87,9 @@ async def test_a_rule_that_works_is_told_as_the_operator_sees_it(stage: Stage, p
     assert steps["Outcome"][:2] == ("waiting", f"{stage.namespace}/my-app keeps 2 replicas: {held}")
     answer = await person.asks()
     assert (answer.status, answer.failure) == (0, "")
-    assert answer.told.startswith(f"ScalingRule {stage.namespace}/{RULE}\n ✓ Rule ")
+    assert answer.told.startswith(
+        f"… ScalingRule {stage.namespace}/{RULE}: {stage.namespace}/my-app keeps 2 "
+    )
 
 
 async def seen_replicas(stage: Stage) -> int | None:
@@ -253,7 +255,7 @@ async def test_check_tells_each_rule_in_one_line(
     assert steps["http://nowhere.invalid"][0] == "blocked"
     assert steps[f"{stage.namespace}/{RULE}"][0] == "ok"
     assert "does not exist" in steps[f"{stage.namespace}/a-second"][1]
-    assert steps["Sum"][1] == "2 rules, 1 of them in trouble"
+    assert steps["Sum"][1] == "1 of 2 rules needs action"
 
 
 async def test_check_does_not_tick_a_rule_that_asks_for_a_secret_and_does_not_get_it(

@@ -20,7 +20,7 @@ async def permissions(cluster: RealCluster, **options: Any) -> tuple[str, str]:
     """Tell what `check` says of permissions, and the line to type."""
     asked = Options(kubeconfig=cluster.kubeconfig, **options)
     told = (await inquire(asked, Terminal(colour=False, width=None))).told
-    found = re.search(r" . Permissions +(.*)\n(?: +→ .*\n +(.*)\n)?", told)
+    found = re.search(r" . Permissions +(.*)\n(?: +→ .*\n +\$ (.*)\n)?", told)
     assert found, told
     return found[1], found[2] or ""
 

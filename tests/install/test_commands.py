@@ -44,7 +44,8 @@ FILLED = {
     "CONSUMER": "workers",
     "NAME": "nats",
     "-n NAMESPACE describe": "-n default describe",
-    "add STREAM NAME": "add ORDERS workers",
+    "{stream}": "ORDERS",
+    "{consumer}": "workers",
 }
 """What a person puts in the place of what stands for something; the longest first."""
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from natsscaler.core.conditions import Facts, compose
 from natsscaler.core.decision.situation import Memory, Want
-from natsscaler.core.explain.steps import Step, explain_invalid, fix
+from natsscaler.core.explain.steps import Step, explain_invalid, fix, next_change
 from natsscaler.core.explain.story import explain
 from natsscaler.core.jetstream.backlog import Via
 from natsscaler.core.jetstream.selection import Match, Unknown
@@ -385,3 +385,9 @@ def test_every_state_ends_with_what_happens_and_is_blocked_where_ready_is_false(
     ready = compose(given, RuleStatus()).condition("Ready")
     assert ready
     assert (ready.status == "False") == (told[-1].state is State.BLOCKED)
+
+
+def test_one_message_is_no_messages() -> None:
+    assert next_change(unable=False, inactive=None, further=1, at=None).text.startswith(
+        "1 further message would"
+    )

@@ -11,6 +11,7 @@ from msgspec import Struct
 from natsscaler.core.decision.situation import StepKind
 from natsscaler.core.reasons import REASONS, Finding, Fix, Reason, State
 from natsscaler.core.rule import Rule, RuleKey
+from natsscaler.core.words import amount
 
 
 class Step(Struct, frozen=True):
@@ -49,7 +50,7 @@ def next_change(*, unable: bool, inactive: str | None, further: int | None, at: 
         text = f"none {holds}" if holds else "once the backlog is known"
     else:
         ways = [f"possible at {at}, even without a further message"] if at else []
-        ways += [f"{further} further messages would ask for more replicas"] if further else []
+        ways += [f"{amount(further, 'further message')} would ask for more replicas"] if further else []
         text = "; ".join(ways) or "only if the backlog falls: no number of messages asks for more replicas"
     return Step(StepKind.NEXT_CHANGE, text)
 
@@ -69,6 +70,8 @@ def fix(reason: str, rule: Rule) -> Fix | None:
         minimum=max(1, rule.spec.min_replicas),
         url=rule.spec.nats_monitoring_url,
         subject=shlex.quote(rule.spec.subject),
+        stream=rule.spec.stream or "STREAM",
+        consumer=rule.spec.consumer or "NAME",
     )
 
 

@@ -17,6 +17,7 @@ from natsscaler.core.jetstream.selection import Match, Unknown, listed
 from natsscaler.core.reasons import Finding, Fix, Reason, State, Topic
 from natsscaler.core.rule import BacklogMode, Behavior, Rule
 from natsscaler.core.status import rfc3339
+from natsscaler.core.words import amount, duration
 
 MATCHES = {
     Match.NAMED: "named by spec.consumer",
@@ -136,13 +137,15 @@ def _backlog(rule: Rule, seen: Observation) -> list[Step]:
 
 def _counted(backlog: Backlog) -> str:
     if backlog.source.match is Match.STREAM:
-        return f"{backlog.messages} messages are in the stream"
+        verb = "is" if backlog.messages == 1 else "are"
+        return f"{amount(backlog.messages, 'message')} {verb} in the stream"
     if backlog.mode is BacklogMode.PENDING:
         rest = f"the {backlog.unacknowledged} not yet acknowledged do not count (spec.backlog)"
-        return f"{backlog.messages} messages are not yet delivered; {rest}"
+        verb = "is" if backlog.messages == 1 else "are"
+        return f"{amount(backlog.messages, 'message')} {verb} not yet delivered; {rest}"
     return (
-        f"{backlog.messages} messages: {backlog.pending} not yet delivered"
-        f" and {backlog.unacknowledged} not yet acknowledged"
+        f"{amount(backlog.messages, 'message')}: {backlog.pending:,} not yet delivered"
+        f" and {backlog.unacknowledged:,} not yet acknowledged"
     )
 
 
@@ -159,7 +162,7 @@ def _rates(backlog: Backlog, decision: Decision) -> str:
         if found.processing_per_ready_replica is not None:
             said += f" ({_rate(found.processing_per_ready_replica)} per ready replica)"
     if backlog.messages and found.drain_seconds is not None:
-        said += f". The backlog takes about {_rate(found.drain_seconds)} s at this rate"
+        said += f". At this rate, the backlog takes about {duration(found.drain_seconds)}"
     if found.estimated:
         said += ". Messages that are delivered again may count as new ones"
     return said
