@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 PROGRAM = "natsscaler"
 PLUGIN = "kubectl-natsscaler"
 """By this name kubectl finds it on PATH, as `kubectl natsscaler`."""
-CLEAR = "\x1b[H\x1b[2J\x1b[3J"
-"""Empties a terminal."""
 HELP, VERSION = ("-h", "--help", "help"), ("-V", "--version", "version")
 
 
@@ -120,6 +118,7 @@ def _inquire(command: str, options: "Options") -> int:
     import uvloop
 
     from natsscaler.commands.arguments import WATCH_SECONDS
+    from natsscaler.commands.overview import CLEAR
     from natsscaler.commands.runner import Terminal, inquire
 
     logging.disable(logging.WARNING)  # the answer says what is to be said
@@ -136,6 +135,43 @@ def _inquire(command: str, options: "Options") -> int:
         if not options.watch:
             return answer.status
         time.sleep(WATCH_SECONDS)
+
+
+def _top(program: str, arguments: Sequence[str]) -> int:
+    return _look("top", program, arguments)
+
+
+def _events(program: str, arguments: Sequence[str]) -> int:
+    return _look("events", program, arguments)
+
+
+def _look(command: str, program: str, arguments: Sequence[str]) -> int:
+    from natsscaler.commands.options import parse_other
+
+    options = parse_other(command, program, arguments)
+    import uvloop
+
+    from natsscaler.commands.overview import events, top
+    from natsscaler.core.errors import KubernetesError
+    from natsscaler.core.explain.text import Style
+
+    logging.disable(logging.WARNING)
+    people = sys.stdout.isatty()
+
+    def style() -> Style:
+        width = shutil.get_terminal_size().columns if people else None
+        return Style(time.time(), people and "NO_COLOR" not in os.environ, width)
+
+    def say(text: str) -> None:
+        print(text, end="", flush=True)
+
+    look = top(options, style, say, live=people) if command == "top" else events(options, style, say)
+    try:
+        uvloop.run(look)
+    except KubernetesError as error:
+        print(f"{program} {command}: {error.message}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _convert(program: str, arguments: Sequence[str]) -> int:
@@ -190,6 +226,8 @@ COMMANDS = {
     "run": Command("Watch ScalingRules and scale their Deployments.", _run),
     "explain": Command("Explain why a rule scales or does not, and how to fix it.", _explain),
     "check": Command("Check the whole installation: CRD, permissions, NATS and every rule.", _check),
+    "top": Command("Show all rules in a live table.", _top),
+    "events": Command("Tell what the rules did, and with -f what they do.", _events),
     "convert": Command("Convert KEDA's ScaledObjects into ScalingRules.", _convert),
     "demo": Command("Show bursts on a real nats-server, with an embedded Kubernetes API.", _demo),
     "completion": Command("Print a script for completion in bash, zsh or fish.", _completion),

@@ -43,6 +43,31 @@ def check_parser(program: str) -> argparse.ArgumentParser:
     return parser
 
 
+def top_parser(program: str) -> argparse.ArgumentParser:
+    """Read the arguments of `natsscaler top`."""
+    parser = argparse.ArgumentParser(
+        prog=f"{program} top",
+        description="Show all rules in a table, the gravest first: backlog, replicas, rates, and how long ago"
+        f" the rule scaled. On a terminal it is live, every {WATCH_SECONDS} s, until Ctrl+C.",
+    )
+    parser.add_argument("-n", "--namespace", help="Look in this namespace. Default: all.")
+    _add_access(parser)
+    return parser
+
+
+def events_parser(program: str) -> argparse.ArgumentParser:
+    """Read the arguments of `natsscaler events`."""
+    parser = argparse.ArgumentParser(
+        prog=f"{program} events",
+        description="Tell the last five changes of replicas of each rule, and what is wrong with it since"
+        " when. It reads the statuses of the rules.",
+    )
+    parser.add_argument("-n", "--namespace", help="Look in this namespace. Default: all.")
+    parser.add_argument("-f", "--follow", action="store_true", help="Go on with what happens, until Ctrl+C.")
+    _add_access(parser)
+    return parser
+
+
 def convert_parser(program: str) -> argparse.ArgumentParser:
     """Read the arguments of `natsscaler convert`."""
     parser = argparse.ArgumentParser(
@@ -68,6 +93,16 @@ def _add_common(
         metavar="NAMESPACE/SERVICEACCOUNT",
         help="Namespace and ServiceAccount of the operator. Default: found by its label.",
     )
+    _add_access(parser)
+    output = parser.add_argument_group("Output")
+    output.add_argument("-o", "--output", choices=("text", "json"), help="Output format. Default: text.")
+    output.add_argument(
+        "-w", "--watch", action="store_true", help=f"Look again every {WATCH_SECONDS} s, until Ctrl+C."
+    )
+    return output
+
+
+def _add_access(parser: argparse.ArgumentParser) -> None:
     access = parser.add_argument_group("Access to Kubernetes")
     access.add_argument(
         "--kubeconfig",
@@ -75,12 +110,6 @@ def _add_common(
         help="Use this kubeconfig file. Default: the service account, else $KUBECONFIG.",
     )
     access.add_argument("--context", help="Use this context of the kubeconfig. Default: the current one.")
-    output = parser.add_argument_group("Output")
-    output.add_argument("-o", "--output", choices=("text", "json"), help="Output format. Default: text.")
-    output.add_argument(
-        "-w", "--watch", action="store_true", help=f"Look again every {WATCH_SECONDS} s, until Ctrl+C."
-    )
-    return output
 
 
 def _file(text: str) -> Path:
@@ -97,4 +126,10 @@ def _operator(text: str) -> tuple[str, str]:
     return namespace, name
 
 
-PARSERS = {"explain": explain_parser, "check": check_parser, "convert": convert_parser}
+PARSERS = {
+    "explain": explain_parser,
+    "check": check_parser,
+    "top": top_parser,
+    "events": events_parser,
+    "convert": convert_parser,
+}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from natsscaler.commands.arguments import check_parser, explain_parser
+from natsscaler.commands.arguments import PARSERS, check_parser, explain_parser
 from natsscaler.core.errors import SettingsError
 from natsscaler.core.installation import OPERATOR, Installation
 from natsscaler.core.rule import Target
@@ -35,6 +35,8 @@ class Options:
     """Whether `check` lists the rules that are well, too."""
     watch: bool = False
     """Whether to look again until somebody ends it."""
+    follow: bool = False
+    """Whether `events` goes on with what happens."""
     settings: Settings = field(default_factory=Settings)
     """Those of `natsscaler run`, by the environment that the command shares with the operator in its pod."""
 
@@ -61,6 +63,13 @@ def parse_check(
 ) -> Options:
     """Read the options of `natsscaler check`, likewise."""
     return _parse(check_parser(program), arguments, environment)
+
+
+def parse_other(
+    command: str, program: str, arguments: Sequence[str], environment: Mapping[str, str] = os.environ
+) -> Options:
+    """Read the options of `natsscaler top` and `natsscaler events`, likewise."""
+    return _parse(PARSERS[command](program), arguments, environment)
 
 
 def _parse(

@@ -20,7 +20,9 @@ class Burst:
         return any(replicas > self.before for _, replicas in self.changes)
 
     def changed(self, now: float, replicas: int) -> None:
-        """Take note of new replicas."""
+        """Take note of new replicas. What follows after it has come down is not its doing."""
+        if self.came_down is not None:
+            return
         self.changes.append((now, replicas))
         if self.scaled_up and replicas == self.before:
             self.came_down = now

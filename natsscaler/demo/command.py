@@ -57,13 +57,17 @@ async def run(kubeconfig: Path | None, view: Display, *, keep_running: bool) -> 
     if task := asyncio.current_task():
         for ending in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(ending, task.cancel)
-    status = 1
+    status, bursts = 1, list[Burst]()
     try:
-        with view:
-            bursts = await show(kubeconfig, view, keep_running=keep_running)
-        view.say("")
-        for burst in bursts:
-            view.say(str(burst))
+        try:
+            with view:
+                await show(kubeconfig, view, bursts, keep_running=keep_running)
+        except asyncio.CancelledError:
+            say_sum(
+                view, bursts, "Stopped before the end. Whatever the demo had started is stopped and removed."
+            )
+            raise
+        say_sum(view, bursts)
         if not keep_running:
             view.say(f"To stay and look around with kubectl and the page: {program()} demo --keep-running")
         status = 0
@@ -77,8 +81,17 @@ async def run(kubeconfig: Path | None, view: Display, *, keep_running: bool) -> 
     return status
 
 
-async def show(kubeconfig: Path | None, view: Display, *, keep_running: bool) -> Sequence[Burst]:
-    """Run the servers and the scenario. Raises FAILURES, in a group where several things ran."""
+def say_sum(view: Display, bursts: Sequence[Burst], *words: str) -> None:
+    """Sum up what was shown."""
+    for line in ("", *words, *map(str, bursts)):
+        view.say(line)
+
+
+async def show(kubeconfig: Path | None, view: Display, bursts: list[Burst], *, keep_running: bool) -> None:
+    """Run the servers and the scenario, and list its bursts.
+
+    Raises FAILURES, in a group where several things ran.
+    """
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="natsscaler-")))
         kubectl, namespace = f"kubectl --kubeconfig {kubeconfig} -n {NAMESPACE}", NAMESPACE
@@ -111,7 +124,7 @@ async def show(kubeconfig: Path | None, view: Display, *, keep_running: bool) ->
         operator = await stack.enter_async_context(
             run_operator(kubeconfig, log, namespace=namespace, activity_port=port)
         )
-        scenario = Scenario(api, workload, reports, view)
+        scenario = Scenario(api, workload, reports, view, bursts)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(supervise(operator, log), name="operator"),
@@ -126,7 +139,6 @@ async def show(kubeconfig: Path | None, view: Display, *, keep_running: bool) ->
                 await stay(scenario)
             for task in tasks:
                 task.cancel()
-    return scenario.bursts
 
 
 async def stay(scenario: Scenario) -> None:

@@ -46,14 +46,21 @@ WORKING = {"Ready", "EventDriven"}
 class Scenario:
     """What happens, and what is seen of it."""
 
-    def __init__(self, api: client.ApiClient, workload: Workload, reports: Workload, view: Display) -> None:
+    def __init__(
+        self,
+        api: client.ApiClient,
+        workload: Workload,
+        reports: Workload,
+        view: Display,
+        bursts: list[Burst],
+    ) -> None:
         self._custom, self._workload, self._view = client.CustomObjectsApi(api), workload, view
         self._reports = reports
         call = client.AppsV1Api(api).list_namespaced_deployment_without_preload_content
         self._watch = Watch("deployments", partial(call, NAMESPACE), Deployment, self._changed)
         self._known = 1
         self._bounds = (MIN_REPLICAS, MAX_REPLICAS)
-        self.bursts: list[Burst] = []
+        self.bursts = bursts
         self.background: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "watch": self._watch.run,
             "trickle": workload.trickle,
@@ -137,7 +144,8 @@ class Scenario:
                 uid = event["metadata"]["uid"]
                 if event.get("regarding", {}).get("kind") == KIND and uid not in shown:
                     shown.add(uid)
-                    self._view.decision(event["reason"], event.get("note", ""))
+                    rule, note = event["regarding"]["name"], event.get("note", "")
+                    self._view.decision(event["reason"], note if rule in note else f"{rule}: {note}")
             await asyncio.sleep(CHECK_SECONDS)
 
     async def _read_bounds(self) -> None:

@@ -1,7 +1,10 @@
 """The demo, as a user runs it: it is the one test of everything together."""
 
 import asyncio
+import contextlib
+import os
 import pathlib
+import pty
 import re
 import signal
 import subprocess
@@ -13,6 +16,7 @@ from kubernetes.aio import client
 
 from natsscaler.core.rule import GROUP, PLURAL, VERSION
 from natsscaler.demo import manifests
+from natsscaler.demo.bursts import Burst
 from natsscaler.demo.kubernetes.server import EmbeddedKubernetes
 from natsscaler.demo.nats_server import NatsServer
 from natsscaler.demo.workload import Workload
@@ -124,3 +128,47 @@ async def test_workers_end_at_whatever_moment_they_are_told_to(nats_server: Nats
             working.cancel()
             _, running = await asyncio.wait({working}, timeout=5)
             assert not running
+
+
+STOPPED = """
+import sys
+from natsscaler.demo import command, scenario
+scenario.QUIET_SECONDS, scenario.BURSTS = 0, (90,)
+sys.exit(command.demo([]))
+"""
+
+
+@pytest.mark.timeout(120)
+async def test_ctrl_c_leaves_the_screen_clean_and_says_what_happened() -> None:
+    shown, terminal = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", STOPPED), stdin=terminal, stdout=terminal, stderr=terminal
+    )
+    os.close(terminal)
+    read = ""
+
+    async def more() -> None:
+        nonlocal read
+        read += (await asyncio.to_thread(os.read, shown, 65536)).decode(errors="replace")
+
+    while "scaled 1 → 2" not in read:
+        await more()
+    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(OSError):  # nobody writes any more
+        while True:
+            await more()
+    os.close(shown)
+    assert await process.wait() == 130
+    _, _, end = read.partition(
+        "Stopped before the end. Whatever the demo had started is stopped and removed."
+    )
+    assert "Burst 1: 90 messages, scaled 1 → 2 after" in end
+    assert read.count("\x1b[?25h") == read.count("\x1b[?25l")  # the cursor is back
+    assert "Traceback" not in read
+
+
+def test_what_follows_a_burst_that_is_over_is_not_its_doing() -> None:
+    burst = Burst(1, 90, 0.0, 1)
+    for at, replicas in ((0.03, 2), (9.0, 1), (185.0, 10), (198.0, 1)):
+        burst.changed(at, replicas)
+    assert str(burst) == "Burst 1: 90 messages, scaled 1 → 2 after 30 ms; back to 1 after 9.0 s"
