@@ -132,7 +132,8 @@ async def test_kubectl_finds_the_plugin(stage: Stage, kube_api: KubeApi) -> None
     place = ("--namespace", stage.namespace, "--context", context.strip())
     status, told, failure = await run("natsscaler", "explain", RULE, *place)
     assert (status, failure) == (0, "")
-    assert f" ! Outcome         {stage.namespace}/my-app keeps 1 replica while it is a dry run" in told
+    heading = f"! ScalingRule {stage.namespace}/{RULE}"
+    assert told.startswith(f"{heading}: {stage.namespace}/my-app keeps 1 replica while it is a dry run")
     status, told, failure = await run("natsscaler", "explain", f"{stage.namespace}/my-app-scalin")
     assert (status, told) == (1, "")
     assert failure.startswith("kubectl natsscaler explain: There is no ScalingRule")
@@ -190,7 +191,7 @@ async def test_no_consumer_names_those_that_exist(stage: Stage, person: Person) 
     state, text, fix = (await person.reads())["Consumer"]
     assert state == "blocked"
     assert "There is no consumer wroker on ORDERS; these exist: worker" in text
-    assert "nats consumer add STREAM NAME --pull --filter orders.processing --defaults" in fix
+    assert "nats consumer add ORDERS wroker --pull --filter orders.processing --defaults" in fix
 
 
 async def test_nats_that_is_reached_from_here_alone_or_from_there_alone(

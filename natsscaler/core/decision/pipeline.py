@@ -250,7 +250,7 @@ def _wake(situation: Situation, so_far: Note, messages: int) -> Note:
         step=StepKind.ZERO,
         replicas=min(wanted, situation.high),
         reason=Reason.ACTIVATED,
-        text=age or f"that is more than activation.messages {activation.messages}",
+        text=age or f"at zero, {messages} wakes it: more than activation.messages {activation.messages}",
         limits=Reason.TOO_MANY_REPLICAS if wanted > situation.high else None,
         final=True,
     )
