@@ -14,6 +14,10 @@ CONFIRM_SECONDS = 1.0
 """How long NATS may take to store what it has delivered (measured with `sync_interval: always`)."""
 QUIET_SECONDS = BACKOFF_SECONDS[1] + CONFIRM_SECONDS
 """A doorbell that listened for longer than this before it rang begins with the first wait again."""
+SETTLE_SECONDS = 0.02
+"""How long further rings are waited for after the first one."""
+DOORBELL_LIMIT = 64
+"""Messages that a doorbell may cost before it rings, at the most."""
 NO_ROOM_SECONDS = 30.0
 """After how long a doorbell that found no room among NATS's subscriptions is tried again."""
 

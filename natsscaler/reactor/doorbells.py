@@ -12,6 +12,7 @@ from itertools import filterfalse
 
 from natsscaler.core.arming import (
     CONFIRM_SECONDS,
+    DOORBELL_LIMIT,
     NO_ROOM_SECONDS,
     Armed,
     Arming,
@@ -41,8 +42,6 @@ from natsscaler.reactor.ports import ConnectionPort
 from natsscaler.reactor.questions import Questions
 from natsscaler.reactor.rule_state import Fed, RuleState
 
-DOORBELL_LIMIT = 64
-"""Messages that a doorbell may cost before it rings, at the most."""
 DOORBELL_BYTES = 64 * 1024
 """Bytes that it may cost, as far as the size of the last messages tells."""
 MAX_FEEDS = 64

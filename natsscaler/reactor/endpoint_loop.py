@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 from msgspec.structs import replace
 
 from natsscaler.core.access import Access
+from natsscaler.core.arming import SETTLE_SECONDS
 from natsscaler.core.decision.pipeline import decide, falls
 from natsscaler.core.decision.situation import Memory, Observation
 from natsscaler.core.errors import MonitoringError
@@ -38,8 +39,6 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-SETTLE_SECONDS = 0.02
-"""How long further rings are waited for after the first one."""
 RETRY_SECONDS = (1.0, 10.0)
 """After a failed read: the first wait, and the one that doubling ends at."""
 LATE_SECONDS, LATE_SHARE = 1.0, 0.5
