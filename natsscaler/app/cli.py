@@ -187,6 +187,23 @@ def _convert(program: str, arguments: Sequence[str]) -> int:
     return int(bool(made.errors) or not made.rules)
 
 
+def _simulate(program: str, arguments: Sequence[str]) -> int:
+    from natsscaler.commands.simulate import run_simulation
+
+    told = run_simulation(program, arguments, shutil.get_terminal_size().columns)
+    print(told.text, end="")
+    for failure in told.failures:
+        print(f"{program} simulate: {failure}", file=sys.stderr)
+    return int(bool(told.failures))
+
+
+def _record(program: str, arguments: Sequence[str]) -> int:
+    from natsscaler.commands.record import record
+
+    print(record(program, arguments))
+    return 0
+
+
 def _completion(program: str, arguments: Sequence[str]) -> int:
     from natsscaler.app.completion import SHELLS, script
 
@@ -229,6 +246,8 @@ COMMANDS = {
     "top": Command("Show all rules in a live table.", _top),
     "events": Command("Tell what the rules did, and with -f what they do.", _events),
     "convert": Command("Convert KEDA's ScaledObjects into ScalingRules.", _convert),
+    "simulate": Command("Simulate what a rule would do with given arrivals of messages.", _simulate),
+    "record": Command("Write down the past of a rule, to simulate it later.", _record),
     "demo": Command("Show bursts on a real nats-server, with an embedded Kubernetes API.", _demo),
     "completion": Command("Print a script for completion in bash, zsh or fish.", _completion),
     "version": Command("Print the version.", lambda *_: 0),

@@ -1,10 +1,12 @@
-"""The command lines of `explain`, `check` and `convert`, in the words of kubectl.
+"""The command lines of commands, in the words of kubectl.
 
 What a command works with is imported after its arguments are read: help comes at once.
 """
 
 import argparse
 from pathlib import Path
+
+from natsscaler.commands.simulating_arguments import record_parser, simulate_parser
 
 STATUSES = "Exit status: 0 if all is well, 1 if something is wrong, 2 for wrong usage."
 STDIN = "-"
@@ -132,4 +134,6 @@ PARSERS = {
     "top": top_parser,
     "events": events_parser,
     "convert": convert_parser,
+    "simulate": simulate_parser,
+    "record": record_parser,
 }

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from natsscaler.demo.bursts import Burst
-from natsscaler.demo.chart import columns, resampled
+from natsscaler.simulate.columns import columns, resampled
 
 BAR = "█"
 LINE_SECONDS = 1.0

@@ -5,7 +5,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -111,18 +111,6 @@ def _time(text: str) -> float:
         if moment.tzinfo is None:
             raise
         return moment.timestamp()
-
-
-def of_backlog(points: Sequence[tuple[float, int, int]], rate: float) -> Arrivals:
-    """Guess what came from points (time, backlog, replicas): what the backlog rose by, and what was done.
-
-    `rate`: messages per second that a replica works off while messages wait.
-    """
-    rows = list[tuple[float, float]]()
-    for (begin, before, replicas), (end, after, _) in pairwise(points):
-        done = replicas * rate * (end - begin) if before and after else 0.0
-        rows.append((begin, max(0.0, after - before + done)))
-    return of_rows([*rows, (points[-1][0], 0.0)])
 
 
 def _steady(_: float) -> float:

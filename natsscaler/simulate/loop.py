@@ -29,7 +29,6 @@ from natsscaler.core.arming import (
     rang,
 )
 from natsscaler.core.decision.pipeline import Decision, decide, messages_until_change
-from natsscaler.core.decision.recommenders import OneByOne, PerReplica, recommender
 from natsscaler.core.decision.situation import Observation
 from natsscaler.core.remembering import restore
 from natsscaler.core.rule import BusyWorkers, EventSource, Rule
@@ -104,9 +103,8 @@ class Loop:
         self._listens = EventSource.DOORBELL in rule.spec.events
         self._rung = True
         self._deadline = self._next_change = self._confirm_at = math.inf
-        kinds = isinstance(recommender(rule.spec), OneByOne | PerReplica)
         waits = rule.spec.behavior.scale_down.busy_workers is not BusyWorkers.IGNORE
-        self._by_backlog = kinds and not waits and not rule.spec.goes_to_zero
+        self._by_backlog = not (rule.spec.drain_time or waits or rule.spec.goes_to_zero)
         """Whether what is decided depends on nothing but backlog, replicas, what was wanted, and time."""
         self._known: Known | None = None
         self._passed: float | None = None
@@ -162,7 +160,7 @@ class Loop:
         if decision.desired < plant.replicas:  # before a step down, the operator asks the consumer's leader
             seen, self._memory = replace(seen, backlog=plant.backlog(self.rule.spec.backlog)), before
             messages, decision = plant.counted(self.rule.spec.backlog), self._decide(seen, now)
-        missing = messages_until_change(self.rule, seen)
+        missing = messages_until_change(self.rule, seen, decision.memory)
         self._rest(now, decision.next_change)
         steps = decision.permitted != plant.replicas
         self._known = None if steps else self._known

@@ -178,6 +178,13 @@ def test_a_pause_and_a_dry_run_do_not_keep_it_from_telling_what_the_rule_would_d
     assert simulate(rule(messagesPerReplica=50, dryRun=True), arrivals, Speed(10.0)) == usual
 
 
+def test_a_drain_time_is_kept_to() -> None:
+    made = rule(drainTime={"targetSeconds": 30, "replicaRate": 10}, maxReplicas=20)
+    found = simulate(made, pattern("burst", 80.0, 1800), Speed(10.0)).figures
+    assert 0 < found.worst_wait_seconds < 45
+    assert found.messages_left == 0
+
+
 def test_a_day_second_by_second_takes_no_more_decisions_than_it_needs() -> None:
     """The time that it takes depends on the machine; how often it decides does not."""
     arrivals = pattern("daily", 60.0, 86_400)

@@ -1,4 +1,4 @@
-"""Columns of text: how the live view draws what was measured over time."""
+"""Columns of text: how a terminal shows what was measured over time."""
 
 import math
 from collections.abc import Sequence
