@@ -33,6 +33,7 @@ PROSE = {
     "natsscaler check",
     "natsscaler convert",
     "natsscaler top",
+    "natsscaler events",
     "natsscaler explain NAMESPACE/NAME",
     "natsscaler run [--FLAG VALUE ...]",
     "natsscaler run with --allow-cross-namespace",
