@@ -578,6 +578,8 @@ async def test_a_table_has_the_columns_of_the_crd(api: Api) -> None:
         "Current Replicas": 3,
         "Pending Messages": 70,
         "Last Action": None,
+        "Ready": None,
+        "Reason": None,
     }
 
 

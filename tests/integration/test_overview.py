@@ -45,9 +45,10 @@ async def test_a_rule_is_in_the_table(kube_api: KubeApi, kubectl: Kubectl) -> No
 
 
 @pytest.mark.parametrize("kube_api", ["embedded"], indirect=True)
-async def test_on_a_terminal_the_table_is_live_until_ctrl_c(kube_api: KubeApi) -> None:
+@pytest.mark.parametrize("words", [("top",), ("check", "--watch")], ids=" ".join)
+async def test_on_a_terminal_a_look_is_repeated_until_ctrl_c(kube_api: KubeApi, words: Sequence[str]) -> None:
     shown, terminal = pty.openpty()
-    process = await asyncio.create_subprocess_exec(*typed(kube_api, "top"), stdout=terminal, stderr=terminal)
+    process = await asyncio.create_subprocess_exec(*typed(kube_api, *words), stdout=terminal, stderr=terminal)
     os.close(terminal)
     read = ""
     while read.count(CLEAR) < 2:  # the second one is another look
@@ -56,3 +57,4 @@ async def test_on_a_terminal_the_table_is_live_until_ctrl_c(kube_api: KubeApi) -
     assert await process.wait() == 130
     os.close(shown)
     assert "There are no rules that you can see" in read
+    assert "Traceback" not in read
