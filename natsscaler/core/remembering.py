@@ -5,6 +5,7 @@ nobody looked is unknown, and is taken as a reason to wait: a restart makes no s
 """
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from natsscaler.core.decision.rates import Tally, Work, Workers
@@ -34,7 +35,7 @@ def remembered(memory: Memory, now: float, wall: float) -> Remembered | None:
         return None if time is None or time == -math.inf else at(time)
 
     def wanted(wants: tuple[Want, ...]) -> tuple[Wanted, ...]:
-        return tuple(Wanted(time=at(want.time), replicas=want.replicas) for want in _fewer(wants))
+        return tuple(_wanted(want, at) for want in _fewer(wants))
 
     written = Remembered(
         last_up=ever(memory.last_up),
@@ -52,10 +53,16 @@ def remembered(memory: Memory, now: float, wall: float) -> Remembered | None:
         delivered=memory.delivered,
         waiting_since=ever(memory.waiting_since),
         tallies=tuple(_tallied(one) for one in memory.work.tallies if len(one.counters) <= TALLIED_COUNTERS),
+        starting=_wanted(memory.starting, at) if memory.starting else None,
+        startup_seconds=memory.startup_seconds,
         replica_rates=memory.work.learnt,
         replica_rates_of=memory.work.template,
     )
     return None if written == Remembered() else written
+
+
+def _wanted(want: Want, at: Callable[[float], str]) -> Wanted:
+    return Wanted(time=at(want.time), replicas=want.replicas)
 
 
 def _fewer(wants: tuple[Want, ...]) -> tuple[Want, ...]:
@@ -138,6 +145,8 @@ def restore(
             active_at=then(kept.last_active),
             delivered=kept.delivered,
             waiting_since=since(kept.waiting_since),
+            starting=Want(then(kept.starting.time), kept.starting.replicas) if kept.starting else None,
+            startup_seconds=kept.startup_seconds,
             work=Work(tuple(map(_tally, kept.tallies)), kept.replica_rates, kept.replica_rates_of),
         )
     else:

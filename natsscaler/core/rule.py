@@ -37,6 +37,8 @@ LONGEST_PERIOD_SECONDS = 1800
 """Of a policy, as for a HorizontalPodAutoscaler (autoscaling/v2 HPAScalingPolicy)."""
 LONGEST_WINDOW_SECONDS = 3600
 """For stabilization, as for a HorizontalPodAutoscaler (autoscaling/v2 HPAScalingRules)."""
+LONGEST_STARTUP_SECONDS = 3600
+"""Of a replica, with drainTime."""
 LONGEST_FALLBACK_SECONDS = 86_400
 LONGEST_WAIT_SECONDS = 86_400
 """For busy workers."""
@@ -335,11 +337,12 @@ class DrainTime(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = field(default=None, name="replicaRate")
     startup_seconds: Annotated[
-        Annotated[int, Meta(ge=0, le=3600)],
+        Annotated[int, Meta(ge=0, le=LONGEST_STARTUP_SECONDS)] | None,
         Meta(
-            description="How long a replica takes until it works. A step up is also for what comes meanwhile."
+            description="Seconds until a new replica is ready. A step up allows for what arrives meanwhile."
+            " Default: as long as the replicas of the last step up took. 0 to 3600."
         ),
-    ] = field(default=0, name="startupSeconds")
+    ] = field(default=None, name="startupSeconds")
 
 
 class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

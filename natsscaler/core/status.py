@@ -145,6 +145,13 @@ class Remembered(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
         Annotated[tuple[Wanted, ...], Meta(max_length=REMEMBERED_WANTS)],
         Meta(description="What steps up look back at, newest last."),
     ] = ()
+    starting: Annotated[
+        Wanted | None, Meta(description="With drainTime: the last step up, until its replicas are ready.")
+    ] = None
+    startup_seconds: Annotated[
+        float | None,
+        Meta(description="With drainTime: how long the replicas of the last step up took to be ready."),
+    ] = None
     tallies: Annotated[
         Annotated[tuple[Tallied, ...], Meta(max_length=KEPT)],
         Meta(description="What rates are made of, newest last."),

@@ -99,6 +99,39 @@ def test_a_step_up_is_also_for_what_comes_until_it_works() -> None:
     assert look(draining(startupSeconds=20), queue, 23, memory).desired == 23, "not once they are asked for"
 
 
+def stepped_up(made: Rule, queue: Queue, memory: Memory, before: int, after: int) -> Memory:
+    return look(made, queue, before, memory).memory.stepped(before, after, queue.at)
+
+
+def seen_ready(made: Rule, queue: Queue, replicas: int, ready: int, memory: Memory) -> Memory:
+    seen = Observation(queue.backlog, replicas, queue.at, workers=Workers(ready, "1"))
+    return decide(made, seen, memory, queue.at).memory
+
+
+def test_how_long_replicas_take_is_seen_at_the_last_step_up_and_survives_a_restart() -> None:
+    made, queue = draining(), Queue(pending=6000, published=6000)
+    memory = stepped_up(made, queue, run(made, queue, 120, come=100, each=50), 1, 2)
+    queue.at += 10
+    memory = seen_ready(made, queue, 2, 1, memory)
+    assert memory.startup_seconds is None
+    status = RuleStatus(memory=remembered(memory, queue.at, queue.at), current_replicas=2)
+    memory = restore(read_back(json.loads(msgspec.json.encode(status))), 2, queue.at, queue.at)
+    queue.at += 10
+    queue.publish(2000)
+    queue.work(2000)
+    memory = seen_ready(made, queue, 2, 2, memory)
+    assert memory.startup_seconds == pytest.approx(20)
+    assert look(made, queue, 2, memory).desired == 26
+    assert look(draining(startupSeconds=0), queue, 2, memory).desired == 23, "what is given counts"
+
+
+def test_a_step_that_another_one_follows_does_not_tell_how_long_replicas_take() -> None:
+    made, queue = draining(), Queue()
+    memory = stepped_up(made, queue, Memory(), 1, 3)
+    memory = seen_ready(made, queue, 2, 2, memory)
+    assert (memory.starting, memory.startup_seconds) == (None, None)
+
+
 def test_what_came_is_spread_over_the_whole_window() -> None:
     queue = Queue()
     memory = run(draining(), queue, 5, come=0, each=0)

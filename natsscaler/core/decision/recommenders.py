@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from natsscaler.core.decision.situation import Note, Situation, StepKind, arrivals_window
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.reasons import Reason
-from natsscaler.core.rule import DrainTime, RuleSpec
+from natsscaler.core.rule import LONGEST_STARTUP_SECONDS, DrainTime, RuleSpec
 
 PRECISION = 100_000
 """Messages per second are counted in so small parts: a float's last digits must not ask for a replica."""
@@ -102,7 +102,7 @@ class Drain(NamedTuple):
         arriving, base = self._arriving(situation), situation.base
         wanted = self.replicas(arriving, messages)
         if wanted > base:
-            wanted = self.replicas(arriving, messages, startup=self.drain.startup_seconds)
+            wanted = self.replicas(arriving, messages, startup=self._startup(situation))
         reason = Reason.WITHIN_THRESHOLDS
         if wanted != base:
             reason = Reason.BACKLOG_ABOVE_THRESHOLD if wanted > base else Reason.FEWER_REPLICAS_SUFFICE
@@ -121,6 +121,11 @@ class Drain(NamedTuple):
         asked = self._arriving(situation) * share + Fraction(messages, self.drain.target_seconds)
         further = math.floor((situation.base * _exactly(self.rate) - asked) / each)
         return max(situation.spec.scale_up_threshold, messages + further)
+
+    def _startup(self, situation: Situation) -> int:
+        if self.drain.startup_seconds is not None:
+            return self.drain.startup_seconds
+        return min(math.ceil(situation.memory.startup_seconds or 0), LONGEST_STARTUP_SECONDS)
 
     def _arriving(self, situation: Situation) -> Fraction:
         mean = Fraction(situation.memory.work.arriving(arrivals_window(self.drain)))

@@ -128,6 +128,10 @@ class Memory(Struct, frozen=True):
     """Since when the backlog has been unknown; None: it is known, or nothing asks for that."""
     busy_since: float | None = None
     """Since when fewer replicas are wanted while workers are busy; None: they are not, or nothing waits."""
+    starting: Want | None = None
+    """The last step up, until as many replicas are ready."""
+    startup_seconds: float | None = None
+    """How long the replicas of the last step up took to be ready; None: unknown."""
     work: Work = Work()
     """What was seen of the messages and those that work on them."""
 
@@ -142,7 +146,18 @@ class Memory(Struct, frozen=True):
         if before == after:
             return self
         still = (step for step in self.steps if step.time + LONGEST_PERIOD_SECONDS > now)
-        return _change(self, steps=(*still, Taken(now, before, after)))
+        starting = Want(now, after) if after > before else None
+        return _change(self, steps=(*still, Taken(now, before, after)), starting=starting)
+
+    def awaited(self, seen: Observation, now: float) -> "Memory":
+        """Return the memory after a look at whether the replicas of the last step up are ready."""
+        if self.starting is None:
+            return self
+        if seen.replicas != self.starting.replicas:
+            return _change(self, starting=None)
+        if seen.workers is None or seen.workers.ready < seen.replicas:
+            return self
+        return _change(self, starting=None, startup_seconds=now - self.starting.time)
 
     def looked(self, seen: Observation, now: float) -> "Memory":
         """Return the memory after a look at what moves. What cannot be known counts as a movement."""
@@ -193,6 +208,7 @@ class Situation(Struct, frozen=True, kw_only=True):
             memory = memory.looked(seen, now)
         if isinstance(seen.backlog, Backlog):
             drain = rule.spec.drain_time
+            memory = memory.awaited(seen, now) if drain else memory
             window = max(SHOWN_SECONDS, arrivals_window(drain)) if drain else SHOWN_SECONDS
             memory = _change(memory, work=memory.work.observed(seen.backlog, seen.workers, window))
         return cls(
