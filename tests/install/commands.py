@@ -30,6 +30,8 @@ PROSE = {
     "kubectl does now",
     "kubectl apply -f sends it",
     "natsscaler explain",
+    "natsscaler simulate",
+    "natsscaler record",
     "natsscaler check",
     "natsscaler convert",
     "natsscaler top",
@@ -44,6 +46,9 @@ PROSE = {
 
 NOT_HERE = {
     "kind *": "needs kind",
+    "natsscaler simulate docs/traces/*": "tests/unit/test_traces.py reads these traces",
+    "natsscaler simulate my-rule.yaml *": "speaks of a file that is the reader's own",
+    "natsscaler record *": "tests/integration/test_simulate_command.py records",
     "cd config/manager && kustomize edit *": "needs kustomize itself, of which kubectl has only a part",
     "docker *": "needs a container engine, and a registry",
     "*docker compose up": "needs a container engine",

@@ -9,6 +9,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from natsscaler.commands.options import Options
+from natsscaler.commands.simulating_arguments import simulate_parser
 from natsscaler.core.decision.pipeline import decide
 from natsscaler.core.decision.rates import Work, Workers
 from natsscaler.core.decision.situation import Memory
@@ -25,6 +26,7 @@ OTHER_FLAGS = {
     *("--bursts", "--minutes", "--containers"),
     *("--set", "--take-ownership", "--force-conflicts"),
 }
+SIMULATING = set(re.findall(r"--[a-z-]+", simulate_parser("").format_help()))
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 
@@ -109,7 +111,7 @@ def test_rules_can_be_pasted(page: pathlib.Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_flags_exist(page: pathlib.Path) -> None:
     options = {f"--{name.replace('_', '-')}" for name in Options.__dataclass_fields__}
-    flags = OTHER_FLAGS | options | {setting.flag for setting in SETTINGS.values()}
+    flags = OTHER_FLAGS | options | SIMULATING | {setting.flag for setting in SETTINGS.values()}
     for line in page.read_text().splitlines():
         for flag in re.findall(r"`(--[a-z-]+)(?: [^`]*)?`", line):
             assert flag in flags, f"{page.name} names {flag}"
