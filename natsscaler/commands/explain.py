@@ -91,7 +91,8 @@ def find(key: RuleKey, bodies: Iterable[Body]) -> Body:
     near += difflib.get_close_matches(str(key), map(str, known), cutoff=0.5)
     near += [str(one) for one in known if one.namespace == key.namespace]
     hint = ", ".join(list(dict.fromkeys(near))[:5]) or "none that you can see"
-    raise NoSuchRule(f"There is no ScalingRule {key}; these exist: {hint}")
+    meant = did_you_mean(str(key), map(str, known))
+    raise NoSuchRule(f"There is no ScalingRule {key}. {meant}These exist: {hint}")
 
 
 class Explainer:

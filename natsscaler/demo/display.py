@@ -123,6 +123,10 @@ class PlainView:
         self.say(f"{time.monotonic() - self._began:6.1f} s  {text}")
 
 
+SCALED = {"ScaledUp": (" ▲", "bold green"), "ScaledDown": (" ▼", "bold cyan")}
+"""How a change of replicas is marked; whatever else is told, is dimmed."""
+
+
 class LiveView:
     """A picture of the last minute at the bottom of the terminal; what stays scrolls away above it."""
 
@@ -159,7 +163,8 @@ class LiveView:
         self._line("--", text, "bold")
 
     def decision(self, reason: str, note: str) -> None:
-        self._line(">>", f"{reason}: {note}", "cyan")
+        mark, style = SCALED.get(reason, (" ·", "dim"))
+        self._line(mark, f"{reason}: {note}", style)
 
     def sample(self, seen: Sample, bursts: Sequence[Burst]) -> None:
         now = self._now()

@@ -151,7 +151,7 @@ async def test_ctrl_c_leaves_the_screen_clean_and_says_what_happened() -> None:
         nonlocal read
         read += (await asyncio.to_thread(os.read, shown, 65536)).decode(errors="replace")
 
-    while "scaled 1 → 2" not in read:
+    while not ("scaled 1 → 2" in read and "ScaledUp" in read):
         await more()
     process.send_signal(signal.SIGINT)
     with contextlib.suppress(OSError):  # nobody writes any more
@@ -165,6 +165,7 @@ async def test_ctrl_c_leaves_the_screen_clean_and_says_what_happened() -> None:
     assert "Burst 1: 90 messages, scaled 1 → 2 after" in end
     assert read.count("\x1b[?25h") == read.count("\x1b[?25l")  # the cursor is back
     assert "Traceback" not in read
+    assert "▲" in read  # what scaled stands out
 
 
 def test_what_follows_a_burst_that_is_over_is_not_its_doing() -> None:

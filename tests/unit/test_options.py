@@ -4,10 +4,11 @@ import pathlib
 
 import pytest
 
+from natsscaler.commands.explain import NoSuchRule, find
 from natsscaler.commands.options import parse_check, parse_explain, split
 from natsscaler.core.errors import SettingsError
 from natsscaler.core.installation import OPERATOR
-from natsscaler.core.rule import Target
+from natsscaler.core.rule import RuleKey, Target
 from natsscaler.kube.connection import namespace_of
 from natsscaler.settings import parse
 
@@ -103,3 +104,13 @@ def test_the_namespace_of_a_context_is_that_of_the_kubeconfig(tmp_path: pathlib.
     assert namespace_of(kubeconfig, "there") == "shop"
     assert namespace_of(kubeconfig, None) is None
     assert namespace_of(tmp_path / "none", None) is None
+
+
+def test_the_rule_that_was_meant_is_named() -> None:
+    known = [{"metadata": {"namespace": "shop", "name": name}} for name in ("orders", "invoices")]
+    with pytest.raises(
+        NoSuchRule, match=r"^There is no ScalingRule shop/ordres\. Did you mean shop/orders\? These"
+    ):
+        find(RuleKey("shop", "ordres"), known)
+    with pytest.raises(NoSuchRule, match=r"^There is no ScalingRule shop/x\. These exist: "):
+        find(RuleKey("shop", "x"), known)
