@@ -235,6 +235,19 @@ class Reason(StrEnum):
             Fix("Check that the workers run, and that they use the consumer that is counted", (DESCRIBE,)),
         ),
     )
+    MAX_ACK_PENDING = (
+        "MaxAckPending",
+        _decided(
+            "Not scaling up: max_ack_pending is reached",
+            "With drainTime: the present replicas hold about as many unacknowledged messages as"
+            " max_ack_pending of the consumer allows. Another replica would get none.",
+            State.ATTENTION,
+            Fix(
+                "Raise max_ack_pending of the consumer, or fetch fewer messages at a time in each worker",
+                (DESCRIBE,),
+            ),
+        ),
+    )
     NO_PROGRESS = (
         "NoProgress",
         _decided(

@@ -254,6 +254,19 @@ def test_workers_that_are_given_the_same_again_and_finish_nothing_keep_their_num
         assert decision.desired == 9, "long jobs look like this, too"
 
 
+@pytest.mark.parametrize(("most", "expected"), [(100, 2), (150, 3), (159, 3), (1000, 9), (0, 9)])
+def test_no_more_replicas_than_max_ack_pending_has_messages_for(most: int, expected: int) -> None:
+    queue = Queue(pending=5000, published=5000, most_unacknowledged=most)
+    queue.deliver(100)
+    decision = look(draining(), queue, 2, Memory())
+    assert decision.desired == expected
+    assert (decision.reason is Reason.MAX_ACK_PENDING) == (expected == 2)
+    missing = messages_until_change(draining(), Observation(queue.backlog, 2, queue.at), decision.memory)
+    assert missing is None
+    seen = Observation(queue.backlog, 3, queue.at, workers=Workers(2, "1"))
+    assert decide(draining(), seen, Memory(), queue.at).desired == 9, "unknown while replicas come"
+
+
 # Whatever happens.
 
 

@@ -144,6 +144,7 @@ def messages_until_change(rule: Rule, seen: Observation, memory: Memory = NOTHIN
         paused
         or off
         or situation.idle_workers
+        or (situation.most_busy is not None and situation.most_busy <= situation.base)
         or (disabled and not asleep)
         or situation.base >= situation.high
     )
@@ -198,6 +199,20 @@ def stand_still(situation: Situation, so_far: Note) -> Note | None:
     if found is None or so_far.step is not StepKind.RECOMMENDATION or so_far.replicas == situation.base:
         return None
     return Note(step=StepKind.WORKERS, replicas=situation.base, reason=found.reason, text=found.message)
+
+
+def spare(situation: Situation, so_far: Note) -> Note | None:
+    """Add no replica that max_ack_pending of the consumer would leave without messages."""
+    most, base = situation.most_busy, situation.base
+    if most is None or so_far.step is not StepKind.RECOMMENDATION or so_far.replicas <= max(most, base):
+        return None
+    replicas = max(most, base)
+    return Note(
+        step=StepKind.WORKERS,
+        replicas=replicas,
+        reason=Reason.MAX_ACK_PENDING if replicas == base else so_far.reason,
+        text=f"max_ack_pending of the consumer allows work for {most} replicas only",
+    )
 
 
 def schedule(situation: Situation, so_far: Note) -> Note | None:
@@ -454,6 +469,7 @@ PIPELINE: tuple[Step, ...] = (
     switched_off,
     recommend,
     stand_still,
+    spare,
     fall_back,
     schedule,
     zero,

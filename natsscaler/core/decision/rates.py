@@ -190,6 +190,19 @@ class Work(Struct, frozen=True):
         return all(flow.processed == 0 for flow in flows) and any(flow.repeated for flow in flows)
 
     @property
+    def most_replicas(self) -> int | None:
+        """How many replicas fill max_ack_pending, each with as many messages as one has now.
+
+        None: unknown, or no limit. Never fewer than are ready.
+        """
+        if len(self._newest) != 1 or (workers := self.tallies[-1].workers) is None:
+            return None
+        one = self._newest[0]
+        if not (one.most_unacknowledged and one.unacknowledged and workers.ready):
+            return None
+        return max(workers.ready, one.most_unacknowledged * workers.ready // one.unacknowledged)
+
+    @property
     def _newest(self) -> tuple[Counters, ...]:
         return self.tallies[-1].counters if self.tallies else ()
 

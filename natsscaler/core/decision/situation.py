@@ -258,6 +258,17 @@ class Situation(Struct, frozen=True, kw_only=True):
         return None
 
     @property
+    def most_busy(self) -> int | None:
+        """With drainTime, how many replicas the consumer's max_ack_pending keeps busy; None: unknown, or any.
+
+        It is unknown while replicas start or stop, as the unacknowledged messages are not theirs alone.
+        """
+        tallies = self.memory.work.tallies
+        if self.spec.drain_time is None or not tallies or tallies[-1].workers is None:
+            return None
+        return self.memory.work.most_replicas if tallies[-1].workers.ready == self.seen.replicas else None
+
+    @property
     def one_by_one(self) -> bool:
         """Whether the backlog asks for one replica more or fewer at a time."""
         return self.spec.messages_per_replica is None and self.spec.drain_time is None
