@@ -27,6 +27,7 @@ from natsscaler.reactor.read_turns import READS
 from natsscaler.reactor.write_turns import SHARE
 from tests.conftest import KubeApi, in_background
 from tests.support.attackers import MIB, attacker
+from tests.support.beside import BUSY_SECONDS
 from tests.support.faulty_proxy import FaultyProxy, open_proxy
 from tests.support.stage import LONG, Stage
 from tests.support.until import until
@@ -46,8 +47,6 @@ WRITERS = 50
 """Of its rules, where what they write is."""
 TIMES = 3
 """How many times as long the good rule may take under attack."""
-BUSY_SECONDS = 0.3
-"""What it may always take: so long a machine with something else to do may keep either of the two waiting."""
 MORE_BYTES = 128 * MIB
 """How much more memory the operator may take under attack."""
 PROBE_SECONDS = 1.0

@@ -53,7 +53,7 @@ async def test_who_keeps_setting_the_replicas_back_is_named_and_left_alone_for_l
         here.reactor.ring_target(TARGET)
         if set_backs == contention.SET_BACKS:
             await here.becomes("AbleToScale", "False", "Conflict")
-            assert here.message("AbleToScale").startswith("argocd-controller (Apply, last at")
+            assert here.message("AbleToScale").startswith("Another writer, argocd-controller (Apply, last at")
             assert here.condition("Ready") == ("False", "Conflict")
     await until(lambda: here.reactor._states[key].others.set_backs.wait == 3.0)
     assert [event for event in here.cluster.events if event[2] == "Conflict"] == [

@@ -49,7 +49,7 @@ async def test_as_many_rules_as_fit_are_woken_and_the_others_are_polled(nats_ser
             here.cluster.table[Target("default", name)] = 1
             here.apply(name, subject=f"orders.{name}", deploymentName=name, pollIntervalSeconds=2)
         await until(lambda: len(having(here, "Listening")) == 3 == len(having(here, "SubscriptionLimit")))
-        assert "raise max_subscriptions" in here.message("EventDriven", having(here, "SubscriptionLimit")[0])
+        assert "Raise max_subscriptions" in here.message("EventDriven", having(here, "SubscriptionLimit")[0])
         for name in NAMES:
             await publish(client, 51, f"orders.{name}")
         await until(lambda: all(here.cluster.table[Target("default", name)] >= 2 for name in NAMES))

@@ -33,6 +33,8 @@ TRIES = 3
 """Medians of which one must be as it should: the machine may be busy with something else."""
 SLOWER = 3.0
 """How many times as long as alone a reaction may take."""
+BUSY_SECONDS = 0.3
+"""What any reaction may take: others may keep the machine busy."""
 MEMORY_BYTES = 128 * 2**20
 PROBE_SECONDS = 1.0
 """How long a probe waits for its answer, as Kubernetes does."""
@@ -60,10 +62,11 @@ class Good:
     async def goes_on(self) -> None:
         """Assert that it reacts as if it were alone, and that the process is well."""
         medians: list[float] = []
+        most = max(SLOWER * self._alone, BUSY_SECONDS)
         async with _probed(self._here):
-            while len(medians) < TRIES and not (medians and min(medians) <= SLOWER * self._alone):
+            while len(medians) < TRIES and not (medians and min(medians) <= most):
                 medians.append(await self._median())
-        assert min(medians) <= SLOWER * self._alone, (medians, self._alone)
+        assert min(medians) <= most, (medians, self._alone)
         assert resident() - self._resident < MEMORY_BYTES
 
     async def _median(self) -> float:
