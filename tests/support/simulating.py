@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec.structs import replace
 
 from natsscaler.core.access import Access
 from natsscaler.core.decision.rates import Workers
-from natsscaler.core.jetstream.documents import ConsumerInfo, SequenceInfo
-from natsscaler.core.jetstream.snapshot import Reading
+from natsscaler.core.jetstream.documents import ConsumerInfo, Jsz, SequenceInfo
+from natsscaler.core.jetstream.snapshot import Reading, View
 from natsscaler.core.jetstream.sources import NotTold
 from natsscaler.core.rule import Rule, Target
 from natsscaler.simulate.loop import Delays
@@ -82,9 +83,13 @@ class PlantWorld(ImaginedWorld):
 
     async def read(self, access: Access, _tenant: str) -> Reading:
         assert access.url
-        told = self._worker()
+        told, ever = self._worker(), self.passed.ever
+        at = datetime.fromtimestamp(self.clock(), UTC)
         await asyncio.sleep(DELAYS.read)
-        view = factories.view(factories.stream("ORDERS", ["orders.>"], told))
+        made = factories.stream("ORDERS", ["orders.processing"], told)
+        stream = replace(made, state=replace(made.state, last_seq=ever))
+        document = Jsz(server_id="NA", now=at, account_details=(factories.account("$G", stream),))
+        view = View([factories.node("n1", document)])
         return Reading(view, SERVER, "nats://nats:4222", [(SERVER.server_id, DELAYS.read)])
 
     def _worker(self) -> ConsumerInfo:
@@ -92,8 +97,14 @@ class PlantWorld(ImaginedWorld):
         made = factories.consumer(
             "worker", "orders.processing", pending=found.pending, unacknowledged=found.unacknowledged
         )
-        delivered = found.traffic.delivered if found.traffic else 0
-        return replace(made, created=factories.MOMENT, delivered=SequenceInfo(consumer_seq=delivered))
+        [counters] = found.counters
+        return replace(
+            made,
+            created=factories.MOMENT,
+            delivered=SequenceInfo(consumer_seq=counters.delivered or 0),
+            ack_floor=SequenceInfo(consumer_seq=counters.floor),
+            num_waiting=counters.waiting,
+        )
 
     async def doorbell(self, subjects: Sequence[str], limit: int, ring: Callable[[], None]) -> Any:
         assert subjects == ("orders.processing",)

@@ -50,6 +50,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "messagesPerReplica": 20,
         "behavior": {"scaleDown": {"stabilizationWindowSeconds": 10}},
     },
+    "drain time": {"drainTime": {"targetSeconds": 20, "replicaRate": 10}},
     "pending": {"messagesPerReplica": 20, "backlog": "Pending"},
 }
 
