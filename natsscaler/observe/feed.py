@@ -94,7 +94,8 @@ class Activity:
         last = status.last_decision
         decided_at = epoch(last.time) if last else None
         if decided_at is not None and not seen.woken:
-            seen.history.add(decided_at, status.pending_messages, status.current_replicas)
+            ready = status.ready_replicas
+            seen.history.add(decided_at, status.pending_messages, status.current_replicas, ready)
         self._touch(seen)
         self._add(seen, reversed(status.recent_actions))
 
@@ -105,7 +106,8 @@ class Activity:
             return
         now = facts.seen
         backlog = now.backlog.messages if now and isinstance(now.backlog, Backlog) else None
-        seen.history.add(facts.now, backlog, now.replicas if now else None)
+        replicas, ready = (now.replicas, facts.ready) if now else (None, None)
+        seen.history.add(facts.now, backlog, replicas, ready)
         if seen.evaluated(facts, written, woken):
             self._touch(seen)
 
@@ -199,5 +201,5 @@ def _outcome(facts: Facts) -> tuple[object, ...]:
     """What there is to see of an evaluation, apart from its time."""
     decision = facts.decision
     said = decision and (decision.desired, decision.reason, decision.message, decision.permitted)
-    seen = facts.seen and (facts.seen.backlog, facts.seen.replicas)
+    seen = facts.seen and (facts.seen.backlog, facts.seen.replicas, facts.ready)
     return seen, said, facts.unable, facts.events, facts.late

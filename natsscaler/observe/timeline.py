@@ -31,6 +31,8 @@ class Point(NamedTuple):
     """None: unknown."""
     replicas: int | None
     """None: there is no such Deployment, or it has not been read yet."""
+    ready: int | None = None
+    """None: unknown."""
 
 
 class Series:
@@ -39,32 +41,33 @@ class Series:
     The first of two is what was left of the slot before; the second has the maxima since the first change.
     """
 
-    __slots__ = ("_backlog", "_last", "_replicas", "_slot", "_span", "_times")
+    __slots__ = ("_last", "_slot", "_span", "_times", "_values")
 
     def __init__(self, slot: int, span: int) -> None:
         self._slot, self._span = slot, span
-        self._times, self._backlog, self._replicas = array("I"), array("q"), array("i")
-        self._last = (UNKNOWN, UNKNOWN)
+        self._times, self._values = array("I"), (array("q"), array("i"), array("i"))
+        self._last = (UNKNOWN, UNKNOWN, UNKNOWN)
         """What holds now; the last point has the maximum of its slot."""
 
-    def add(self, time: int, backlog: int, replicas: int) -> None:
+    def add(self, time: int, backlog: int, replicas: int, ready: int = UNKNOWN) -> None:
         """Note what holds from `time` on; a time before the last point's counts as that."""
-        if self._times and self._last == (backlog, replicas):
+        values = (backlog, replicas, ready)
+        if self._times and self._last == values:
             return
         if self._times and time < (carried := self._slot_end):
-            self._backlog[-1] = max(self._backlog[-1], backlog)
-            self._replicas[-1] = max(self._replicas[-1], replicas)
+            for column, value in zip(self._values, values, strict=True):
+                column[-1] = max(column[-1], value)
         else:
             if self._times and self._peaked and carried < time:
                 self._append(carried, *self._last)
-            self._append(time, backlog, replicas)
-        self._last = (backlog, replicas)
+            self._append(time, *values)
+        self._last = values
 
     def points(self, now: int, since: int = 0) -> Iterator[Point]:
         """Yield the points from `since` on; the last one says what holds now."""
         times = self._times
         for index in range(bisect_left(times, since), len(times)):
-            yield _point(times[index], self._backlog[index], self._replicas[index])
+            yield _point(times[index], *(column[index] for column in self._values))
         if times and self._peaked:
             left_at = min(self._slot_end, now)
             if left_at > times[-1]:
@@ -89,16 +92,16 @@ class Series:
 
     @property
     def _peaked(self) -> bool:
-        return (self._backlog[-1], self._replicas[-1]) != self._last
+        return tuple(column[-1] for column in self._values) != self._last
 
-    def _append(self, time: int, backlog: int, replicas: int) -> None:
-        columns = ((self._times, time), (self._backlog, backlog), (self._replicas, replicas))
-        for column, value in columns:
+    def _append(self, time: int, *values: int) -> None:
+        self._times.append(time)
+        for column, value in zip(self._values, values, strict=True):
             column.append(value)
         past = bisect_right(self._times, time - self._span) - 1  # the last of them holds at the beginning
         surplus = max(past, len(self._times) - 2 * self._span // self._slot)
         if surplus > 0:
-            for column, _ in columns:
+            for column in (self._times, *self._values):
                 del column[:surplus]
 
 
@@ -111,10 +114,10 @@ class Timeline:
         self._recent, self._trend = Series(RECENT_SLOT, RECENT), Series(TREND_SLOT, RECENT)
         self._hour, self._day = Series(HOUR_SLOT, HOUR), Series(DAY_SLOT, DAY)
 
-    def add(self, time: float, backlog: int | None, replicas: int | None) -> None:
+    def add(self, time: float, backlog: int | None, replicas: int | None, ready: int | None = None) -> None:
         """Note what holds from `time` on, in seconds since the epoch; what has not changed costs nothing."""
         known = UNKNOWN if backlog is None else min(backlog, MOST)
-        values = known, UNKNOWN if replicas is None else replicas
+        values = known, *(UNKNOWN if count is None else count for count in (replicas, ready))
         for series in (self._recent, self._trend, self._hour, self._day):
             series.add(int(time), *values)
 
@@ -139,5 +142,5 @@ class Timeline:
         return self._recent.end
 
 
-def _point(time: int, backlog: int, replicas: int) -> Point:
-    return Point(time, None if backlog == UNKNOWN else backlog, None if replicas == UNKNOWN else replicas)
+def _point(time: int, *values: int) -> Point:
+    return Point(time, *(None if value == UNKNOWN else value for value in values))

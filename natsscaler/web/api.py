@@ -9,7 +9,7 @@ from natsscaler.core.explain.headline import Headline, bad_conditions, headline,
 from natsscaler.core.explain.steps import Step
 from natsscaler.core.explain.story import explain
 from natsscaler.core.reasons import Reason
-from natsscaler.core.rule import Rule
+from natsscaler.core.rule import Rule, RuleSpec
 from natsscaler.core.status import (
     Action,
     Condition,
@@ -126,13 +126,16 @@ class RuleDetail(Struct, frozen=True, kw_only=True, rename="camel"):
     evaluated_at: Annotated[Time | None, Meta(description="When it was last evaluated.")]
     last_decision: LastDecision | None
     rates: Annotated[WorkRates | None, Meta(description="null: unknown.")]
+    spec: Annotated[
+        RuleSpec | None, Meta(description="The rule's spec with its defaults; null: it is invalid.")
+    ]
     conditions: tuple[RuleCondition, ...]
     wake_ups: Annotated[tuple[WakeUp, ...], Meta(description="Newest first; of the process that answers.")]
     actions: Annotated[tuple[Action, ...], Meta(description="The last ones of this rule, newest first.")]
     history: Annotated[
         list[Point],
         Meta(
-            description="Steps of [time, backlog, replicas], oldest first: each holds until the next one."
+            description="Steps of [time, backlog, replicas, ready], oldest first, each until the next."
             " Time in seconds since the epoch; null: unknown. The last ten minutes to the second, the hour in"
             " maxima of 10 seconds, the day before it in maxima of 5 minutes."
         ),
@@ -161,6 +164,7 @@ def detail(seen: Seen, now: float, since: int = 0) -> RuleDetail:
         evaluated_at=rfc3339(facts.now) if facts else last.time if last else None,
         last_decision=last,
         rates=status.rates,
+        spec=rule.spec if rule else None,
         conditions=tuple(RuleCondition(**asdict(one), bad=one.is_bad) for one in status.conditions),
         wake_ups=tuple(WakeUp(source=source, time=rfc3339(time)) for source, time in woken),
         actions=seen.actions,

@@ -22,11 +22,8 @@ TYPES = {
     "json": "application/json",
     "svg": "image/svg+xml",
 }
-PAGES = {
-    "/": "rules.html",
-    "/rules/{namespace}/{name}": "rule.html",
-    "/api/openapi.json": "openapi.json",
-}
+PAGES = {"/": "", "/timeline": "", "/servers": "", "/rules/{namespace}/{name}": "../../"}
+"""The addresses of the page, and the way from there to the root: a proxy may put a path in front."""
 
 
 class Written(NamedTuple):
@@ -59,10 +56,11 @@ def pages() -> dict[str, Handler]:
         f"/{folder}{path}": _handler(_written(path, body), {"Cache-Control": FOREVER})
         for path, body in assets.items()
     }
-    for route, name in PAGES.items():
-        body = root.joinpath(name).read_bytes().replace(b"assets/", folder.encode())
-        handlers[route] = _handler(_written(name, body), {})
-    return handlers
+    page = root.joinpath("page.html").read_text().replace("{root}assets/", f"{{root}}{folder}")
+    for route, way in PAGES.items():
+        handlers[route] = _handler(_written("page.html", page.replace("{root}", way).encode()), {})
+    api = _written("openapi.json", root.joinpath("openapi.json").read_bytes())
+    return handlers | {"/api/openapi.json": _handler(api, {})}
 
 
 def _walk(folder: Traversable, prefix: str = "") -> list[tuple[str, Traversable]]:

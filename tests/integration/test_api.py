@@ -81,7 +81,7 @@ async def test_a_rule_is_told_with_its_steps_its_past_and_what_woke_it(running: 
     evaluate(running, 801)
     rule = (await get(running, "/api/rules/default/orders"))["rule"]
     assert rule["summary"] == (await get(running, "/api/rules"))["rules"][0]
-    assert rule["history"] == [[NOW - 60, 7, 3], [NOW, 801, 3]]
+    assert rule["history"] == [[NOW - 60, 7, 3, None], [NOW, 801, 3, None]]
     assert [wake["source"] for wake in rule["wakeUps"]] == ["doorbell", "rule"]
     assert [rule["steps"][0]["title"], rule["steps"][-1]["title"]] == ["Rule", "Outcome"]
     assert rule["evaluatedAt"] == rfc3339(NOW)
@@ -206,15 +206,15 @@ async def test_one_rule_is_streamed_with_the_history_that_is_new(running: Runnin
     path = "/api/rules/default/orders/events"
     async with reading(running, path) as reader:
         first = (await reader.update())["rule"]
-        assert (first["history"], first["historyFrom"]) == ([[NOW - 60, 7, 3]], 0)
+        assert (first["history"], first["historyFrom"]) == ([[NOW - 60, 7, 3, None]], 0)
         evaluate(running, 801)
         second = (await reader.update())["rule"]
-    assert second["history"] == [[NOW - 60, 7, 3], [NOW, 801, 3]]
+    assert second["history"] == [[NOW - 60, 7, 3, None], [NOW, 801, 3, None]]
     assert second["historyFrom"] == NOW - 60
     evaluate(running, 802, time=NOW + 60)
     async with reading(running, path, reader.last) as again:
         third = (await again.update())["rule"]
-    assert third["history"] == [[NOW, 801, 3], [NOW + 60, 802, 3]]
+    assert third["history"] == [[NOW, 801, 3, None], [NOW + 60, 802, 3, None]]
     assert third["historyFrom"] == NOW
 
 

@@ -96,7 +96,7 @@ async def test_installed_operator_serves_its_page(installed: pathlib.Path, tmp_p
             page = await client.get("/")
             linked = re.findall(r'(?:href|src)="([\w./-]+)"', page.text)
             names = {pathlib.PurePath(path).name for path in linked}
-            assert {"page.css", "rules.js", "openapi.json"} <= names, page.text
+            assert {"page.css", "main.js", "openapi.json"} <= names, page.text
             for name in linked:
                 assert (await client.get(name)).is_success, name
     finally:

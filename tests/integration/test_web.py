@@ -6,6 +6,7 @@ import errno
 import json
 import re
 import socket
+from importlib.resources import files
 from typing import Any
 from urllib.parse import urljoin
 
@@ -148,7 +149,7 @@ async def test_metrics_come_as_their_reader_prefers(
     assert (plain.text, plain.headers.get("Content-Encoding")) == (answer.text, None)
 
 
-@pytest.mark.parametrize("path", ["/", "/rules/default/orders"])
+@pytest.mark.parametrize("path", ["/", "/timeline", "/servers", "/rules/default/orders"])
 async def test_a_page_finds_its_files_and_has_nothing_inline(running: Running, path: str) -> None:
     port = running.settings.activity_port
     page = await running.get(port, path)
@@ -167,10 +168,18 @@ async def test_a_page_finds_its_files_and_has_nothing_inline(running: Running, p
     (script,) = (link for link in links if link.endswith(".js"))
     text = (await running.get(port, urljoin(path, script))).text
     assert all(f'id="{name}"' in page.text for name in re.findall(r'getElementById\("(\w+)"\)', text))
-    for module in re.findall(r'from "(.+?)"', text):
+    for module in re.findall(r'(?:from |import\()"(.+?)"', text):
         imported = await running.get(port, urljoin(urljoin(path, script), module))
         assert imported.status == 200
-        assert "innerHTML" not in text + imported.text
+
+
+def test_nothing_is_set_as_html_but_by_libraries() -> None:
+    scripts = list(files("natsscaler.web").joinpath("assets").iterdir())
+    texts = {script.name: script.read_text() for script in scripts if script.name.endswith(".js")}
+    assert len(texts) > 5
+    assert [
+        name for name, text in texts.items() if re.search("inner.?html|outerhtml", text, re.IGNORECASE)
+    ] == []
 
 
 async def test_half_a_request_is_closed_and_a_stream_is_not(

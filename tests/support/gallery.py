@@ -74,6 +74,7 @@ class Gallery:
         unable: Finding | None = None,
         events: Finding | None = LISTENING,
         memory: Memory | None = None,
+        ready: int | None = None,
     ) -> None:
         now = self.clock() - ago
         if not self.activity.rule(rule.key):
@@ -82,7 +83,15 @@ class Gallery:
         decision = decide(rule, observation, memory or Memory(), now) if observation else None
         next_change = decision.next_change if decision else None
         found = Facts(
-            rule, observation, decision, unable, events, late=False, next_change=next_change, now=now
+            rule,
+            observation,
+            decision,
+            unable,
+            events,
+            late=False,
+            next_change=next_change,
+            now=now,
+            ready=replicas if ready is None else ready,
         )
         woken = {WakeSource.RULE: now - 4000, WakeSource.DEADLINE: now - 12, WakeSource.DOORBELL: now}
         self.activity.evaluated(found, RuleStatus(), woken)

@@ -30,5 +30,5 @@ def row(page: Page, name: str) -> Locator:
 
 async def points(page: Page) -> list[tuple[str, str]]:
     """Give backlog and replicas of the table of points, newest first."""
-    cells = await page.locator("#points tbody td:not(:first-child)").all_inner_texts()
+    cells = await page.locator("#points tbody td:is(:nth-child(2), :nth-child(3))").all_inner_texts()
     return list(zip(cells[::2], cells[1::2], strict=True))

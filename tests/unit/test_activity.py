@@ -32,7 +32,7 @@ def test_an_evaluation_is_seen_as_it_is_long_before_a_status_is_written() -> Non
     assert status.last_decision
     assert status.last_decision.reason == Reason.BACKLOG_ABOVE_THRESHOLD
     assert only(activity).woken == {WakeSource.DOORBELL: NOW}
-    assert only(activity).history.points(NOW) == [(NOW, 801, 3)]
+    assert only(activity).history.points(NOW) == [(NOW, 801, 3, None)]
 
 
 def test_a_follower_shows_what_the_leader_has_written_at_the_times_when_it_was_true() -> None:
@@ -41,7 +41,7 @@ def test_a_follower_shows_what_the_leader_has_written_at_the_times_when_it_was_t
         written = compose(facts(seen(count, 3), now=time), RuleStatus())
         activity.learn(RULE.key, RULE, written)
     assert only(activity).status.pending_messages == 801
-    assert only(activity).history.points(NOW) == [(NOW - 60, 7, 3), (NOW, 801, 3)]
+    assert only(activity).history.points(NOW) == [(NOW - 60, 7, 3, None), (NOW, 801, 3, None)]
 
 
 def test_old_counts_of_a_status_do_not_spoil_what_was_seen_since() -> None:
@@ -50,14 +50,14 @@ def test_old_counts_of_a_status_do_not_spoil_what_was_seen_since() -> None:
     activity.learn(RULE.key, RULE, RuleStatus())
     activity.evaluated(facts(seen(7, 3)), written, {WakeSource.RULE: NOW})
     activity.learn(RULE.key, named("orders", maxReplicas=5), written)  # edited
-    assert only(activity).history.points(NOW + 10) == [(NOW, 7, 3)]
+    assert only(activity).history.points(NOW + 10) == [(NOW, 7, 3, None)]
 
 
 def test_a_backlog_that_is_not_known_leaves_a_gap_and_no_zero() -> None:
     activity = Activity(100)
     activity.learn(RULE.key, RULE, RuleStatus())
     activity.evaluated(facts(seen(UNKNOWN, 3)), RuleStatus(), {WakeSource.DEADLINE: NOW})
-    assert only(activity).history.points(NOW) == [(NOW, None, 3)]
+    assert only(activity).history.points(NOW) == [(NOW, None, 3, None)]
 
 
 def test_time_alone_is_no_news() -> None:

@@ -1,46 +1,60 @@
 // Follows the operator's stream of events, for ever, and says so when it has fallen silent.
 
-import { clock, el, say } from "./dom.js";
+import { useEffect, useReducer, useRef } from "./vendor/preact.js";
 
 // The operator sends something every 2 seconds.
 const SILENT_MS = 5000;
-const GIVE_UP_MS = 10000;
+const GIVE_UP_MS = 10_000;
 const RETRY_MS = 1000;
 // A browser has six connections to one operator, and a tab that nobody sees needs none.
-const HIDDEN_MS = 30000;
+const HIDDEN_MS = 30_000;
 
-const connection = document.getElementById("connection");
-const leader = document.getElementById("leader");
-const stale = document.getElementById("stale");
-const notReady = document.getElementById("not-ready");
+// Calls `take` with what each event says, and returns how the connection is.
+export function useStream(url, take) {
+  const link = useRef({ state: "connecting", asOf: "", refusal: "", leader: null, notReady: [] }).current;
+  const [, redraw] = useReducer((times) => times + 1, 0);
+  useEffect(() => follow(url, take, link, frames(redraw)), [url]);
+  return link;
+}
 
-// Calls `update` with what each event says. The browser comes back by itself, with the id of the last event that
-// it knows; only where the answer was an error, or nothing comes any more, a new stream is begun.
-export function follow(url, update) {
+// Calls back once for all that comes until the next frame; a hidden tab has no frames.
+function frames(redraw) {
+  let waits = false;
+  function run() {
+    waits = false;
+    redraw();
+  }
+  return () => {
+    if (waits) return;
+    waits = true;
+    if (document.hidden) setTimeout(run, 100);
+    else requestAnimationFrame(run);
+  };
+}
+
+// The browser comes back by itself, with the id of the last event that it knows; only where the answer was an
+// error, or nothing comes any more, a new stream is begun.
+function follow(url, take, link, redraw) {
   let source = null;
   let opened = 0;
   let heard = performance.now();
-  let asOf = "";
-  let refusal = "";
+  let hiding = null;
 
-  function take(event, tell) {
+  function hear(event, use) {
     const data = JSON.parse(event.data);
     heard = performance.now();
-    refusal = "";
-    asOf = data.timestamp;
-    tell(data);
-    lead(data.leader);
-    say(notReady, data.notReady.length ? `This process is not ready: ${data.notReady.join("; ")}` : "");
-    notReady.hidden = data.notReady.length === 0;
+    Object.assign(link, { refusal: "", asOf: data.timestamp, leader: data.leader, notReady: data.notReady });
+    use(data);
     look();
+    redraw();
   }
 
   function open() {
     source?.close();
     opened = performance.now();
     source = new EventSource(url);
-    source.addEventListener("update", (event) => take(event, update));
-    source.addEventListener("beat", (event) => take(event, () => {}));
+    source.addEventListener("update", (event) => hear(event, take));
+    source.addEventListener("beat", (event) => hear(event, () => {}));
     source.addEventListener("error", () => {
       if (source.readyState === EventSource.CLOSED) {
         ask();
@@ -54,31 +68,21 @@ export function follow(url, update) {
     const request = new AbortController();
     try {
       const answer = await fetch(url, { signal: request.signal });
-      refusal = answer.ok ? "" : await answer.text();
+      link.refusal = answer.status === 401 ? "it wants its token. Reload the page to give it." : answer.ok ? "" : await answer.text();
     } catch {
-      refusal = "";
+      link.refusal = "";
     }
     request.abort();
   }
 
   function look() {
     const silent = performance.now() - heard;
-    if (silent >= SILENT_MS) {
-      say(connection, "Stale");
-      connection.className = "dead";
-      const why = refusal ? `The operator refuses: ${refusal}` : "The operator does not answer.";
-      say(stale, `${why}${asOf && ` What you see is stale: it is how things were at ${clock(asOf)}.`}`);
-    } else if (asOf) {
-      say(connection, `Live, as of ${clock(asOf)}`);
-      connection.className = "live";
-    }
-    stale.hidden = silent < SILENT_MS;
-    if (!document.hidden && performance.now() - Math.max(heard, opened) > GIVE_UP_MS) {
-      open();
-    }
+    const was = link.state;
+    link.state = silent >= SILENT_MS ? "stale" : link.asOf ? "live" : "connecting";
+    if (link.state !== was || link.state === "stale") redraw();
+    if (!document.hidden && performance.now() - Math.max(heard, opened) > GIVE_UP_MS) open();
   }
 
-  let hiding = null;
   document.addEventListener("visibilitychange", () => {
     clearTimeout(hiding);
     if (document.hidden) {
@@ -91,23 +95,23 @@ export function follow(url, update) {
   setInterval(look, 500);
 }
 
-// A follower shows what the leader has written, so it says whose words they are.
-function lead(known) {
-  if (!known) {
-    say(leader, "");
-  } else if (known.self) {
-    say(leader, `This process leads: ${known.identity}`);
-  } else if (known.identity) {
-    say(leader, `This process stands by and shows what ${known.identity} has written, who leads`);
-  } else {
-    say(leader, "This process stands by. Nobody leads at the moment");
+// All rules and actions as they are now: what the list, the timeline and the servers show.
+export function useRules(url) {
+  const store = useRef({ known: false, rules: new Map(), actions: [] }).current;
+  const link = useStream(url, (data) => merge(store, data));
+  return [store, link];
+}
+
+const MOST_ACTIONS = 100;
+
+function merge(store, data) {
+  if (data.everything) {
+    store.rules.clear();
+    store.actions = [];
   }
-}
-
-export function address(...path) {
-  return new URL(`../../${path.map(encodeURIComponent).join("/")}`, import.meta.url).href;
-}
-
-export function link(namespace, name) {
-  return el("a", { href: address("rules", namespace, name) }, name);
+  for (const { namespace, name } of data.gone) store.rules.delete(`${namespace}/${name}`);
+  for (const rule of data.rules) store.rules.set(`${rule.namespace}/${rule.name}`, rule);
+  const order = (one, other) => (one.timestamp < other.timestamp ? 1 : one.timestamp > other.timestamp ? -1 : 0);
+  store.actions = [...data.actions.toReversed(), ...store.actions].sort(order).slice(0, MOST_ACTIONS);
+  store.known = true;
 }
