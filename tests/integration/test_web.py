@@ -206,7 +206,7 @@ async def test_half_a_request_is_closed_and_a_stream_is_not(
 
 async def test_every_answer_has_the_security_headers(running: Running) -> None:
     settings = running.settings
-    asked = [(settings.activity_port, path) for path in ("/", "/assets/rules.js", "/health", "/none")]
+    asked = [(settings.activity_port, path) for path in ("/", "/timeline", "/health", "/none")]
     asked += [(settings.probe_port, "/readyz"), (settings.metrics_port, "/metrics")]
     running.health.wrong_ready = ["No."]
     for port, path in asked:
