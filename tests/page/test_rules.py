@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.async_api import Page, expect
 
+from natsscaler.core.status import RuleStatus, WorkRates
 from natsscaler.web.api import Leader
 from tests.page.conftest import Scheme, Visitor
 from tests.support.gallery import ABSENT, DEAF, LOST, Served, rule
@@ -240,3 +241,19 @@ async def test_servers_are_told_with_the_rules_that_are_read_from_them(
     await expect(servers.last).to_contain_text("http://other:8222")
     await expect(servers.last).to_contain_text("1 rule unknown")
     await expect(servers.last).to_contain_text("nats://nats:4222: connection refused")
+
+
+async def test_rates_and_the_time_to_drain_stand_in_the_row(visitor: Visitor, gallery: Served) -> None:
+    made, never = rule("orders"), rule("stuck")
+    rates = WorkRates(arriving_per_second=5.25, processing_per_second=1234.0, drain_seconds=40.0)
+    gallery.gallery.activity.learn(made.key, made, RuleStatus(pending_messages=400, rates=rates))
+    stuck = WorkRates(arriving_per_second=5.0, processing_per_second=0.0)
+    gallery.gallery.activity.learn(never.key, never, RuleStatus(pending_messages=4_300_000, rates=stuck))
+    page = await visitor.live(gallery.url, width=1440)
+    shown = row(page, "orders")
+    await expect(shown.locator(".in")).to_have_text(re.compile("^5.3$|^5.2$"))
+    await expect(shown.locator(".out")).to_have_text("1.2K")
+    await expect(shown.locator(".drains")).to_have_text("~40 s")
+    await expect(row(page, "stuck").locator(".drains")).to_have_text("never")
+    await expect(row(page, "stuck").locator(".backlog")).to_have_text("4.3M")
+    await expect(row(page, "stuck").locator(".backlog span")).to_have_attribute("title", "4,300,000")
