@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Raw, Struct, field, json
 from msgspec.structs import asdict
 
 from natsscaler.core.explain.headline import Headline, bad_conditions, headline, retell
 from natsscaler.core.explain.steps import Step
 from natsscaler.core.explain.story import explain
 from natsscaler.core.reasons import Reason
-from natsscaler.core.rule import Rule, RuleSpec
+from natsscaler.core.rule import Rule
 from natsscaler.core.status import (
     Action,
     Condition,
@@ -127,7 +127,8 @@ class RuleDetail(Struct, frozen=True, kw_only=True, rename="camel"):
     last_decision: LastDecision | None
     rates: Annotated[WorkRates | None, Meta(description="null: unknown.")]
     spec: Annotated[
-        RuleSpec | None, Meta(description="The rule's spec with its defaults; null: it is invalid.")
+        Raw | None,
+        Meta(description="The rule's spec with its defaults, as the CRD describes it; null: it is invalid."),
     ]
     conditions: tuple[RuleCondition, ...]
     wake_ups: Annotated[tuple[WakeUp, ...], Meta(description="Newest first; of the process that answers.")]
@@ -164,7 +165,7 @@ def detail(seen: Seen, now: float, since: int = 0) -> RuleDetail:
         evaluated_at=rfc3339(facts.now) if facts else last.time if last else None,
         last_decision=last,
         rates=status.rates,
-        spec=rule.spec if rule else None,
+        spec=Raw(json.encode(rule.spec)) if rule else None,
         conditions=tuple(RuleCondition(**asdict(one), bad=one.is_bad) for one in status.conditions),
         wake_ups=tuple(WakeUp(source=source, time=rfc3339(time)) for source, time in woken),
         actions=seen.actions,
