@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from msgspec.structs import replace
+
 from natsscaler.core.decision.rates import Tally, Work, Workers
 from natsscaler.core.decision.situation import Memory, Taken, Want
 from natsscaler.core.jetstream.sources import exactly
@@ -157,8 +159,8 @@ def restore(
     if status.current_replicas is not None:
         before = status.current_replicas
         memory = memory.acted(before, replicas, now).stepped(before, replicas, now)
-        if before != replicas:
-            memory = memory.wanted(replicas, now, math.inf)
+        if before != replicas:  # it is unknown since when they start
+            memory = replace(memory.wanted(replicas, now, math.inf), starting=None)
     return memory
 
 
