@@ -18,6 +18,7 @@ from msgspec.structs import astuple, replace
 from natsscaler.core.decision.rates import KEPT, MOST_LEARNT
 from natsscaler.core.jetstream.backlog import Via
 from natsscaler.core.jetstream.counters import Counters
+from natsscaler.core.jetstream.documents import INT64_MAX
 from natsscaler.core.jetstream.sources import Source
 from natsscaler.core.reasons import Reason
 
@@ -45,6 +46,9 @@ REMEMBERED_WANTS = 20
 """How many wants outlive the process, for the stabilization windows to look back at."""
 TALLIED_COUNTERS = 16
 """Of so many consumers of a rule, counters are kept."""
+YEARS = 1970, 9000
+"""What a time may be of: nothing that is computed from it then leaves what a datetime can be."""
+LearntRate = Annotated[float, Meta(ge=1e-9, le=1e9)]
 NEW_RATE = 0.1
 """The share by which a rate must change to be told anew."""
 
@@ -136,7 +140,8 @@ class Remembered(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
         Time | None, Meta(description="With minReplicas 0: when a message last waited or moved.")
     ] = None
     delivered: Annotated[
-        int | None, Meta(description="With minReplicas 0: how many messages had been delivered then.")
+        Annotated[int, Meta(ge=0, le=INT64_MAX)] | None,
+        Meta(description="With minReplicas 0: how many messages had been delivered then."),
     ] = None
     waiting_since: Annotated[Time | None, Meta(description="At zero replicas: since when messages wait.")] = (
         None
@@ -157,7 +162,7 @@ class Remembered(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
         Meta(description="What rates are made of, newest last."),
     ] = ()
     replica_rates: Annotated[
-        Annotated[tuple[float, ...], Meta(max_length=MOST_LEARNT)],
+        Annotated[tuple[LearntRate, ...], Meta(max_length=MOST_LEARNT)],
         Meta(description="What one ready replica was seen to process per second, newest last."),
     ] = ()
     replica_rates_of: Annotated[str, Meta(description="The pod template that this was seen of.")] = ""
@@ -310,10 +315,10 @@ def rfc3339(epoch: float) -> str:
 
 
 def epoch(time: str) -> float | None:
-    """Read a time of RFC 3339 as seconds since the epoch; None: it is none."""
+    """Read a time of RFC 3339 as seconds since the epoch; None: it is none, or of no year within YEARS."""
     with contextlib.suppress(ValueError, OverflowError):
         read = datetime.fromisoformat(time)
-        return read.timestamp() if read.tzinfo else None
+        return read.timestamp() if read.tzinfo and YEARS[0] <= read.year <= YEARS[1] else None
     return None
 
 

@@ -446,3 +446,20 @@ def test_a_status_is_read_back_as_it_was_written() -> None:
     last = LastScaling(time="2026-01-01T00:00:00Z", before=1, after=2)
     written = RuleStatus(observed_generation=2, current_replicas=2, last_scaling=last)
     assert read_back(msgspec.to_builtins(written)) == written
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        {"lastUp": "0001-01-01T00:00:00+14:00"},
+        {"lastUp": "9999-12-31T23:59:59-14:00"},
+        {"replicaRates": [-1.0]},
+        {"replicaRates": [5e-324]},
+        {"replicaRates": [1e308]},
+        {"delivered": -5},
+        {"delivered": 2**63},
+    ],
+    ids=str,
+)
+def test_a_memory_that_cannot_be_is_left_out(memory: dict[str, Any]) -> None:
+    assert read_back({"memory": memory}).memory is None
