@@ -20,7 +20,7 @@ from hack.plots import plots
 from natsscaler import __version__
 from natsscaler.core.crd import crd
 from natsscaler.core.reasons import Reason, State, Topic
-from natsscaler.core.rule import INT32_MAX
+from natsscaler.core.selector import INT32_MAX
 from natsscaler.settings import SETTINGS, Group, Setting
 from natsscaler.web.openapi import openapi
 

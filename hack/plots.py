@@ -11,15 +11,19 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
+from msgspec.structs import replace
+
 from natsscaler.core.decision.pipeline import decide
 from natsscaler.core.decision.situation import Memory, Observation
 from natsscaler.core.jetstream.backlog import Backlog, Traffic
 from natsscaler.core.jetstream.counters import Counters
 from natsscaler.core.jetstream.selection import Match, Unknown
 from natsscaler.core.jetstream.sources import Source
+from natsscaler.core.jetstream.together import together
 from natsscaler.core.pause import PAUSED_ANNOTATION, UNTIL_ANNOTATION
 from natsscaler.core.reasons import Reason
-from natsscaler.core.rule import BacklogMode, Rule, parse
+from natsscaler.core.rule import Rule, parse
+from natsscaler.core.selector import BacklogMode
 
 FOLDER = Path(__file__).parent.parent / "docs/images"
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 300, 46, 80, 34, 40
@@ -54,7 +58,7 @@ class Plot(NamedTuple):
     unacknowledged: Trace = ((0, 0),)
     """Messages that workers have in hand, beside the backlog."""
     unknown: tuple[float, float] = (0, 0)
-    """Between which seconds the backlog is unknown."""
+    """Between which seconds the backlog is unknown; of several sources, that of the last one."""
 
 
 def rule(annotations: Mapping[str, str] = MappingProxyType({}), **spec: object) -> Rule:
@@ -63,23 +67,33 @@ def rule(annotations: Mapping[str, str] = MappingProxyType({}), **spec: object) 
     return parse({"metadata": {**metadata, "annotations": annotations}, "spec": {**SPEC, **spec}})
 
 
-def observed(messages: int | None, unacknowledged: int, replicas: int, at: float) -> Observation:
-    """See this many messages that wait (None: unknown), and this many replicas, at a time."""
-    if messages is None:
-        return Observation(Unknown(Reason.MONITORING_TIMEOUT, ""), replicas, at)
+def observed(
+    made: Rule, messages: int, unacknowledged: int, replicas: int, at: float, *, unknown: bool
+) -> Observation:
+    """See so many messages that wait, as many of each source, and so many replicas at a time."""
+    number = len(made.selectors)
+    measured: list[Backlog | Unknown] = [
+        _waiting(f"S{index}/w", messages // number, unacknowledged // number, at) for index in range(number)
+    ]
+    if unknown:
+        measured[-1] = Unknown(Reason.MONITORING_TIMEOUT, "")
+    backlog, least = together(made.selectors, measured)
+    return Observation(backlog, replicas, at, asleep=replicas == 0, least=least)
+
+
+def _waiting(consumer: str, messages: int, unacknowledged: int, at: float) -> Backlog:
     came = round(ARRIVING * at) + messages
-    backlog = Backlog(
+    return Backlog(
         pending=messages,
         unacknowledged=unacknowledged,
         mode=BacklogMode.PENDING,
-        source=SOURCE,
+        source=replace(SOURCE, consumers=(consumer,)),
         account_key="",
         feeds=(),
         at=datetime.fromtimestamp(at, UTC),
-        counters=(Counters(name="ORDERS/workers", ever=came, delivered=came - messages, pending=messages),),
+        counters=(Counters(name=consumer, ever=came, delivered=came - messages, pending=messages),),
         traffic=Traffic(waiting=messages, delivered=0),
     )
-    return Observation(backlog, replicas, at, asleep=replicas == 0)
 
 
 def replicas_over_time(made: Rule, plot: Plot, seconds: int) -> Iterator[tuple[int, int]]:
@@ -87,8 +101,8 @@ def replicas_over_time(made: Rule, plot: Plot, seconds: int) -> Iterator[tuple[i
     memory, replicas = Memory(), max(1, made.spec.min_replicas)
     backlog, in_hand = interpolated(plot.backlog), interpolated(plot.unacknowledged)
     for now in range(seconds + 1):
-        messages = None if plot.unknown[0] <= now < plot.unknown[1] else backlog(now)
-        seen = observed(messages, in_hand(now), replicas, float(now))
+        unknown = plot.unknown[0] <= now < plot.unknown[1]
+        seen = observed(made, backlog(now), in_hand(now), replicas, float(now), unknown=unknown)
         decision = decide(made, seen, memory, float(now))
         memory = decision.memory.acted(replicas, decision.permitted, now)
         memory = memory.stepped(replicas, decision.permitted, now)
@@ -198,6 +212,10 @@ def paused(kind: str, until: str) -> dict[str, str]:
     return {PAUSED_ANNOTATION: kind, UNTIL_ANNOTATION: until}
 
 
+SOURCES = [
+    {"subject": "mail.receipts", "messagesPerReplica": 50},
+    {"subject": "mail.newsletters", "messagesPerReplica": 50},
+]
 PLOTS = {
     "policies-zero.svg": Plot(
         "A quiet time to zero, and a burst that wakes it",
@@ -214,6 +232,17 @@ PLOTS = {
         BURST,
         {f"busyWorkers {kind}": rule(behavior=busy(kind)) for kind in ("Ignore", "Floor", "UntilIdle")},
         unacknowledged=((0, 0), (60, 0), (61, 30), (180, 30), (200, 12), (540, 12), (541, 0), (600, 0)),
+    ),
+    "policies-sources.svg": Plot(
+        "Two bursts, half of each of one subject and half of another, which is unknown for a time",
+        BURSTS,
+        {
+            f"combine {how}": rule(
+                subject=None, messagesPerReplica=None, behavior=QUICK, sources=SOURCES, combine=how
+            )
+            for how in ("Sum", "Max")
+        },
+        unknown=(100, 400),
     ),
     "policies-fallback.svg": Plot(
         "A burst while the backlog is unknown, with and without a fallback",

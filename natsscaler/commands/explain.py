@@ -27,10 +27,11 @@ from natsscaler.core.explain.story import explain
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown, did_you_mean
 from natsscaler.core.jetstream.snapshot import Reading
-from natsscaler.core.jetstream.trust import Trust
+from natsscaler.core.jetstream.together import Measured, together
+from natsscaler.core.jetstream.trust import Trusts
 from natsscaler.core.ownership import missing, obstacle
 from natsscaler.core.reasons import Finding, Reason, State
-from natsscaler.core.remembering import restore, restore_trust
+from natsscaler.core.remembering import restore, restore_trusts
 from natsscaler.core.rule import Rule, RuleKey, Target, parse
 from natsscaler.core.status import RuleStatus, read_back
 from natsscaler.kube.lease import NAME as LEASE
@@ -208,10 +209,12 @@ class Explainer:
             memory = restore(status, replicas, now, wall)
             found = await self.read(rule.monitoring)
             if isinstance(found, Unknown):
-                backlog: Backlog | Unknown = found
+                measured: Measured = (found,) * len(rule.selectors)
             else:
-                backlog = await self._measure(rule, restore_trust(status), found)
-            seen = Observation(backlog, replicas, wall, asleep=replicas == 0 and status.claims_zero)
+                measured = await self._measure(rule, restore_trusts(status), found)
+            backlog, least = together(rule.selectors, measured)
+            asleep = replicas == 0 and status.claims_zero
+            seen = Observation(backlog, replicas, wall, asleep=asleep, least=least)
             decision = decide(rule, seen, memory, now)
         next_change = None
         if decision and decision.next_change:
@@ -247,24 +250,24 @@ class Explainer:
         except MonitoringError as error:
             return Unknown(error.reason, error.message)
 
-    async def _measure(self, rule: Rule, trust: Trust, reading: Reading) -> Backlog | Unknown:
+    async def _measure(self, rule: Rule, trusts: Trusts, reading: Reading) -> Measured:
         """Count as the operator does, but for the confirmation that it asks for before a step down."""
 
         def nothing_falls(_: Backlog) -> bool:
             return False
 
-        seen = draft(rule, trust, reading, None, nothing_falls)
+        seen = draft(rule, trusts, reading, None, nothing_falls)
         if seen.wanted:
             access = rule.nats(self._options.settings.nats_url or reading.nats_url)
             if access not in self._connections:
                 task = asyncio.create_task(self._connect(access), name=f"connect to {access.url}")
                 self._connections[access] = task
             connection = await self._connections[access]
-            seen = draft(rule, trust, reading, connection, nothing_falls)
+            seen = draft(rule, trusts, reading, connection, nothing_falls)
             if seen.wanted:
                 answers = await Asking().ask(connection, {rule.key: seen.wanted}, partial(counts, connection))
                 return seen.completed(rule, reading, answers[rule.key])
-        return seen.backlog
+        return seen.measured
 
     async def _connect(self, access: Access) -> Connection:
         """Connect to NATS; where nobody answers in time, the connection knows no account and is not asked."""

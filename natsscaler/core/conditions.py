@@ -6,24 +6,30 @@ once there are any, and `Ready` sums up: false while something is wrong; true, w
 has switched the rule off, or one direction.
 """
 
+import itertools
+from typing import Any
+
 from msgspec.structs import replace
 
 from natsscaler.core.access import server_shown
 from natsscaler.core.contention import Admitted
 from natsscaler.core.decision.pipeline import Decision, messages_until_change
-from natsscaler.core.decision.situation import StepKind
+from natsscaler.core.decision.situation import Observation, StepKind
 from natsscaler.core.evaluation import Evaluation
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown, listed
 from natsscaler.core.jetstream.sources import exactly
 from natsscaler.core.pause import Pause
 from natsscaler.core.reasons import Finding, Reason, Topic
+from natsscaler.core.rule import Rule
 from natsscaler.core.status import (
     SCALED_TO_ZERO,
     Condition,
+    Counted,
     LastDecision,
     Remembered,
     RuleStatus,
+    SourceBacklog,
     WorkRates,
     rfc3339,
 )
@@ -62,6 +68,7 @@ def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
             unacknowledged=known.unacknowledged if known else None,
             source=known.via if known else None,
             leaders=tuple(server_shown(one, url) for one in known.leaders) if known else None,
+            sources=_sources(rule, seen),
             recommendation=decision.recommendation,
             desired=decision.desired,
             schedule=schedule.name if schedule else None,
@@ -83,12 +90,43 @@ def compose(facts: Facts, previous: RuleStatus) -> RuleStatus:
         current_replicas=seen.replicas if seen else None,
         ready_replicas=facts.ready if seen else None,
         pending_messages=known.messages if known else None,
-        backlog_source=known.source if known else previous.backlog_source,
-        backlog_source_seen=exactly(known.at) if known and known.at else previous.backlog_source_seen,
+        **_counted(rule, seen, previous),
         last_decision=last,
         rates=rates(known, decision) if known and decision else None,
         memory=facts.memory or previous.memory,
         conditions=conditions,
+    )
+
+
+def _counted(rule: Rule, seen: Observation | None, previous: RuleStatus) -> dict[str, Any]:
+    """Keep what each source is counted on; of one that is unknown, what it was counted on before."""
+    kept = {one.source.selector: one for one in previous.counted}
+    for part in seen.counted.of_each if seen and seen.counted else ():
+        if isinstance(part, Backlog):
+            before = kept.get(part.source.selector)
+            when = exactly(part.at) if part.at else before.seen if before else None
+            kept[part.source.selector] = Counted(source=part.source, seen=when)
+    found = tuple(kept[str(by)] for by in rule.selectors if str(by) in kept)
+    if rule.spec.sources:
+        return {"backlog_source": None, "backlog_source_seen": None, "backlog_sources": found}
+    if not found:
+        return {"backlog_sources": ()}
+    return {"backlog_source": found[0].source, "backlog_source_seen": found[0].seen, "backlog_sources": ()}
+
+
+def _sources(rule: Rule, seen: Observation) -> tuple[SourceBacklog, ...]:
+    """Tell the backlog of each of several sources."""
+    if not rule.spec.sources:
+        return ()
+    parts = seen.counted.of_each if seen.counted else itertools.repeat(None)
+    return tuple(
+        SourceBacklog(
+            subject=by.subject,
+            backlog=part.messages if isinstance(part, Backlog) else None,
+            messages_per_replica=by.messages_per_replica,
+            consumers=part.source.consumers if isinstance(part, Backlog) else (),
+        )
+        for by, part in zip(rule.selectors, parts, strict=False)
     )
 
 
@@ -211,7 +249,7 @@ def _source(facts: Facts) -> str:
     source, wider = facts.seen.backlog.source, facts.seen.backlog.wider
     known = f"The backlog is known: {listed(source.consumers)} in account {source.account}"
     if wider:
-        known += f". It takes {listed(wider)}, not only {facts.rule.spec.subject}: all of that counts"
+        known += f". It takes {listed(wider)}, not only {facts.rule.subjects}: all of that counts"
     return known
 
 
@@ -285,6 +323,8 @@ def _doubt(facts: Facts) -> Finding | None:
     kept = (
         "The backlog is unknown, so the replicas do not change" if unknown else "The replicas do not change"
     )
+    if facts.seen.least:
+        kept = "A part of the backlog is unknown, so the replicas may rise, but do not fall"
     if _fallback(facts):
         kept = "The backlog is unknown, so spec.fallback decides"
     return Finding(usable.reason, f"{kept}. {usable.message}")

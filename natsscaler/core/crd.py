@@ -15,17 +15,20 @@ from natsscaler.core.rule import (
     DRAIN_TIME_NEEDS,
     FALLBACK_NEEDS,
     GROUP,
-    INT32_MAX,
     JOBS,
     KIND,
     NO_DOCUMENT,
+    NO_DRAIN_TIME,
     NO_JOB,
+    ONE_BACKLOG,
     ONE_TARGET,
     PLURAL,
     TOLERANCE_NEEDS,
     VERSION,
+    WITH_SUBJECT,
     RuleSpec,
 )
+from natsscaler.core.selector import ALIKE, INT32_MAX, MAX_NEEDS, MIXED
 from natsscaler.core.status import RuleStatus
 
 PRINTER_COLUMNS: list[dict[str, Any]] = [
@@ -74,14 +77,53 @@ VALIDATIONS = [
         "message": DRAIN_TIME_NEEDS,
         "fieldPath": ".drainTime",
     },
+    {"rule": "has(self.subject) != has(self.sources)", "message": ONE_BACKLOG},
+    *(
+        {
+            "rule": f"!has(self.sources) || !has(self.{name})",
+            "message": WITH_SUBJECT,
+            "fieldPath": f".{name}",
+        }
+        for name in ("stream", "consumer", "account", "messagesPerReplica")
+    ),
+    {
+        "rule": "!has(self.sources) || !has(self.drainTime)",
+        "message": NO_DRAIN_TIME,
+        "fieldPath": ".drainTime",
+    },
+    {
+        "rule": "!has(self.sources) || self.sources.all(one, self.sources.exists_one(other,"
+        " one.subject == other.subject"
+        " && (has(one.stream) ? one.stream : '') == (has(other.stream) ? other.stream : '')"
+        " && (has(one.consumer) ? one.consumer : '') == (has(other.consumer) ? other.consumer : '')"
+        " && (has(one.account) ? one.account : '') == (has(other.account) ? other.account : '')))",
+        "message": f"sources {ALIKE}",
+        "fieldPath": ".sources",
+    },
+    {
+        "rule": "!has(self.sources) || self.sources.all(one, has(one.messagesPerReplica))"
+        " || self.sources.all(one, !has(one.messagesPerReplica))",
+        "message": f"sources {MIXED}",
+        "fieldPath": ".sources",
+    },
+    {
+        "rule": "self.combine != 'Max' || (has(self.sources)"
+        " && self.sources.all(one, has(one.messagesPerReplica)))",
+        "message": MAX_NEEDS,
+        "fieldPath": ".combine",
+    },
     {"rule": "has(self.deploymentName) != has(self.scaleTargetRef)", "message": ONE_TARGET},
     *(
         {
-            "rule": f"has(self.messagesPerReplica) || !has(self.behavior.{side}.tolerance)",
+            "rule": f"{sized} || !has(self.behavior.{side}.tolerance)",
             "message": f"behavior.{side}.{TOLERANCE_NEEDS}",
             "fieldPath": f".behavior.{side}.tolerance",
         }
         for side in ("scaleUp", "scaleDown")
+        for sized in (
+            "has(self.messagesPerReplica) || has(self.sources)",
+            "!has(self.sources) || self.sources.all(one, has(one.messagesPerReplica))",
+        )
     ),
 ]
 SCHEDULE_VALIDATIONS = [
@@ -143,6 +185,11 @@ def crd() -> dict[str, Any]:
     reference["apiVersion"]["x-kubernetes-validations"].append(
         {"rule": f"!self.matches('{JOBS}')", "message": f"scaleTargetRef.apiVersion {NO_JOB}"}
     )
+    sources = spec["properties"]["sources"]
+    sources["minItems"] = 1
+    sources["x-kubernetes-list-type"] = "atomic"
+    for name in ("subject", "stream", "consumer"):
+        _explain_pattern(sources["items"]["properties"][name], f"sources[].{PATTERN_MESSAGES[name]}")
     spec["properties"]["events"]["x-kubernetes-list-type"] = "set"
     schedules = spec["properties"]["schedules"]
     schedules["x-kubernetes-list-type"] = "map"

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from natsscaler.core.decision.rates import Tally, Work, Workers
 from natsscaler.core.decision.situation import Memory, Taken, Want
 from natsscaler.core.jetstream.sources import exactly
-from natsscaler.core.jetstream.trust import Trust
+from natsscaler.core.jetstream.trust import Trust, Trusts
 from natsscaler.core.status import (
     REMEMBERED_STEPS,
     REMEMBERED_WANTS,
@@ -75,10 +75,12 @@ def _fewer(wants: tuple[Want, ...]) -> tuple[Want, ...]:
     return (Want(wants[surplus].time, wants[0].replicas), *wants[surplus + 1 :])
 
 
-def restore_trust(status: RuleStatus) -> Trust:
+def restore_trusts(status: RuleStatus) -> Trusts:
     """Rebuild what a restart forgot of earlier reads: what was counted, and when it was seen last."""
-    seen = status.backlog_source_seen
-    return Trust(status.backlog_source, datetime.fromisoformat(seen) if seen else None)
+    return {
+        one.source.selector: Trust(one.source, datetime.fromisoformat(one.seen) if one.seen else None)
+        for one in status.counted
+    }
 
 
 def _tallied(tally: Tally) -> Tallied:

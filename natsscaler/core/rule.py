@@ -26,7 +26,19 @@ from natsscaler.core.access import (
 from natsscaler.core.errors import InvalidRule, excerpt
 from natsscaler.core.pause import Pause, pause
 from natsscaler.core.schedules import MOST_SCHEDULES, Bounds, Schedule, bounds, check
-from natsscaler.core.subjects import SUBJECT_PATTERN
+from natsscaler.core.selector import (
+    INT32_MAX,
+    MOST_SOURCES,
+    Account,
+    BacklogMode,
+    Combine,
+    MessagesPerReplica,
+    Name,
+    Selector,
+    SourceSpec,
+    Subject,
+    check_sources,
+)
 
 GROUP, VERSION, PLURAL, KIND = "scaling.example.com", "v1", "scalingrules", "ScalingRule"
 DEFAULT_STABILIZATION_SECONDS = 300
@@ -45,35 +57,30 @@ LONGEST_WAIT_SECONDS = 86_400
 MOST_POLICIES = 10
 """Of one direction."""
 
-INT32_MAX = 2**31 - 1
 Threshold = Annotated[int, Meta(ge=0, le=INT32_MAX)]
 Replicas = Annotated[int, Meta(ge=1, le=INT32_MAX)]
 FewestReplicas = Annotated[int, Meta(ge=0, le=INT32_MAX)]
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z"
-STREAM_NAME = r"^[^ \t\r\n\f\v.*>/\\]+\Z"
-"""Names of streams and consumers (NATS ADR-6: no white space, dots, wildcards or path separators)."""
 DOCUMENT_PATH = "/(accountz|accstatz|connz|gatewayz|healthz|jsz|leafz|raftz|routez|subsz|varz)/*$"
 API_VERSION = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?v[a-z0-9]+\Z"
 OBJECT_KIND = r"^[A-Z][A-Za-z0-9]*\Z"
 JOBS = "^batch/"
 NO_JOB = "must not be of batch: a Job or CronJob has no replicas, so name what runs the workers on"
+ONE_BACKLOG = "subject or sources must be set, and only one of them"
+WITH_SUBJECT = (
+    "stream, consumer, account and messagesPerReplica belong to subject: set them in each of sources"
+)
 ONE_TARGET = "deploymentName or scaleTargetRef must be set, and only one of them"
 NO_DOCUMENT = "must be the address alone: leave out /jsz, /varz and the like at its end"
 FALLBACK_NEEDS = "fallback.replicas must be given, unless fallback.behavior is Hold"
 TOLERANCE_NEEDS = "tolerance needs messagesPerReplica: set that, or use the thresholds as a tolerance"
-Name = Annotated[str, Meta(pattern=STREAM_NAME, max_length=255)]
-
-
 DRAIN_TIME_NEEDS = (
     "drainTime needs replicaRate, or messagesPerReplica to decide by until that is learnt: add one of them"
 )
-
-
-class BacklogMode(StrEnum):
-    """Which messages count as backlog."""
-
-    PENDING_AND_UNACKNOWLEDGED = "PendingAndUnacknowledged"
-    PENDING = "Pending"
+NO_DRAIN_TIME = (
+    "drainTime does not go with sources, which need a replicaRate of their own: remove it, and set"
+    " messagesPerReplica in each of sources"
+)
 
 
 class EventSource(StrEnum):
@@ -387,14 +394,12 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = field(name="natsMonitoringURL")
     subject: Annotated[
-        str,
+        Subject | None,
         Meta(
-            pattern=SUBJECT_PATTERN,
-            max_length=1024,
             description="NATS subject whose backlog decides, such as orders.processing;"
-            " * stands for one token, a final > for one or more.",
+            " * stands for one token, a final > for one or more. Required, unless sources is set."
         ),
-    ]
+    ] = None
     scale_up_threshold: Annotated[
         Threshold, Meta(description="Scale up when the backlog is greater than this many messages.")
     ] = field(name="scaleUpThreshold")
@@ -420,7 +425,7 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = None
     account: Annotated[
-        Annotated[str, Meta(min_length=1, max_length=255)] | None,
+        Account | None,
         Meta(
             description="Name or id of the NATS account that has the stream."
             " Default: the one account that has a matching stream.",
@@ -434,7 +439,7 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = BacklogMode.PENDING_AND_UNACKNOWLEDGED
     messages_per_replica: Annotated[
-        Annotated[int, Meta(ge=1, le=INT32_MAX)] | None,
+        MessagesPerReplica | None,
         Meta(
             description="Scale to backlog divided by this, rounded up, in one go."
             " Default: one replica per step."
@@ -447,6 +452,21 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             " and replicas process them. It needs replicaRate or messagesPerReplica."
         ),
     ] = field(default=None, name="drainTime")
+    sources: Annotated[
+        Annotated[tuple[SourceSpec, ...], Meta(max_length=MOST_SOURCES)],
+        Meta(
+            description="Several subjects whose messages the same workers take, in place of subject, stream,"
+            " consumer, account and messagesPerReplica. Their backlogs add up. All are of the NATS server at"
+            " natsMonitoringURL. 1 to 8."
+        ),
+    ] = ()
+    combine: Annotated[
+        Combine,
+        Meta(
+            description="With sources that have messagesPerReplica: scale to the Sum of what each asks for,"
+            " or to the Max."
+        ),
+    ] = Combine.SUM
     idle_seconds: Annotated[
         Replicas,
         Meta(
@@ -486,6 +506,34 @@ class RuleSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     monitoring: Annotated[
         MonitoringAccess | None, Meta(description="How to identify oneself to the monitoring endpoint.")
     ] = None
+
+    @property
+    def selectors(self) -> tuple[Selector, ...]:
+        """What the backlog of each source is looked for by; a rule with a subject is its own source."""
+        own = (("spec", self),) if self.subject else ()
+        listed = ((f"spec.sources[{index}]", one) for index, one in enumerate(self.sources))
+        return tuple(
+            Selector(
+                field=field,
+                subject=one.subject or "",
+                stream=one.stream,
+                consumer=one.consumer,
+                account=one.account,
+                backlog=self.backlog,
+                messages_per_replica=one.messages_per_replica,
+            )
+            for field, one in (*own, *listed)
+        )
+
+    @property
+    def sized(self) -> bool:
+        """Whether it is given how many messages one replica is for."""
+        return self.selectors[0].messages_per_replica is not None
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether the backlog asks for one replica more or fewer at a time."""
+        return not self.sized and self.drain_time is None
 
     @property
     def goes_to_zero(self) -> bool:
@@ -579,11 +627,14 @@ class Rule(Struct, frozen=True, kw_only=True):
         return SecretKey(self.key.namespace, part.secret_ref.name) if part and part.secret_ref else None
 
     @property
-    def selector(self) -> str:
-        """What the backlog is looked for by; a choice of consumers holds as long as this stays the same."""
-        spec = self.spec
-        chosen = {"account": spec.account, "stream": spec.stream, "consumer": spec.consumer}
-        return ", ".join([f"subject {spec.subject}", *(f"{k} {v}" for k, v in chosen.items() if v)])
+    def selectors(self) -> tuple[Selector, ...]:
+        """What the backlog of each source is looked for by."""
+        return self.spec.selectors
+
+    @property
+    def subjects(self) -> str:
+        """Name its subjects, for people."""
+        return ", ".join(by.subject for by in self.selectors)
 
 
 def parse(body: Mapping[str, Any]) -> Rule:
@@ -599,6 +650,7 @@ def parse(body: Mapping[str, Any]) -> Rule:
         problem, _, path = str(error).partition(" - at `$")
         raise InvalidRule(excerpt(f"spec{path.removesuffix('`')}: {problem}")) from error
     _check_target(spec)
+    _check_sources(spec)
     if len(set(spec.events)) < len(spec.events):
         raise InvalidRule("spec.events names a source twice: remove one")
     for name, url, read in (
@@ -636,13 +688,23 @@ def _check_together(spec: RuleSpec) -> None:
     if spec.fallback and not spec.fallback.is_whole:
         raise InvalidRule(f"spec.{FALLBACK_NEEDS}")
     for name, side in (("scaleUp", spec.behavior.scale_up), ("scaleDown", spec.behavior.scale_down)):
-        if spec.messages_per_replica is None and side.tolerance is not None:
+        if not spec.sized and side.tolerance is not None:
             raise InvalidRule(f"spec.behavior.{name}.{TOLERANCE_NEEDS}")
     if spec.scale_down_threshold > spec.scale_up_threshold:
         raise InvalidRule(
             f"spec.scaleDownThreshold ({spec.scale_down_threshold}) is greater than spec.scaleUpThreshold"
             f" ({spec.scale_up_threshold}): lower the one or raise the other"
         )
+
+
+def _check_sources(spec: RuleSpec) -> None:
+    if (spec.subject is None) == (not spec.sources):
+        raise InvalidRule(f"spec.{ONE_BACKLOG}")
+    if spec.sources and any((spec.stream, spec.consumer, spec.account, spec.messages_per_replica)):
+        raise InvalidRule(f"spec.{WITH_SUBJECT}")
+    if spec.sources and spec.drain_time:
+        raise InvalidRule(f"spec.{NO_DRAIN_TIME}")
+    check_sources(spec.sources, spec.combine)
 
 
 def _check_target(spec: RuleSpec) -> None:

@@ -21,6 +21,7 @@ from natsscaler.core.jetstream.counters import Counters
 from natsscaler.core.jetstream.documents import INT64_MAX
 from natsscaler.core.jetstream.sources import Source
 from natsscaler.core.reasons import Reason
+from natsscaler.core.selector import MOST_SOURCES
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 USUAL = {
@@ -187,6 +188,19 @@ class Action(Struct, frozen=True, kw_only=True, rename="camel"):
     ]
 
 
+class SourceBacklog(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """What one of several sources has of the backlog."""
+
+    subject: Annotated[str, Meta(description="Its subject.")]
+    backlog: Annotated[int | None, Meta(description="Its backlog; absent if unknown.")] = None
+    messages_per_replica: Annotated[
+        int | None, Meta(description="How many of its messages one replica is for.")
+    ] = None
+    consumers: Annotated[
+        tuple[str, ...], Meta(description="STREAM/CONSUMER that it is counted on, or STREAM.")
+    ] = ()
+
+
 class LastDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The last decision, step by step; brought up to date when something a person would notice changes."""
 
@@ -206,6 +220,10 @@ class LastDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
             description="NATS servers whose word the backlog is: in a cluster the leaders of the consumers."
         ),
     ] = None
+    sources: Annotated[
+        Annotated[tuple[SourceBacklog, ...], Meta(max_length=MOST_SOURCES)],
+        Meta(description="With spec.sources, the backlog of each."),
+    ] = ()
     recommendation: Annotated[int, Meta(description="Replicas that the backlog alone asks for.")]
     desired: Annotated[int, Meta(description="Replicas after bounds and stabilization.")]
     schedule: Annotated[
@@ -247,6 +265,15 @@ class WorkRates(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="c
     ] = False
 
 
+class Counted(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the backlog of a source is counted on."""
+
+    source: Annotated[Source, Meta(description="Where it is counted, and how that was found.")]
+    seen: Annotated[
+        Time | None, Meta(description="When it was counted there, at the least; by NATS's clock.")
+    ] = None
+
+
 class RuleStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The status of a ScalingRule."""
 
@@ -283,6 +310,10 @@ class RuleStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     backlog_source_seen: Annotated[
         Time | None, Meta(description="When the backlog was counted there, at the least; by NATS's clock.")
     ] = field(default=None, name="backlogSourceSeen")
+    backlog_sources: Annotated[
+        Annotated[tuple[Counted, ...], Meta(max_length=MOST_SOURCES)],
+        Meta(description="In place of backlogSource, if spec.sources names several."),
+    ] = field(default=(), name="backlogSources")
     last_decision: Annotated[LastDecision | None, Meta(description="The last decision, step by step.")] = (
         field(default=None, name="lastDecision")
     )
@@ -303,6 +334,12 @@ class RuleStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Whether a Deployment with 0 replicas was scaled there by the rule itself, and not by a person."""
         condition = self.condition(SCALED_TO_ZERO)
         return condition is not None and condition.status == "True"
+
+    @property
+    def counted(self) -> tuple[Counted, ...]:
+        """What the backlog of each source is counted on, as far as it ever was."""
+        own = self.backlog_source and Counted(source=self.backlog_source, seen=self.backlog_source_seen)
+        return (own, *self.backlog_sources) if own else self.backlog_sources
 
     def condition(self, kind: str) -> Condition | None:
         """Return the condition of this type, if there is one."""
@@ -337,7 +374,7 @@ def new_count(old: RuleStatus, new: RuleStatus) -> bool:
             status.pending_messages,
             last
             and (
-                *(last.pending, last.unacknowledged, last.source, last.leaders),
+                *(last.pending, last.unacknowledged, last.source, last.leaders, last.sources),
                 *(last.recommendation, last.desired, last.reason),
             ),
         )
@@ -361,6 +398,7 @@ def _without_counts(status: RuleStatus) -> RuleStatus:
         ready_replicas=None,
         pending_messages=None if status.pending_messages is None else 0,
         backlog_source_seen=None,
+        backlog_sources=tuple(replace(one, seen=None) for one in status.backlog_sources),
         last_decision=None,
         rates=None,
         memory=None,
@@ -401,6 +439,9 @@ def read_back(raw: object) -> RuleStatus:
     return replace(
         status,
         backlog_source_seen=status.backlog_source_seen if epoch(status.backlog_source_seen or "") else None,
+        backlog_sources=tuple(
+            one if epoch(one.seen or "") else replace(one, seen=None) for one in status.backlog_sources
+        ),
         last_scaling=last if last and epoch(last.time) is not None else None,
         memory=status.memory if status.memory and _timely(status.memory) else None,
         last_decision=decision if decision and epoch(decision.time) is not None else None,

@@ -127,7 +127,7 @@ class Advisories:
             if EventSource.ADVISORIES in state.rule.spec.events and WakeSource.ADVISORY not in state.rings:
                 self._ring(state, WakeSource.ADVISORY)
         for state in self.index.of(connection, gathered.elections):
-            state.trust = state.trust.without_leaders()
+            state.trusts = {by: trust.without_leaders() for by, trust in state.trusts.items()}
         for state in self.index.of(connection, gathered.deleted):
             if state.doorbell:
                 await state.doorbell.close()
@@ -138,7 +138,9 @@ def _names(state: RuleState) -> frozenset[str]:
 
     A rule whose backlog is unknown is concerned by all.
     """
-    if state.trust.source is None or state.seen is None or not isinstance(state.seen.backlog, Backlog):
+    sources = [trust.source for trust in state.trusts.values() if trust.source]
+    known = state.seen and isinstance(state.seen.backlog, Backlog)
+    if not known or len(sources) < len(state.trusts):
         return frozenset((EVERY, ANY))
-    streams = (name.partition("/")[0] for name in state.trust.source.consumers)
-    return frozenset((EVERY, *state.trust.source.consumers, *streams))
+    consumers = [name for source in sources for name in source.consumers]
+    return frozenset((EVERY, *consumers, *(name.partition("/")[0] for name in consumers)))

@@ -118,9 +118,9 @@ class Doorbells:
             return await connection.stream_info(stream)
 
         backlogs = {
-            state.rule.key: (state, _claim(state), state.seen.backlog)
+            state.rule.key: (state, _claim(state), state.seen.counted)
             for state in states
-            if state.seen and isinstance(state.seen.backlog, Backlog)
+            if state.seen and state.seen.counted
             if not (feeds := _feeds(state)) or feeds.unknown
         }
         wanted = {key: Questions(there=questions(backlog)) for key, (_, _, backlog) in backlogs.items()}
@@ -184,7 +184,7 @@ class Doorbells:
             state.arm = calm(state.arm)  # the evaluation that follows the scaling arms again
         elif _to_be_asked(state):
             state.arm = ask(state.arm, now)
-        elif missing is None or state.seen is None or isinstance(state.seen.backlog, Unknown) or not feeds:
+        elif missing is None or state.seen is None or state.seen.counted is None or not feeds:
             await self._do_without(state, state.fed.again_at if feeds and feeds.unknown else math.inf)
         elif bell is None or state.armed_for != (state.connection, feeds.subjects):
             room = state.connection is not None and not state.connection.limited
@@ -221,8 +221,8 @@ class Doorbells:
         listening = connection.state
         if listening is None or listening.reason is not Reason.LISTENING:
             return listening
-        backlog = state.seen.backlog if state.seen else None
-        if isinstance(found, Unknown) or not isinstance(backlog, Backlog):
+        backlog = state.seen.counted if state.seen else None
+        if isinstance(found, Unknown) or backlog is None:
             return _lasting(state.evaluation.events) or listening
         server = found.server
         if connection.server_id != server.server_id and not (
@@ -263,8 +263,8 @@ def _crowded_out(state: RuleState, connection: ConnectionPort) -> Finding | None
 
 def _claim(state: RuleState) -> object:
     """Return all that an answer about the feeds of a rule depends on."""
-    backlog, connection = (state.seen.backlog if state.seen else None), state.connection
-    if not isinstance(backlog, Backlog) or connection is None:
+    backlog, connection = (state.seen.counted if state.seen else None), state.connection
+    if backlog is None or connection is None:
         return None
     source = backlog.source
     return connection, connection.whose, source.consumers, source.created, backlog.feeds, backlog.whole

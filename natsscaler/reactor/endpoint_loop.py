@@ -22,7 +22,8 @@ from natsscaler.core.evaluation import Evaluation
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.snapshot import Reading
-from natsscaler.core.jetstream.trust import judge
+from natsscaler.core.jetstream.together import Measured, together
+from natsscaler.core.jetstream.trust import judge_each
 from natsscaler.core.ownership import missing
 from natsscaler.core.reasons import Reason
 from natsscaler.core.rule import Rule, RuleKey
@@ -129,12 +130,11 @@ class EndpointLoop:
             turn.state.connection = self._shared.connect(turn.rule, reading)
         asking: dict[ConnectionPort, list[tuple[_Turn, Draft]]] = {}
         for turn in turns:
-            drafted = found if isinstance(found, Unknown) else await self._draft(turn, found)
-            if isinstance(drafted, Draft) and drafted.wanted and turn.state.connection:
+            drafted = await self._draft(turn, found)
+            if drafted.wanted and turn.state.connection:
                 asking.setdefault(turn.state.connection, []).append((turn, drafted))
             else:
-                backlog = drafted if isinstance(drafted, Unknown) else drafted.backlog
-                await self._evaluate(turn, found, backlog, began)
+                await self._evaluate(turn, found, drafted.measured, began)
             await asyncio.sleep(0)  # so that nobody waits for the evaluations of many rules
         if reading:
             for connection, drafts in asking.items():
@@ -142,8 +142,10 @@ class EndpointLoop:
                 self._apart(work, [turn.state for turn, _ in drafts])
         self._arm()
 
-    async def _draft(self, turn: "_Turn", reading: Reading) -> Draft:
+    async def _draft(self, turn: "_Turn", reading: Reading | Unknown) -> Draft:
         state, rule = turn.state, turn.rule
+        if isinstance(reading, Unknown):
+            return Draft((reading,) * len(rule.selectors))
 
         def steps_down(backlog: Backlog) -> bool:
             replicas = self._shared.cluster.replicas(rule.target)
@@ -152,7 +154,7 @@ class EndpointLoop:
             seen = Observation(backlog, replicas, self._shared.wall())
             return falls(rule, seen, state.memory or Memory(), self._shared.clock())
 
-        return await _look(reading, partial(draft, rule, state.trust, reading, state.connection, steps_down))
+        return await _look(reading, partial(draft, rule, state.trusts, reading, state.connection, steps_down))
 
     def _tenant(self) -> str:
         """Name the namespaces of the rules."""
@@ -170,8 +172,8 @@ class EndpointLoop:
         told = await self._shared.asking.ask(connection, wanted, partial(counts, connection))
         for turn, drafted in drafts:
             answers = told[turn.rule.key]
-            backlog = await _look(reading, partial(drafted.completed, turn.rule, reading, answers))
-            await self._evaluate(turn, reading, backlog, began)
+            measured = await _look(reading, partial(drafted.completed, turn.rule, reading, answers))
+            await self._evaluate(turn, reading, measured, began)
             await asyncio.sleep(0)
 
     def _arm(self) -> None:
@@ -242,7 +244,7 @@ class EndpointLoop:
         return Unknown(reason, message)
 
     async def _evaluate(
-        self, turn: "_Turn", found: Reading | Unknown, measured: Backlog | Unknown, began: float
+        self, turn: "_Turn", found: Reading | Unknown, measured: Measured, began: float
     ) -> None:
         state = turn.state
         try:
@@ -256,15 +258,17 @@ class EndpointLoop:
         state.in_hand = False
 
     async def _decide(
-        self, turn: "_Turn", found: Reading | Unknown, measured: Backlog | Unknown, began: float
+        self, turn: "_Turn", found: Reading | Unknown, measured: Measured, began: float
     ) -> None:
         shared, state, rule = self._shared, turn.state, turn.state.rule
         now, wall = shared.clock(), shared.wall()
         state.at_rest(now)
-        verdict = judge(state.trust, measured, began, now)
-        state.trust = verdict.trust
-        if verdict.backlog is None:
-            state.retry_at = verdict.again_at
+        verdicts = judge_each(state.trusts, rule.selectors, measured, began, now)
+        state.trusts = {by: verdict.trust for by, verdict in verdicts.items()}
+        again_at = min(verdict.again_at for verdict in verdicts.values())
+        believed = [verdict.backlog for verdict in verdicts.values() if verdict.backlog is not None]
+        if len(believed) < len(verdicts):
+            state.retry_at = again_at
             state.rung_at = min(state.rung_at, turn.rung_at)
             return
         unable = shared.obstacle(rule)
@@ -275,7 +279,8 @@ class EndpointLoop:
         seen, decision = None, None
         if replicas is not None and (unable is None or unable.reason is Reason.TARGET_OWNED_BY_ANOTHER):
             workers = shared.cluster.workers(rule.target)
-            seen = Observation(verdict.backlog, replicas, wall, workers=workers)  # both owners are shown
+            backlog, least = together(rule.selectors, believed)
+            seen = Observation(backlog, replicas, wall, workers=workers, least=least)  # both owners are shown
         if unable is None and seen:
             memory, heard = state.observe(seen.replicas, now, wall), state.hears(turn.heard)
             seen = replace(seen, asleep=state.asleep, heard=heard)
@@ -288,7 +293,7 @@ class EndpointLoop:
         if isinstance(found, Unknown):
             state.retry_at = self._not_before
         elif seen:
-            state.retry_at = verdict.again_at
+            state.retry_at = again_at
         events = state.evaluation.events
         state.evaluation = Evaluation(rule, seen, decision, unable, events, turn.late)
         state.evaluation = replace(state.evaluation, events=self._doorbells.finding(state, found))

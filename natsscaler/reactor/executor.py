@@ -300,13 +300,15 @@ class Executor:
         if state.memory:
             facts = replace(facts, memory=remembered(state.memory, shared.clock(), facts.now))
         new = compose(facts, old)
-        source_changed = old.backlog_source and new.backlog_source != old.backlog_source
+        before = [one.source for one in old.counted]
+        source_changed = before and any(one.source not in before for one in new.counted)
         notices += await publish(shared, state.rule.key, state.rule.uid, new, old)
         state.status_backoff.reset()
         state.status, state.telling.unsaved = new, False
         state.telling.written_at = shared.clock()
-        if source_changed and new.backlog_source:
-            counted = f"The backlog is now counted on {listed(new.backlog_source.consumers)}"
+        if source_changed:
+            consumers = listed(name for one in new.counted for name in one.source.consumers)
+            counted = f"The backlog is now counted on {consumers}"
             notices.append(
                 Notice(
                     warning=False,

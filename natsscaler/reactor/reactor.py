@@ -12,7 +12,6 @@ from natsscaler.core.access import Access
 from natsscaler.core.conditions import invalid
 from natsscaler.core.errors import KubernetesError
 from natsscaler.core.jetstream.snapshot import Reading
-from natsscaler.core.jetstream.trust import Trust
 from natsscaler.core.ownership import obstacle, owner, unseen
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.rule import Rule, RuleKey, Target
@@ -130,8 +129,8 @@ class Reactor:
         if old and old.rule.target != rule.target:
             status = of_no_deployment(status)
         if old and _identity(old.rule) == _identity(rule):
-            if old.rule.selector != rule.selector:
-                old.trust = Trust()
+            still = {str(by) for by in rule.selectors}
+            old.trusts = {by: trust for by, trust in old.trusts.items() if by in still}
             old.rule = rule
             state = old
         else:

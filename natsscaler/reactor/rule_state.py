@@ -11,7 +11,7 @@ from natsscaler.core.evaluation import Evaluation
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.feeds import Feeds
 from natsscaler.core.reasons import Finding, Reason
-from natsscaler.core.remembering import restore, restore_trust
+from natsscaler.core.remembering import restore, restore_trusts
 from natsscaler.core.rule import Rule
 from natsscaler.core.status import RuleStatus, of_no_deployment
 from natsscaler.core.waking import WakeSource
@@ -58,7 +58,7 @@ class RuleState:
         self.memory: Memory | None = None
         """None until the replicas are seen for the first time."""
         self.replicas: int | None = None
-        self.trust = restore_trust(status)
+        self.trusts = restore_trusts(status)
         self.evaluation = Evaluation(rule)
         """The last one."""
         self.others = Others()
@@ -126,7 +126,7 @@ class RuleState:
         """Take in what the process that leads has written."""
         if status.last_scaling != self.status.last_scaling:
             self.scaled_at = now
-        self.status, self.trust, self.asleep = status, restore_trust(status), status.claims_zero
+        self.status, self.trusts, self.asleep = status, restore_trusts(status), status.claims_zero
 
     def ring(self, source: WakeSource, now: float) -> None:
         """Ask for an evaluation."""

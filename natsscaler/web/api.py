@@ -64,7 +64,7 @@ class RuleSummary(Struct, frozen=True, kw_only=True, rename="camel"):
     namespace: str
     name: str
     deployment: Annotated[DeploymentName | None, Meta(description="null: the rule is invalid.")]
-    subject: str | None
+    subject: Annotated[str | None, Meta(description="Its subject, or those of its sources between commas.")]
     replicas: Annotated[int | None, Meta(description="Replicas that the target asks for.")]
     ready_replicas: Annotated[int | None, Meta(description="Replicas that are ready.")]
     desired: Annotated[int | None, Meta(description="Replicas that the last decision wants.")]
@@ -160,7 +160,7 @@ def detail(seen: Seen, now: float, since: int = 0) -> RuleDetail:
     return RuleDetail(
         summary=_summary(seen, status, now),
         steps=explain(facts) if facts else retell(seen.key, rule, status),
-        consumers=tuple(status.backlog_source.consumers) if status.backlog_source else (),
+        consumers=tuple(name for one in status.counted for name in one.source.consumers),
         poll_interval_seconds=rule.spec.poll_interval_seconds if rule else None,
         evaluated_at=rfc3339(facts.now) if facts else last.time if last else None,
         last_decision=last,
@@ -183,7 +183,7 @@ def _summary(seen: Seen, status: RuleStatus, now: float) -> RuleSummary:
         namespace=seen.key.namespace,
         name=seen.key.name,
         deployment=_deployment(seen.rule) if seen.rule else None,
-        subject=spec.subject if spec else None,
+        subject=seen.rule.subjects if seen.rule else None,
         replicas=status.current_replicas,
         ready_replicas=status.ready_replicas,
         desired=last.desired if last else None,

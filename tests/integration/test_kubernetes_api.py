@@ -179,6 +179,7 @@ async def test_an_unserved_kind_is_not_found(api: Api) -> None:
         {"drainTime": {"targetSeconds": 30, "replicaRate": 0}},
         {"drainTime": {"targetSeconds": 30, "utilizationPercent": 101}, "messagesPerReplica": 10},
         {"drainTime": {"replicaRate": 10}},
+        {"sources": [{"subject": "a"}]},
         {"behavior": {"scaleDown": {"tolerance": 1.1}}, "messagesPerReplica": 10},
     ],
 )
@@ -227,11 +228,11 @@ async def test_the_defaults_of_behavior_are_written_whatever_of_it_is_given(api:
 
 async def test_a_missing_required_field_is_invalid(api: Api) -> None:
     body = rule("a")
-    del body["spec"]["subject"]
+    del body["spec"]["natsMonitoringURL"]
     answer = await api.call("POST", api.rules, body)
     assert refusal(answer) == (422, 422, "Status", "Invalid")
     fields = {(cause["field"], cause["reason"]) for cause in answer.json()["details"]["causes"]}
-    assert ("spec.subject", "FieldValueRequired") in fields
+    assert ("spec.natsMonitoringURL", "FieldValueRequired") in fields
 
 
 async def test_unknown_fields_are_dropped_or_refused(api: Api) -> None:
@@ -676,7 +677,7 @@ async def test_kubectl_explains_the_fields_of_a_rule(kubectl: Kubectl) -> None:
     told = await kubectl("explain", "scalingrule.spec.behavior.scaleDown")
     assert "stabilizationWindowSeconds\t<integer>" in told
     assert "How scaling down behaves." in told
-    assert "subject\t<string> -required-" in await kubectl("explain", "scalingrule.spec")
+    assert "natsMonitoringURL\t<string> -required-" in await kubectl("explain", "scalingrule.spec")
 
 
 async def test_kubectl_shows_what_would_change_and_changes_nothing(kubectl: Kubectl, api: Api) -> None:

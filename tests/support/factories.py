@@ -27,7 +27,8 @@ from natsscaler.core.jetstream.snapshot import Node, View
 from natsscaler.core.jetstream.sources import Source
 from natsscaler.core.pause import PAUSED_ANNOTATION
 from natsscaler.core.reasons import Finding, Reason
-from natsscaler.core.rule import BacklogMode, Rule, parse
+from natsscaler.core.rule import Rule, parse
+from natsscaler.core.selector import BacklogMode
 
 SAMPLE_SPEC: dict[str, Any] = {
     "deploymentName": "my-app",

@@ -37,7 +37,8 @@ def counts_on(*names: str, known: bool = True) -> RuleState:
     source = replace(SOURCE, consumers=names)
     last = seen(backlog(3, source=source) if known else Unknown(Reason.MONITORING_TIMEOUT, "none"), 1)
     state = RuleState(rule(), RuleStatus(), RuleSeries(labels=""))
-    state.trust, state.evaluation, state.connection = Trust(source), Evaluation(rule(), last), HERE
+    state.trusts = {source.selector: Trust(source)}
+    state.evaluation, state.connection = Evaluation(rule(), last), HERE
     return state
 
 
@@ -62,7 +63,8 @@ def hears(one: Any, state: RuleState) -> bool:
     """Tell the same of one advisory and one rule."""
     if state.seen and isinstance(state.seen.backlog, Unknown):
         return True
-    consumers = state.trust.source.consumers if state.trust.source else ()
+    trusts = state.trusts.values()
+    consumers = [name for trust in trusts if trust.source for name in trust.source.consumers]
     if one.consumer and one.action != CREATED:
         return f"{one.stream}/{one.consumer}" in consumers
     return any(name.startswith(f"{one.stream}/") for name in consumers)
@@ -99,7 +101,7 @@ def test_the_index_is_what_it_would_be_if_it_were_made_anew(told: list[tuple[int
         match change:
             case "source":
                 other = counts_on(name)
-                state.trust, state.evaluation = other.trust, other.evaluation
+                state.trusts, state.evaluation = other.trusts, other.evaluation
             case "unknown":
                 state.evaluation = counts_on(name, known=False).evaluation
             case "elsewhere":

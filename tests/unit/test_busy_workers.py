@@ -15,7 +15,8 @@ from natsscaler.core.errors import InvalidRule
 from natsscaler.core.explain.story import explain
 from natsscaler.core.reasons import Reason
 from natsscaler.core.remembering import remembered, restore
-from natsscaler.core.rule import BacklogMode, Rule
+from natsscaler.core.rule import Rule
+from natsscaler.core.selector import BacklogMode
 from natsscaler.core.status import RuleStatus, read_back
 from tests.support.factories import FREE, NOW, UNKNOWN, backlog, facts, rule, seen
 

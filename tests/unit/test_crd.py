@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 from natsscaler.core.crd import VALIDATIONS, crd, differences
 from natsscaler.core.errors import InvalidRule
 from natsscaler.core.jetstream.selection import Match
-from natsscaler.core.rule import BacklogMode, EventSource, RuleSpec, parse
+from natsscaler.core.rule import EventSource, RuleSpec, parse
+from natsscaler.core.selector import ALIKE, MAX_NEEDS, MIXED, BacklogMode
 from natsscaler.core.status import RuleStatus
 from tests.support.factories import SAMPLE_SPEC, body
 
@@ -29,9 +31,25 @@ STATUS: dict[str, Any] = ROOT["properties"]["status"]
 INT32 = {"type": "integer", "format": "int32", "maximum": 2**31 - 1}
 
 MATCHES = re.compile(r"self\.matches\('((?:[^'\\]|\\.)*)'\)")
-NEEDS = re.compile(r"has\(self\.([\w.]+)\) \|\| !has\(self\.([\w.]+)\)")
 ONE_OF = re.compile(r"has\(self\.(\w+)\) != has\(self\.(\w+)\)")
+BY_MESSAGE = {one["message"]: one["rule"] for one in VALIDATIONS}
+ANY_OF = re.compile(r"!?has\(self\.[\w.]+\)( \|\| !?has\(self\.[\w.]+\))*")
 COMPARES = re.compile(r"self\.(\w+) <= self\.(\w+)")
+
+
+def _all_differ(sources: list[dict[str, Any]]) -> bool:
+    names = ("subject", "stream", "consumer", "account")
+    return len({tuple(one.get(name) for name in names) for one in sources}) == len(sources)
+
+
+def _sized(spec: dict[str, Any]) -> bool:
+    return bool(spec.get("sources")) and all("messagesPerReplica" in one for one in spec["sources"])
+
+
+def _tolerates(side: str, spec: dict[str, Any]) -> bool:
+    tolerance = "tolerance" in spec.get("behavior", {}).get(side, {})
+    return "sources" not in spec or _sized(spec) or not tolerance
+
 
 OTHERS: dict[str, Callable[[Any], bool]] = {
     "self.start != self.end": lambda value: value["start"] != value["end"],
@@ -41,9 +59,17 @@ OTHERS: dict[str, Callable[[Any], bool]] = {
     VALIDATIONS[3]["rule"]: lambda spec: (
         spec.get("fallback", {"behavior": "Hold"})["behavior"] == "Hold" or "replicas" in spec["fallback"]
     ),
-    VALIDATIONS[4]["rule"]: lambda spec: (
-        "replicaRate" in spec.get("drainTime", {"replicaRate": 1}) or "messagesPerReplica" in spec
+    BY_MESSAGE[f"sources {ALIKE}"]: lambda spec: _all_differ(spec.get("sources", [])),
+    BY_MESSAGE[f"sources {MIXED}"]: lambda spec: (
+        len({"messagesPerReplica" in one for one in spec.get("sources", [])}) <= 1
     ),
+    BY_MESSAGE[MAX_NEEDS]: lambda spec: spec.get("combine") != "Max" or _sized(spec),
+    **{
+        one["rule"]: partial(_tolerates, side)
+        for side in ("scaleUp", "scaleDown")
+        for one in VALIDATIONS
+        if f"{side}.tolerance" in one["rule"] and ".all(" in one["rule"]
+    },
     VALIDATIONS[2]["rule"]: lambda spec: all(
         one.get("minReplicas", spec["minReplicas"]) <= one.get("maxReplicas", spec["maxReplicas"])
         for one in spec.get("schedules", [])
@@ -79,7 +105,7 @@ def _admits_array(schema: dict[str, Any], value: list[Any]) -> bool:
         "map": lambda item: item[schema["x-kubernetes-list-map-keys"][0]],
     }
     key = keys.get(schema.get("x-kubernetes-list-type", ""), id)
-    few = len(value) <= schema.get("maxItems", len(value))
+    few = schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value))
     return few and len(set(map(key, value))) == len(value)
 
 
@@ -100,12 +126,13 @@ def _admits_integer(schema: dict[str, Any], value: int) -> bool:
 def _holds(rule: dict[str, Any], value: Any) -> bool:
     if rule["rule"] in OTHERS:
         return OTHERS[rule["rule"]](value)
+    if ANY_OF.fullmatch(rule["rule"]):
+        parts = rule["rule"].split(" || ")
+        return any(_has(value, one.split(".", 1)[1][:-1]) != one.startswith("!") for one in parts)
     if rule["rule"].startswith("!"):
         return not _holds({"rule": rule["rule"][1:]}, value)
     if one_of := ONE_OF.fullmatch(rule["rule"]):
         return _has(value, one_of[1]) != _has(value, one_of[2])
-    if needs := NEEDS.fullmatch(rule["rule"]):
-        return _has(value, needs[1]) or not _has(value, needs[2])
     matches, compares = MATCHES.fullmatch(rule["rule"]), COMPARES.fullmatch(rule["rule"])
     if matches:
         pattern = re.sub(r"\\(.)", r"\1", matches[1])  # what the CEL string says
@@ -213,6 +240,8 @@ def test_every_column_shows_a_field_that_exists() -> None:
             {"type": "array", "maxItems": 20, "x-kubernetes-list-map-keys": ["name"]},
             id="schedules",
         ),
+        pytest.param("sources", {"type": "array", "minItems": 1, "maxItems": 8}, id="sources"),
+        pytest.param("combine", {"type": "string", "enum": ["Max", "Sum"], "default": "Sum"}, id="combine"),
         pytest.param("nats", {"type": "object"}, id="nats"),
         pytest.param("monitoring", {"type": "object"}, id="monitoring"),
     ],
@@ -226,7 +255,10 @@ def test_every_field_of_a_rule_is_in_the_schema_and_no_other() -> None:
     fields = {field.encode_name: field for field in msgspec.structs.fields(RuleSpec)}
     assert set(SPEC["properties"]) == set(fields)
     assert sorted(SPEC["required"]) == sorted(name for name, field in fields.items() if field.required)
-    contract = set(SAMPLE_SPEC) - {"deploymentName"}  # or scaleTargetRef: exactly one, by CEL
+    contract = set(SAMPLE_SPEC) - {
+        "deploymentName",
+        "subject",
+    }  # or scaleTargetRef, and sources: exactly one, by CEL
     assert set(SPEC["required"]) == contract, "only the contract's fields are required"
 
 

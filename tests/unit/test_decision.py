@@ -20,7 +20,8 @@ from natsscaler.core.decision.situation import Memory, Observation, StepKind, Wa
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.reasons import Reason
-from natsscaler.core.rule import BacklogMode, Rule
+from natsscaler.core.rule import Rule
+from natsscaler.core.selector import BacklogMode
 from tests.support.factories import UNKNOWN, backlog, proportional, rule, seen
 
 NOW = 1_000.0

@@ -13,7 +13,8 @@ from natsscaler.core.jetstream.backlog import Via
 from natsscaler.core.jetstream.selection import Match, Unknown
 from natsscaler.core.jetstream.sources import Source
 from natsscaler.core.reasons import RESUME, Finding, Reason, State, Topic
-from natsscaler.core.rule import BacklogMode, RuleKey
+from natsscaler.core.rule import RuleKey
+from natsscaler.core.selector import BacklogMode
 from natsscaler.core.status import RuleStatus
 from tests.support.factories import NOW, SOURCE, UNKNOWN, backlog, facts, proportional, rule
 from tests.support.waiting import WAITING_FOR

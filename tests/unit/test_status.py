@@ -17,7 +17,7 @@ from natsscaler.core.decision.situation import Memory, Taken, Want
 from natsscaler.core.jetstream.selection import Match
 from natsscaler.core.jetstream.sources import Birth, Source
 from natsscaler.core.reasons import Reason
-from natsscaler.core.remembering import restore, restore_trust
+from natsscaler.core.remembering import restore, restore_trusts
 from natsscaler.core.status import (
     NEUTRAL,
     USUAL,
@@ -192,7 +192,8 @@ def test_when_the_backlog_was_last_counted_outlives_a_restart_and_causes_no_writ
     at = datetime(2026, 1, 1, 12, tzinfo=UTC)
     found = facts(replace(backlog(5), at=at))
     first = compose(found, RuleStatus())
-    assert restore_trust(through_kubernetes(first)).seen == at
+    (trust,) = restore_trusts(through_kubernetes(first)).values()
+    assert trust.seen == at
     later = compose(facts(replace(backlog(5), at=at + timedelta(hours=1))), first)
     assert not noticeable(first, later)
     unknown = compose(facts(UNKNOWN), later)

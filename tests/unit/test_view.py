@@ -196,7 +196,7 @@ def test_a_single_replica_counts_once_its_node_has_found_the_cluster_again() -> 
 def test_consumers_that_a_node_has_not_found_again_are_not_gone() -> None:
     wide = rule(subject="orders.*")
     kept = Source(
-        selector=wide.selector, account="$G", match=Match.WITHIN, consumers=("ORDERS/a", "ORDERS/b")
+        selector=str(wide.selectors[0]), account="$G", match=Match.WITHIN, consumers=("ORDERS/a", "ORDERS/b")
     )
     a, b = (consumer(name, f"orders.{name}", pending=5, leader="n1") for name in "ab")
     lacking = [said("n1", a), said("n2"), said("n3")]
@@ -275,7 +275,7 @@ def test_a_sum_is_not_believed_while_a_node_that_may_have_more_is_missing() -> N
 def test_the_same_sum_as_before_is_believed() -> None:
     wide = rule(subject="orders.*")
     kept = Source(
-        selector=wide.selector, account="$G", match=Match.WITHIN, consumers=("ORDERS/a", "ORDERS/b")
+        selector=str(wide.selectors[0]), account="$G", match=Match.WITHIN, consumers=("ORDERS/a", "ORDERS/b")
     )
     assert known(measure(wide, View(PARTS), kept)).messages == 7
     more = replace(kept, consumers=(*kept.consumers, "ORDERS/c"))
@@ -291,7 +291,7 @@ def test_what_is_not_found_may_be_on_the_missing_node() -> None:
 
 
 def doubted(view: View) -> list[Candidate]:
-    selection = select(rule(), view)
+    selection = select(rule().selectors[0], view)
     assert isinstance(selection, Selection)
     return in_doubt(view, selection.candidates)
 

@@ -17,7 +17,8 @@ from natsscaler.core.jetstream.documents import ConsumerConfig, SequenceInfo
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.remembering import remembered, restore
-from natsscaler.core.rule import BacklogMode, Rule
+from natsscaler.core.rule import Rule
+from natsscaler.core.selector import BacklogMode
 from natsscaler.core.status import SCALED_TO_ZERO, RuleStatus, of_no_deployment
 from tests.support.factories import FREE, NOW, UNKNOWN, backlog, consumer, facts, known, rule, stream, view
 

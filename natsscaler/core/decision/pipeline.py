@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from natsscaler.core.decision import behavior_limits
-from natsscaler.core.decision.recommenders import recommender
+from natsscaler.core.decision.recommenders import least, recommender
 from natsscaler.core.decision.situation import Memory, Note, Observation, Situation, StepKind
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
@@ -135,7 +135,8 @@ def messages_until_change(rule: Rule, seen: Observation, memory: Memory = NOTHIN
     with steps up disabled, or if it is above already and only time keeps it from being acted upon.
     """
     situation = Situation.of(rule, seen, memory, 0.0)
-    backlog = situation.usable
+    usable = situation.usable
+    backlog = usable if isinstance(usable, Backlog) else seen.least
     paused = situation.pause and situation.pause.reason is not Reason.PAUSED_SCALE_DOWN
     disabled = situation.direction(up=True).select_policy is SelectPolicy.DISABLED
     asleep = seen.replicas == 0 and seen.asleep and situation.to_zero
@@ -148,10 +149,12 @@ def messages_until_change(rule: Rule, seen: Observation, memory: Memory = NOTHIN
         or (disabled and not asleep)
         or situation.base >= situation.high
     )
-    if stays or not isinstance(backlog, Backlog):
+    if stays or backlog is None:
         return None
-    ceiling = situation.spec.activation.messages if asleep else recommender(situation).ceiling(situation)
-    missing = ceiling - backlog.messages + 1
+    if asleep:
+        missing = rule.spec.activation.messages - backlog.messages + 1
+    else:
+        missing = recommender(situation).missing(situation, backlog)
     return missing if missing > 0 else None
 
 
@@ -169,13 +172,29 @@ def switched_off(situation: Situation, _: Note) -> Note | None:
 
 
 def recommend(situation: Situation, so_far: Note) -> Note:
-    """Ask the rule's recommender; hold the replicas if there is no backlog to ask it by."""
+    """Ask the rule's recommender; hold the replicas if there is no backlog to ask it by.
+
+    What is known of a backlog that is unknown in part is enough for a step up.
+    """
     backlog = situation.usable
     if isinstance(backlog, Backlog):
-        return recommender(situation).recommend(situation, backlog.messages)
+        return recommender(situation).recommend(situation, backlog)
+    known = _rise(situation)
+    if known:
+        text = f"{known.text}, at the least, as a part of the backlog is unknown. {backlog.message}"
+        return replace(known, text=text)
     unknown = isinstance(situation.seen.backlog, Unknown)
     text = f"The backlog is unknown. {backlog.message}" if unknown else backlog.message
     return Note(step=StepKind.BACKLOG, replicas=so_far.replicas, reason=backlog.reason, text=text)
+
+
+def _rise(situation: Situation) -> Note | None:
+    """Say how many more replicas what is known of an unknown backlog asks for, if it does."""
+    found, backlog = least(situation), situation.seen.least
+    if found is None or backlog is None or found.replicas <= situation.base:
+        return None
+    wakes = situation.seen.replicas == 0
+    return found if wakes or backlog.messages > situation.spec.scale_up_threshold else None
 
 
 def fall_back(situation: Situation, so_far: Note) -> Note | None:
@@ -185,12 +204,12 @@ def fall_back(situation: Situation, so_far: Note) -> Note | None:
         if at is None:
             return None
         return Note(step=StepKind.FALLBACK, replicas=so_far.replicas, reason=so_far.reason, until=at)
-    return Note(
-        step=StepKind.FALLBACK,
-        replicas=fallback.wanted(situation.base),
-        reason=Reason.FALLBACK,
-        text=f"for {fallback.after_seconds} s or longer, so spec.fallback asks for {fallback} replicas",
-    )
+    wanted, known = fallback.wanted(situation.base), least(situation)
+    text = f"for {fallback.after_seconds} s or longer, so spec.fallback asks for {fallback} replicas"
+    fewest = min(known.replicas, so_far.replicas) if known else 0
+    if fewest > wanted:
+        wanted, text = fewest, f"{text}, and what is known for {fewest}"
+    return Note(step=StepKind.FALLBACK, replicas=wanted, reason=Reason.FALLBACK, text=text)
 
 
 def stand_still(situation: Situation, so_far: Note) -> Note | None:
@@ -225,11 +244,14 @@ def schedule(situation: Situation, so_far: Note) -> Note | None:
 
 def zero(situation: Situation, so_far: Note) -> Note | None:
     """Let the last replica go once the rule is idle, and wake from zero with as many as are asked for."""
-    if not situation.to_zero or not isinstance(situation.usable, Backlog):
+    usable = situation.usable
+    if not situation.to_zero:
         return None
     if situation.seen.replicas == 0:
-        return _wake(situation, so_far, situation.usable.messages)
-    if so_far.replicas > 0:
+        known = situation.seen.least if least(situation) else None
+        backlog = usable if isinstance(usable, Backlog) else known
+        return _wake(situation, so_far, backlog.messages) if backlog else None
+    if so_far.replicas > 0 or not isinstance(usable, Backlog):
         return None
     wakeful = situation.wakeful
     if wakeful is None:
@@ -312,7 +334,8 @@ def pass_threshold(situation: Situation, so_far: Note) -> Note | None:
 
 def stabilize(situation: Situation, so_far: Note) -> Note | None:
     """Go up no higher, and down no lower, than was wanted all along the stabilization window."""
-    if not (isinstance(situation.usable, Backlog) or situation.fallback):
+    rises = so_far.replicas > situation.base
+    if not (isinstance(situation.usable, Backlog) or situation.fallback or rises):
         return None
     return _stabilize_up(situation, so_far) or _stabilize_down(situation, so_far)
 

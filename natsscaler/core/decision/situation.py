@@ -76,6 +76,13 @@ class Observation(Struct, frozen=True):
     """The doorbell has heard messages since the last observation."""
     workers: Workers | None = None
     """The pods of the Deployment; None: unknown."""
+    least: Backlog | None = None
+    """Of several sources, what is known of a backlog that is unknown."""
+
+    @property
+    def counted(self) -> Backlog | None:
+        """The backlog, or what is known of it."""
+        return self.least if isinstance(self.backlog, Unknown) else self.backlog
 
     @property
     def usable(self) -> Backlog | Finding:
@@ -271,7 +278,7 @@ class Situation(Struct, frozen=True, kw_only=True):
     @property
     def one_by_one(self) -> bool:
         """Whether the backlog asks for one replica more or fewer at a time."""
-        return self.spec.messages_per_replica is None and self.spec.drain_time is None
+        return self.spec.one_by_one
 
     def direction(self, *, up: bool) -> ScaleUp | ScaleDown:
         """Return how scaling that way behaves."""

@@ -69,7 +69,7 @@ def fix(reason: str, rule: Rule) -> Fix | None:
         target_namespace=rule.target.namespace,
         minimum=max(1, rule.spec.min_replicas),
         url=rule.spec.nats_monitoring_url,
-        subject=shlex.quote(rule.spec.subject),
+        subject=shlex.quote(rule.spec.subject or "SUBJECT"),
         stream=rule.spec.stream or "STREAM",
         consumer=rule.spec.consumer or "NAME",
     )

@@ -15,18 +15,19 @@ from natsscaler.core.explain.steps import Step, blocked, fix, next_change
 from natsscaler.core.jetstream.backlog import Backlog, Via
 from natsscaler.core.jetstream.selection import Match, Unknown, listed
 from natsscaler.core.reasons import Finding, Fix, Reason, State, Topic
-from natsscaler.core.rule import BacklogMode, Behavior, Rule
+from natsscaler.core.rule import Behavior, Rule, RuleSpec
+from natsscaler.core.selector import BacklogMode, Combine, Selector
 from natsscaler.core.status import rfc3339
 from natsscaler.core.words import amount, duration
 
 MATCHES = {
-    Match.NAMED: "named by spec.consumer",
+    Match.NAMED: "named by {field}.consumer",
     Match.EQUAL: "durable, and its filter is the rule's subject {subject}",
     Match.WITHIN: "durable, and all that it takes lies within the rule's subject {subject}",
     Match.STREAM: "no consumer, but a work queue on {subject} alone: each message in it waits for a worker",
 }
 NARROW = Fix(
-    "Give the workers a consumer whose filter lies within {subject}, or make spec.subject what it takes"
+    "Give the workers a consumer whose filter lies within {subject}, or make {field}.subject what it takes"
 )
 
 
@@ -57,14 +58,7 @@ def _rule(facts: Facts) -> Step:
     default, bounds = spec.behavior == Behavior(), rule.bounds(moment(facts))
     by = f" (schedule {bounds.schedule.name})" if bounds.schedule else ""
     pace = f"every {spec.poll_interval_seconds} s at most" if default else "at the pace of spec.behavior"
-    drain = spec.drain_time
-    size = (
-        f"as many replicas as keep messages from waiting longer than about {drain.target_seconds} s"
-        if drain
-        else f"one replica for every {spec.messages_per_replica} messages"
-        if spec.messages_per_replica
-        else f"one replica at a time, {pace}"
-    )
+    size = f"one replica at a time, {pace}" if spec.one_by_one else _size(spec)
     asks = (
         f"{rule.key} asks for {bounds.low} to {bounds.high} replicas{by}: more above"
         f" {spec.scale_up_threshold} messages, fewer below {spec.scale_down_threshold}, {size}"
@@ -80,6 +74,18 @@ def _rule(facts: Facts) -> Step:
             fix(Reason.DRY_RUN, rule),
         )
     return Step(StepKind.RULE, asks)
+
+
+def _size(spec: RuleSpec) -> str:
+    """Tell how many messages one replica is for, or how long they may wait."""
+    if spec.drain_time:
+        target = spec.drain_time.target_seconds
+        return f"as many replicas as keep messages from waiting longer than about {target} s"
+    if not spec.sources:
+        return f"one replica for every {spec.messages_per_replica} messages"
+    each = ", ".join(f"{by.messages_per_replica} messages of {by.subject}" for by in spec.selectors)
+    most = ", the most of these" if spec.combine is Combine.MAX else ", added up"
+    return f"one replica for every {each}{most}"
 
 
 def _deployment(facts: Facts) -> Step:
@@ -99,40 +105,62 @@ def _deployment(facts: Facts) -> Step:
 
 
 def _backlog(rule: Rule, seen: Observation) -> list[Step]:
-    backlog, url = seen.backlog, rule.spec.nats_monitoring_url
-    if isinstance(backlog, Unknown):
+    backlog, url, known = seen.backlog, rule.spec.nats_monitoring_url, seen.least
+    if isinstance(backlog, Backlog):
+        known = backlog
+    elif known is None:
         finding = Finding(backlog.reason, f"The backlog is unknown. {backlog.message}")
         if backlog.reason.about.topic is Topic.SELECTION:
             return [Step(StepKind.NATS, f"{url} has answered"), blocked(StepKind.CONSUMER, finding, rule)]
         return [blocked(StepKind.NATS, finding, rule)]
-    source, names = backlog.source, listed(backlog.source.consumers)
-    leaders = ", ".join(server_shown(name, url) for name in backlog.leaders)
+    leaders = ", ".join(server_shown(name, url) for name in known.leaders)
     asked = f"{leaders or 'the server'} answered at {url}"
-    if backlog.via is Via.CONSUMER_INFO:
+    if known.via is Via.CONSUMER_INFO:
         asked = f"{leaders} answered over NATS, as {url} does not lead there"
-    subject, wider = rule.spec.subject, listed(backlog.wider) if backlog.wider else ""
-    why = MATCHES[source.match].format(subject=subject)
-    if wider:
-        why += f"; it takes {wider}, so all that waits for it counts, not only {subject}"
-    several = f", {len(source.consumers)} that share no message" if len(source.consumers) > 1 else ""
-    counted = _counted(backlog)
+    each = zip(rule.selectors, known.of_each, strict=True)
     return [
         Step(StepKind.NATS, asked),
-        Step(
-            StepKind.CONSUMER,
-            f"{names} in account {source.account}{several}: {why}",
-            State.ATTENTION if wider else State.OK,
-            NARROW.filled(subject=subject) if wider else None,
-        ),
-        Step(
-            StepKind.BACKLOG,
-            f"{names} is paused in NATS, so workers get no messages. {counted}"
-            if backlog.paused
-            else counted,
-            State.BLOCKED if backlog.paused else State.OK,
-            fix(Reason.CONSUMER_PAUSED, rule) if backlog.paused else None,
-        ),
+        *(_consumer(rule, by, part) for by, part in each),
+        _waits(rule, seen, known),
     ]
+
+
+def _consumer(rule: Rule, by: Selector, backlog: Backlog | Unknown) -> Step:
+    """Tell what the backlog of a source is counted on."""
+    if isinstance(backlog, Unknown):
+        finding = Finding(backlog.reason, f"The backlog of {by.subject} is unknown. {backlog.message}")
+        return blocked(StepKind.CONSUMER, finding, rule)
+    source, wider = backlog.source, listed(backlog.wider) if backlog.wider else ""
+    why = MATCHES[source.match].format(subject=by.subject, field=by.field)
+    if wider:
+        why += f"; it takes {wider}, so all that waits for it counts, not only {by.subject}"
+    several = f", {len(source.consumers)} that share no message" if len(source.consumers) > 1 else ""
+    return Step(
+        StepKind.CONSUMER,
+        f"{listed(source.consumers)} in account {source.account}{several}: {why}",
+        State.ATTENTION if wider else State.OK,
+        NARROW.filled(subject=by.subject, field=by.field) if wider else None,
+    )
+
+
+def _waits(rule: Rule, seen: Observation, known: Backlog) -> Step:
+    """Tell what waits for the workers."""
+    text, paused = _counted(known), [known] if known.paused else []
+    if known.parts:
+        parts = [(by, one) for by, one in zip(rule.selectors, known.parts, strict=True)]
+        told = (f"{by.subject}: {_counted(one)}" for by, one in parts if isinstance(one, Backlog))
+        least = "At least " if seen.least else ""
+        text = f"{least}{known.messages} messages in all. {'. '.join(told)}"
+        paused = [one for _, one in parts if isinstance(one, Backlog) and one.paused]
+    if not paused:
+        return Step(StepKind.BACKLOG, text)
+    names = listed(name for one in paused for name in one.source.consumers)
+    return Step(
+        StepKind.BACKLOG,
+        f"{names} is paused in NATS, so workers get no messages. {text}",
+        State.BLOCKED if known.paused else State.ATTENTION,
+        fix(Reason.CONSUMER_PAUSED, rule),
+    )
 
 
 def _counted(backlog: Backlog) -> str:
@@ -241,7 +269,7 @@ def _waking(facts: Facts) -> Step:
 
 
 def _next(facts: Facts, seen: Observation) -> Step:
-    inactive = inactivity(facts)
+    inactive = switched_off(facts) if seen.least else inactivity(facts)
     return next_change(
         unable=facts.unable is not None,
         inactive=inactive and inactive.reason,

@@ -28,7 +28,8 @@ from natsscaler.core.jetstream.selection import Candidate, Match, Selection, Unk
 from natsscaler.core.jetstream.snapshot import View, cut_off
 from natsscaler.core.jetstream.sources import UNASKED, Former, NotTold, Source, Told, interrupted, source_of
 from natsscaler.core.reasons import Reason
-from natsscaler.core.rule import BacklogMode, Rule
+from natsscaler.core.rule import Rule
+from natsscaler.core.selector import BacklogMode, Selector
 from natsscaler.core.subjects import MAX_LENGTH, within
 
 MOST_SUBJECTS = 1000
@@ -88,6 +89,14 @@ class Backlog(Struct, frozen=True, kw_only=True):
     than MOST_SUBJECTS."""
     counters: tuple[Counters, ...] = ()
     """What tells of the work on these messages, by name; (): unknown."""
+    parts: "tuple[Backlog | Unknown, ...]" = ()
+    """Of several sources each one's, in the rule's order; one is unknown only where this is the least that
+    there is."""
+
+    @property
+    def of_each(self) -> "tuple[Backlog | Unknown, ...]":
+        """The backlog of each source."""
+        return self.parts or (self,)
 
     @property
     def messages(self) -> int:
@@ -110,29 +119,30 @@ def measure(
     same words, it is replaced by another one only if it was deleted, and never by one of a worse class. What
     was `told` over NATS replaces what the view has.
     """
-    return count(rule, view, select(rule, view), former(rule, kept, seen), told or {})
+    by = rule.selectors[0]
+    return count(by, view, select(by, view), former(by, kept, seen), told or {})
 
 
 def count(
-    rule: Rule, view: View, selection: Selection | Unknown, before: Former | None, told: Told
+    by: Selector, view: View, selection: Selection | Unknown, before: Former | None, told: Told
 ) -> Backlog | Unknown:
     """Count what waits for these consumers, if they are those of before; see `measure`."""
-    usable = _usable(rule, view, selection, before, told)
+    usable = _usable(by, view, selection, before, told)
     if isinstance(usable, Unknown):
         return usable
-    source = source_of(rule, usable)
+    source = source_of(by, usable)
     if usable.candidates:
-        return _count_consumers(rule, view, usable.candidates, source, told)
-    return _count_streams(rule, view, usable, source)
+        return _count_consumers(by, view, usable.candidates, source, told)
+    return _count_streams(by, view, usable, source)
 
 
-def former(rule: Rule, kept: Source | None, seen: datetime | None) -> Former | None:
+def former(by: Selector, kept: Source | None, seen: datetime | None) -> Former | None:
     """Return what was counted last, if the rule still selects by the same words."""
-    return Former(kept, seen) if kept and kept.selector == rule.selector else None
+    return Former(by, kept, seen) if kept and kept.selector == str(by) else None
 
 
 def _usable(
-    rule: Rule, view: View, selection: Selection | Unknown, before: Former | None, told: Told
+    by: Selector, view: View, selection: Selection | Unknown, before: Former | None, told: Told
 ) -> Selection | Unknown:
     """Accept a selection that is whole, and the same as before."""
     if view.disabled:
@@ -141,12 +151,12 @@ def _usable(
         return Unknown(
             Reason.CONSUMER_NOT_FOUND,
             f"{listed(before.source.consumers)} was counted so far, and no longer is, as it is not durable or"
-            f" takes more than {rule.spec.subject}: name it in spec.consumer, or the consumer of the workers",
+            f" takes more than {by.subject}: name it in {by.field}.consumer, or the consumer of the workers",
         )
     if isinstance(selection, Unknown):
         return _incomplete(selection, view)
-    source = source_of(rule, selection)
-    unseen = _unseen(rule, view, selection, source, before)
+    source = source_of(by, selection)
+    unseen = _unseen(by, view, selection, source, before)
     if unseen:
         return Unknown(Reason.MONITORING_INCOMPLETE, unseen)
     why = before and interrupted(before, source, selection, view, told)
@@ -165,7 +175,7 @@ def _incomplete(unknown: Unknown, view: View) -> Unknown:
     return Unknown(unknown.reason, f"{unknown.message} ({listed(view.silent)} did not answer)")
 
 
-def _unseen(rule: Rule, view: View, selection: Selection, source: Source, before: Former | None) -> str:
+def _unseen(by: Selector, view: View, selection: Selection, source: Source, before: Former | None) -> str:
     """Say why there may be consumers of this rule beside those that were found; "" if there are none."""
     if (before and source.consumers == before.source.consumers) or _certain(selection):
         return ""
@@ -174,8 +184,8 @@ def _unseen(rule: Rule, view: View, selection: Selection, source: Source, before
     if view.silent:
         why = f"{listed(view.silent)} did not answer"
     return (
-        f"{why}, and there may be more consumers of {rule.spec.subject}:"
-        " bring it back, or name spec.stream and spec.consumer"
+        f"{why}, and there may be more consumers of {by.subject}:"
+        f" bring it back, or name {by.field}.stream and {by.field}.consumer"
         if why
         else ""
     )
@@ -187,7 +197,7 @@ def _certain(selection: Selection) -> bool:
 
 
 def _count_consumers(
-    rule: Rule, view: View, chosen: Sequence[Candidate], source: Source, told: Told
+    by: Selector, view: View, chosen: Sequence[Candidate], source: Source, told: Told
 ) -> Backlog | Unknown:
     counts = []
     for candidate in chosen:
@@ -212,7 +222,7 @@ def _count_consumers(
     return Backlog(
         pending=pending,
         unacknowledged=unacknowledged,
-        mode=rule.spec.backlog,
+        mode=by.backlog,
         source=source,
         account_key=chosen[0].account.key,
         feeds=_some(subject for candidate in chosen for subject in candidate.feeds),
@@ -224,7 +234,7 @@ def _count_consumers(
         sourced=any(is_sourced(candidate.stream) for candidate in chosen),
         paused=not active,
         traffic=_traffic(chosen, counts),
-        wider=_wider(rule.spec.subject, chosen),
+        wider=_wider(by.subject, chosen),
         counters=complete(
             [
                 of_consumer(str(one), one.stream, held, count, one.consumer)
@@ -298,7 +308,7 @@ def _some(subjects: Iterable[str]) -> tuple[str, ...]:
     return tuple(nsmallest(MOST_SUBJECTS, {subject[: MAX_LENGTH + 1] for subject in subjects}))
 
 
-def _count_streams(rule: Rule, view: View, selection: Selection, source: Source) -> Backlog | Unknown:
+def _count_streams(by: Selector, view: View, selection: Selection, source: Source) -> Backlog | Unknown:
     streams = [stream for _, stream in selection.streams]
     for account, stream in selection.streams:
         doubt = view.doubt(account, stream)
@@ -310,7 +320,7 @@ def _count_streams(rule: Rule, view: View, selection: Selection, source: Source)
     return Backlog(
         pending=sum(stream.state.messages for stream in streams),
         unacknowledged=0,
-        mode=rule.spec.backlog,
+        mode=by.backlog,
         source=source,
         account_key=selection.streams[0][0].key,
         feeds=_some(subject for stream in streams for subject in published_subjects(stream)),

@@ -26,7 +26,7 @@ from natsscaler.core.jetstream.documents import (
 )
 from natsscaler.core.jetstream.snapshot import View
 from natsscaler.core.reasons import Reason
-from natsscaler.core.rule import Rule
+from natsscaler.core.selector import Selector
 from natsscaler.core.subjects import all_within, disjoint
 
 LISTED_CANDIDATES = 5
@@ -106,30 +106,30 @@ class Selection(NamedTuple):
     streams: Streams
 
 
-def select(rule: Rule, view: View) -> Selection | Unknown:
-    """Find what the rule's backlog is counted on."""
-    streams = _streams(rule, view)
+def select(by: Selector, view: View) -> Selection | Unknown:
+    """Find what a backlog is counted on."""
+    streams = _streams(by, view)
     if isinstance(streams, Unknown):
         return streams
     if any(consumer.config is None for _, stream in streams for consumer in stream.consumer_detail):
         return Unknown(
             Reason.MONITORING_INCOMPLETE, "The answer of /jsz has a consumer without its configuration"
         )
-    if rule.spec.consumer:
-        return _named(rule.spec.consumer, streams)
+    if by.consumer:
+        return _named(by, by.consumer, streams)
     classes: dict[Match, list[Candidate]] = {}
     for account, stream in streams:
         everything = _everything(stream)
-        of_everything = _match(rule.spec.subject, everything)
+        of_everything = _match(by.subject, everything)
         for consumer in stream.consumer_detail:
             own = own_filters(consumer)
-            match = _match(rule.spec.subject, own) if own else of_everything
+            match = _match(by.subject, own) if own else of_everything
             if match is not None and not unfit(consumer):
                 classes.setdefault(match, []).append(Candidate(account, stream, consumer, own or everything))
     if classes:
         best = min(classes, key=lambda match: match.rank)
-        return _countable(best, classes[best], streams)
-    return _work_queues(rule, streams)
+        return _countable(by, best, classes[best], streams)
+    return _work_queues(by, streams)
 
 
 def _candidates(streams: Streams) -> Iterator[Candidate]:
@@ -139,39 +139,40 @@ def _candidates(streams: Streams) -> Iterator[Candidate]:
             yield Candidate(account, stream, consumer, own_filters(consumer) or everything)
 
 
-def _streams(rule: Rule, view: View) -> Streams | Unknown:
-    spec = rule.spec
+def _streams(by: Selector, view: View) -> Streams | Unknown:
     accounts = view.accounts
-    if spec.account:
-        accounts = tuple(a for a in accounts if spec.account in (a.name, a.id))
+    if by.account:
+        accounts = tuple(a for a in accounts if by.account in (a.name, a.id))
         if not accounts:
             seen = listed(account.name for account in view.accounts)
-            meant = did_you_mean(spec.account, (account.name for account in view.accounts))
+            meant = did_you_mean(by.account, (account.name for account in view.accounts))
             return Unknown(
                 Reason.ACCOUNT_NOT_FOUND,
-                f"No account {spec.account} has JetStream; these do: {seen}. {meant}Fix spec.account",
+                f"No account {by.account} has JetStream; these do: {seen}. {meant}Fix {by.field}.account",
             )
-    if spec.stream:
-        found = [(a, s) for a, s in _all(accounts) if s.name == spec.stream]
+    if by.stream:
+        found = [(a, s) for a, s in _all(accounts) if s.name == by.stream]
         if not found:
             streams = {stream.name for _, stream in _all(accounts)}
-            meant = did_you_mean(spec.stream, streams)
+            meant = did_you_mean(by.stream, streams)
             return Unknown(
                 Reason.STREAM_NOT_FOUND,
-                f"There is no stream {spec.stream}; these exist: {listed(streams)}. {meant}Fix spec.stream",
+                f"There is no stream {by.stream}; these exist: {listed(streams)}. {meant}"
+                f"Fix {by.field}.stream",
             )
     else:
         ids = {id(account) for account in accounts}
-        found = [(a, s) for a, s in view.streams_for(spec.subject) if id(a) in ids]
+        found = [(a, s) for a, s in view.streams_for(by.subject) if id(a) in ids]
         if not found:
-            return _no_stream(spec.subject, [stream for _, stream in _all(accounts)])
+            return _no_stream(by, [stream for _, stream in _all(accounts)])
     owners = {account.key: account.name for account, _ in found}
     if len(owners) > 1:  # the name may be a mere tag that two accounts share; the id never is
         names = (name if name == id_ else f"{name} ({id_})" for id_, name in owners.items())
         several = listed({stream.name for _, stream in found})
         return Unknown(
             Reason.AMBIGUOUS_ACCOUNT,
-            f"Several accounts have such a stream ({several}): {listed(names)}. Name one in spec.account",
+            f"Several accounts have such a stream ({several}): {listed(names)}."
+            f" Name one in {by.field}.account",
         )
     return sorted(found, key=lambda pair: pair[1].name)  # /jsz lists them in no order
 
@@ -180,16 +181,17 @@ def _all(accounts: Iterable[AccountInfo]) -> Streams:
     return [(account, stream) for account in accounts for stream in account.stream_detail]
 
 
-def _no_stream(subject: str, streams: Sequence[StreamInfo]) -> Unknown:
+def _no_stream(by: Selector, streams: Sequence[StreamInfo]) -> Unknown:
     filters = {taken for stream in streams for one in stream.consumer_detail for taken in own_filters(one)}
     known = filters.union(*map(known_subjects, streams))
-    fix = f"{did_you_mean(subject, known)}Fix spec.subject, or create the stream"
+    fix = f"{did_you_mean(by.subject, known)}Fix {by.field}.subject, or create the stream"
     filled = {stream.name for stream in streams if is_sourced(stream)}
     if filled:
-        fix += f". To count on a stream that is filled from others ({listed(filled)}), name it in spec.stream"
+        fix += f". To count on a stream that is filled from others ({listed(filled)}),"
+        fix += f" name it in {by.field}.stream"
     return Unknown(
         Reason.STREAM_NOT_FOUND,
-        f"No stream has subjects that match {subject}; these streams exist:"
+        f"No stream has subjects that match {by.subject}; these streams exist:"
         f" {listed({stream.name for stream in streams})}. {fix}",
     )
 
@@ -215,16 +217,17 @@ def _agreement(one: str, other: str) -> int:
     return sum(a == b for a, b in zip(one, other, strict=False)) + sum(a == b for a, b in ends)
 
 
-def _named(name: str, streams: Streams) -> Selection | Unknown:
+def _named(by: Selector, name: str, streams: Streams) -> Selection | Unknown:
     named = [candidate for candidate in _candidates(streams) if candidate.consumer.name == name]
     if not named:
         known = [consumer.name for _, stream in streams for consumer in stream.consumer_detail]
         return Unknown(
             Reason.CONSUMER_NOT_FOUND,
             f"There is no consumer {name} on {listed(stream.name for _, stream in streams)};"
-            f" these exist: {listed(known)}. {did_you_mean(name, known)}Create it, or fix spec.consumer",
+            f" these exist: {listed(known)}. {did_you_mean(name, known)}"
+            f"Create it, or fix {by.field}.consumer",
         )
-    return _countable(Match.NAMED, named, streams)
+    return _countable(by, Match.NAMED, named, streams)
 
 
 def _everything(stream: StreamInfo) -> tuple[str, ...]:
@@ -250,15 +253,19 @@ def unfit(consumer: ConsumerInfo) -> str:
     return ""
 
 
-def _countable(match: Match, chosen: Sequence[Candidate], streams: Streams) -> Selection | Unknown:
+def _countable(
+    by: Selector, match: Match, chosen: Sequence[Candidate], streams: Streams
+) -> Selection | Unknown:
     """Accept several consumers only if a message counts on no more than one of them."""
     if len(chosen) > MOST_COUNTED:
-        return _too_many(f"consumers ({listed(map(str, chosen))})", "spec.consumer (and spec.stream)")
+        return _too_many(
+            f"consumers ({listed(map(str, chosen))})", f"{by.field}.consumer (and {by.field}.stream)"
+        )
     if len(chosen) > 1 and not disjoint([candidate.filters for candidate in chosen]):
         return Unknown(
             Reason.AMBIGUOUS_CONSUMER,
             f"Several consumers match equally well: {listed(map(str, chosen))}."
-            " Name one in spec.consumer (and spec.stream)",
+            f" Name one in {by.field}.consumer (and {by.field}.stream)",
         )
     return Selection(match, sorted(chosen, key=str), streams)
 
@@ -270,22 +277,22 @@ def _too_many(what: str, field: str) -> Unknown:
     )
 
 
-def _not_found(subject: str, streams: Streams) -> Unknown:
+def _not_found(by: Selector, streams: Streams) -> Unknown:
     """List the consumers that there are, and why none of them counts."""
     names, candidates = listed(stream.name for _, stream in streams), list(_candidates(streams))
     if not candidates:
         return Unknown(
             Reason.CONSUMER_NOT_FOUND,
-            f"Stream {names} has no consumer. Create the workers' durable consumer for {subject}",
+            f"Stream {names} has no consumer. Create the workers' durable consumer for {by.subject}",
         )
     first = nsmallest(LISTED_CANDIDATES, candidates, key=str)
     shown = [f"{one} ({unfit(one.consumer) or _takes(one)})" for one in first]
-    meant = did_you_mean(subject, (filter_ for one in candidates for filter_ in one.filters))
+    meant = did_you_mean(by.subject, (filter_ for one in candidates for filter_ in one.filters))
     return Unknown(
         Reason.CONSUMER_NOT_FOUND,
-        f"No durable consumer on {names} takes {subject} and nothing else; there are:"
+        f"No durable consumer on {names} takes {by.subject} and nothing else; there are:"
         f" {_enumerated(shown, len(candidates))}."
-        f" {meant}Name the workers' in spec.consumer, create it, or fix spec.subject",
+        f" {meant}Name the workers' in {by.field}.consumer, create it, or fix {by.field}.subject",
     )
 
 
@@ -293,16 +300,17 @@ def _takes(candidate: Candidate) -> str:
     return f"takes {listed(candidate.filters)}" if candidate.filters else "takes what others fill it with"
 
 
-def _work_queues(rule: Rule, streams: Streams) -> Selection | Unknown:
+def _work_queues(by: Selector, streams: Streams) -> Selection | Unknown:
     """Without a consumer, a stream's messages are a backlog only if each waits for one worker."""
-    subject = rule.spec.subject
     for _, stream in streams:
         feeds = published_subjects(stream)
         work_queue = stream.config is not None and stream.config.retention == "workqueue"
-        if is_sourced(stream) or not (work_queue and feeds and all_within(feeds, (subject,))):
-            return _not_found(subject, streams)
+        if is_sourced(stream) or not (work_queue and feeds and all_within(feeds, (by.subject,))):
+            return _not_found(by, streams)
     if len(streams) > MOST_COUNTED:
-        return _too_many(f"work queues ({listed(stream.name for _, stream in streams)})", "spec.stream")
+        return _too_many(
+            f"work queues ({listed(stream.name for _, stream in streams)})", f"{by.field}.stream"
+        )
     return Selection(Match.STREAM, (), streams)
 
 

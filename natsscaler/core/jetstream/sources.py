@@ -16,7 +16,7 @@ from natsscaler.core.jetstream.documents import ConsumerInfo, published_subjects
 from natsscaler.core.jetstream.selection import Match, Selection, Unknown, listed
 from natsscaler.core.jetstream.snapshot import View
 from natsscaler.core.reasons import Reason
-from natsscaler.core.rule import Rule
+from natsscaler.core.selector import Selector
 from natsscaler.core.subjects import all_within
 
 
@@ -49,8 +49,9 @@ class Source(Struct, frozen=True, rename="camel"):
 
 
 class Former(NamedTuple):
-    """What was counted last, and when that was (by NATS's clock; None: unknown)."""
+    """What was counted last by a selector, and when that was (by NATS's clock; None: unknown)."""
 
+    by: Selector
     source: Source
     seen: datetime | None
 
@@ -73,7 +74,7 @@ Told = Mapping[str, ConsumerInfo | NotTold]
 """What NATS said of consumers when it was asked for them, by STREAM/CONSUMER ($JS.API.CONSUMER.INFO)."""
 
 
-def source_of(rule: Rule, selection: Selection) -> Source:
+def source_of(by: Selector, selection: Selection) -> Source:
     """Say what a selection is counted on."""
     names = map(str, selection.candidates) if selection.candidates else (s.name for _, s in selection.streams)
     streams = [one.stream for one in selection.candidates] or [stream for _, stream in selection.streams]
@@ -81,7 +82,7 @@ def source_of(rule: Rule, selection: Selection) -> Source:
     created |= {str(one): one.consumer.created for one in selection.candidates}
     account = selection.streams[0][0]
     return Source(
-        selector=rule.selector,
+        selector=str(by),
         account=account.name,
         match=selection.match,
         consumers=tuple(sorted(names)),
@@ -118,12 +119,12 @@ def interrupted(
     former: Former, found: Source, selection: Selection, view: View, told: Told
 ) -> Unknown | None:
     """Say why what is found is not what was counted before; None: it is, or all that it lacks was deleted."""
-    before = former.source
+    before, field = former.source, former.by.field
     if before.account_id and before.account_id != found.account_id:
         return Unknown(
             Reason.AMBIGUOUS_ACCOUNT,
             f"{listed(before.consumers)} of account {before.account} was counted so far, and what matches now"
-            f" is in another one: name {found.account} in spec.account if it is meant",
+            f" is in another one: name {found.account} in {field}.account if it is meant",
         )
     out_of_sight = missing(before, view)
     gone = deleted(out_of_sight, told)
@@ -132,7 +133,7 @@ def interrupted(
         return Unknown(
             Reason.CONSUMER_GONE,
             f"{listed(lost)}, which was counted so far, is missing, and NATS has not said that it is deleted:"
-            " create it again, or name the consumer that takes its place in spec.consumer",
+            f" create it again, or name the consumer that takes its place in {field}.consumer",
         )
     dropped = {*before.consumers}.difference(found.consumers, gone)
     if dropped:
@@ -141,20 +142,21 @@ def interrupted(
         return Unknown(
             Reason.AMBIGUOUS_CONSUMER,
             f"{listed(found.consumers)} matches as well or better, but {listed(dropped)}, which was counted"
-            " so far, still exists: name the one of the workers in spec.consumer",
+            f" so far, still exists: name the one of the workers in {field}.consumer",
         )
     others = [name for name in _others(former, found) if name not in gone]
     if others:
         return Unknown(
             Reason.CONSUMER_GONE,
             f"{listed(others)} is another one of that name than was counted so far, and did not come in its"
-            " place: if no other server answers there, name it in spec.consumer (and spec.stream)",
+            f" place: if no other server answers there, name it in {field}.consumer"
+            f" (and {field}.stream)",
         )
     if found.match.rank > before.match.rank:
         return Unknown(
             Reason.CONSUMER_GONE,
             f"{listed(before.consumers)} no longer exists, and what is left matches the subject less well:"
-            " create it again, or name spec.consumer",
+            f" create it again, or name {field}.consumer",
         )
     return None
 

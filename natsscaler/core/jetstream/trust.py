@@ -6,6 +6,7 @@ read. Times are seconds on the clock of `now`.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -15,8 +16,9 @@ from msgspec.structs import replace
 from natsscaler.core.jetstream.backlog import Backlog, former
 from natsscaler.core.jetstream.selection import Unknown
 from natsscaler.core.jetstream.sources import Former, Source
+from natsscaler.core.jetstream.together import Measured
 from natsscaler.core.reasons import Reason
-from natsscaler.core.rule import Rule
+from natsscaler.core.selector import Selector
 
 LED_SECONDS = 1.0
 """How long a node must have led before its count is believed. A new leader reports itself before it has
@@ -44,13 +46,17 @@ class Trust(Struct, frozen=True):
     doubts: int = 0
     """How many reads in a row left the backlog unknown for a reason that may pass."""
 
-    def former(self, rule: Rule) -> Former | None:
+    def former(self, by: Selector) -> Former | None:
         """Return what was counted last, if the rule still selects by the same words."""
-        return former(rule, self.source, self.seen)
+        return former(by, self.source, self.seen)
 
     def without_leaders(self) -> "Trust":
         """Return it with every leader new again, as an election may have gone unheard."""
         return replace(self, leaders=())
+
+
+Trusts = Mapping[str, Trust]
+"""What the reads so far leave for each source of a rule, by its selector."""
 
 
 class Verdict(NamedTuple):
@@ -78,6 +84,16 @@ def judge(trust: Trust, measured: Backlog | Unknown, began: float, now: float) -
     names = ", ".join(measured.leaders)
     again = f"The consumer's leader changes again and again; now it is {names}"
     return _doubt(trust, Unknown(Reason.LEADER_UNCLEAR, again), now)
+
+
+def judge_each(
+    trusts: Trusts, selectors: Sequence[Selector], measured: Measured, began: float, now: float
+) -> dict[str, Verdict]:
+    """Say what a read is worth for each source, by its selector; see `judge`."""
+    return {
+        str(by): judge(trusts.get(str(by), Trust()), one, began, now)
+        for by, one in zip(selectors, measured, strict=True)
+    }
 
 
 def _doubt(trust: Trust, unknown: Unknown, now: float) -> Verdict:

@@ -98,7 +98,9 @@ function Facts({ detail, now, standsBy }) {
   const { summary, consumers, evaluatedAt, rates, lastDecision: last } = detail;
   const { backlog, replicas, readyReplicas, desired, deployment, messagesPerReplica, drainTargetSeconds } = summary;
   const each = rates?.processingPerReadyReplica;
-  const steps = messagesPerReplica ? `1 per ${count(messagesPerReplica)} messages` : "one replica per step";
+  const sources = last?.sources ?? [];
+  const bySources = sources.some((one) => one.messagesPerReplica) ? "messages per replica of each source" : "one replica per step";
+  const steps = messagesPerReplica ? `1 per ${count(messagesPerReplica)} messages` : bySources;
   const by = drainTargetSeconds ? `messages wait ${count(drainTargetSeconds)} s at most` : steps;
   const split = last?.pending !== undefined && last.unacknowledged !== undefined;
   return html`<dl id="facts" class="strip">
@@ -113,7 +115,12 @@ function Facts({ detail, now, standsBy }) {
   </dl>
   <p class="target">
     ${deployment ? `${deployment.kind} ${deployment.namespace}/${deployment.name} · ${by} · ` : ""}subject <code>${summary.subject ?? "unknown"}</code>${consumers.length ? ` · counted on ${consumers.join(", ")}` : ""}
-  </p>`;
+  </p>
+  ${sources.length ? html`<ul id="sources" class="target">${sources.map((one) => html`<li key=${one.subject}>${source(one)}</li>`)}</ul>` : null}`;
+}
+
+function source({ subject, backlog, messagesPerReplica: size }) {
+  return html`<code>${subject}</code>: ${backlog === undefined ? "unknown" : `backlog ${count(backlog)}`}${size ? `, ${count(size)} per replica` : ""}`;
 }
 
 function Why({ summary, steps }) {

@@ -19,7 +19,8 @@ from natsscaler.core.jetstream.sources import NotTold
 from natsscaler.core.ownership import missing, obstacle, unseen
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.core.remembering import restore
-from natsscaler.core.rule import BacklogMode, Rule
+from natsscaler.core.rule import Rule
+from natsscaler.core.selector import BacklogMode
 from natsscaler.core.status import LastScaling, RuleStatus, rfc3339
 from tests.support import factories
 from tests.support.factories import FREE, NOW, SOURCE, UNKNOWN, backlog, proportional, rule
