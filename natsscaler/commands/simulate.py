@@ -117,6 +117,9 @@ def _manifest(path: Path) -> Mapping[str, Any]:
 def _parsed(path: Path, manifest: Mapping[str, Any]) -> Rule:
     metadata = {"namespace": "default", "name": path.stem, "uid": "", "creationTimestamp": ""}
     try:
-        return parse({**manifest, "metadata": {**metadata, **(manifest.get("metadata") or {})}})
+        rule = parse({**manifest, "metadata": {**metadata, **(manifest.get("metadata") or {})}})
     except InvalidRule as error:
         raise SettingsError(f"{path}: {error.message}") from error
+    if len(rule.selectors) > 1:
+        raise SettingsError(f"{path}: several sources cannot be simulated. Leave one of spec.sources")
+    return rule

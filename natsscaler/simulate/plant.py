@@ -13,7 +13,7 @@ from natsscaler.core.jetstream.backlog import Backlog, Traffic
 from natsscaler.core.jetstream.counters import Counters
 from natsscaler.core.jetstream.selection import Match
 from natsscaler.core.jetstream.sources import Source
-from natsscaler.core.rule import BacklogMode
+from natsscaler.core.selector import BacklogMode
 from natsscaler.simulate.arrivals import Arrivals
 
 NEARLY = 1e-6

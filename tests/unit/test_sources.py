@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from natsscaler.commands.simulate import run_simulation
 from natsscaler.core.conditions import Facts, compose
 from natsscaler.core.decision.pipeline import Decision, decide, messages_until_change
 from natsscaler.core.decision.situation import Memory, Observation, Want
-from natsscaler.core.errors import InvalidRule
+from natsscaler.core.errors import InvalidRule, SettingsError
 from natsscaler.core.explain.story import explain
 from natsscaler.core.jetstream.backlog import Backlog
 from natsscaler.core.jetstream.selection import Unknown
@@ -434,3 +436,10 @@ def test_contradictions_name_the_field_and_the_fix(spec: dict[str, Any], words: 
         del given["sources"]
     with pytest.raises(InvalidRule, match=words.replace("[", r"\[").replace("]", r"\]")):
         rule(**given)
+
+
+def test_a_simulation_refuses_several_sources() -> None:
+    """It knows one rate at which messages come, and not how they are spread over sources."""
+    sample = Path("config/samples/scaling_v1_scalingrule_sources.yaml")
+    with pytest.raises(SettingsError, match="several sources cannot be simulated"):
+        run_simulation("natsscaler simulate", [str(sample), "--pattern", "daily", "--replica-rate", "5"], 80)
