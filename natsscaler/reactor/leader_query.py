@@ -34,7 +34,7 @@ UNUSABLE = Unknown(
 )
 
 
-class Part(NamedTuple):
+class SourceDraft(NamedTuple):
     """What a read alone tells of one source of a rule."""
 
     by: Selector
@@ -63,10 +63,10 @@ class Draft(NamedTuple):
     """What a read alone tells of a rule, and what is to be asked for beside it."""
 
     measured: Measured
-    parts: tuple[Part, ...] = ()
+    parts: tuple[SourceDraft, ...] = ()
     wanted: Questions | None = None
     """STREAM/CONSUMER, or STREAM where all of it was counted."""
-    asked: tuple[Part, ...] = ()
+    asked: tuple[SourceDraft, ...] = ()
     """The sources that this is asked for."""
 
     def completed(self, rule: Rule, reading: Reading, told: Told) -> Measured:
@@ -120,9 +120,9 @@ def draft(
     return Draft(measured, parts, wanted if asked else None, tuple(part for part, _ in asked))
 
 
-def _part(by: Selector, trust: Trust, view: View) -> Part:
+def _part(by: Selector, trust: Trust, view: View) -> SourceDraft:
     selection, before = select(by, view), trust.former(by)
-    return Part(by, selection, before, count(by, view, selection, before, {}))
+    return SourceDraft(by, selection, before, count(by, view, selection, before, {}))
 
 
 async def counts(connection: ConnectionPort, name: str) -> ConsumerInfo | NotTold:
