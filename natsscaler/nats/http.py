@@ -20,6 +20,7 @@ from natsscaler.core.access import bare_host
 from natsscaler.core.errors import MonitoringError, excerpt
 from natsscaler.core.reasons import Finding, Reason
 from natsscaler.nats.credentials import MonitoringCredentials
+from natsscaler.nats.final_answers import FinalAnswersTransport
 from natsscaler.nats.large import HUGE_BYTES, LARGE_BYTES, Taking
 from natsscaler.net.probe import Speaks, wants_tls, who_listens
 from natsscaler.net.tls import certificate_error, client_context, failure
@@ -76,9 +77,10 @@ class Fetcher:
         self.credentials = credentials
         self._how = how
         self._client = httpx.AsyncClient(
+            transport=FinalAnswersTransport(
+                verify=credentials.tls.context() or _public_authorities(), proxy=how.proxy
+            ),
             headers=credentials.headers,
-            verify=credentials.tls.context() or _public_authorities(),
-            proxy=how.proxy,
             trust_env=False,
             follow_redirects=False,
             timeout=how.seconds,

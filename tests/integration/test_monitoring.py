@@ -7,7 +7,7 @@ import json
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -302,6 +302,33 @@ async def test_too_large() -> None:
         error = await failure(reader, url)
     assert error.reason is Reason.MONITORING_TOO_LARGE
     assert "1 MiB" in error.message
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [(b"HTTP/1.1 103 Early Hints\r\n\r\n",), (b"HTTP/1.", b"1 1", b"02 \r\n\r\n")],
+    ids=["at-once", "in-pieces"],
+)
+async def test_interim_answers_end_the_connection(reader: Monitoring, pieces: tuple[bytes, ...]) -> None:
+    """They may come without end, and each would be gone through without a turn for others."""
+    taken = asyncio.Event()
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0)
+            while not taken.is_set():
+                writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000)
+                await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        error = await failure(reader, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        taken.set()
+    assert error.reason is Reason.MONITORING_UNREACHABLE
+    assert "interim answer" in error.message
 
 
 async def test_an_answer_that_comes_byte_by_byte_leaves_others_their_turn(
