@@ -138,7 +138,7 @@ async def test_a_gitops_tool_that_sets_the_replicas_back_is_named(
             await sync()
         await asyncio.sleep(0.1)
     [able] = [one for one in (await stage.status())["conditions"] if one["type"] == "AbleToScale"]
-    assert able["message"].startswith("argocd-controller (Apply, last at 2")
+    assert able["message"].startswith("Another writer, argocd-controller (Apply, last at 2")
     assert "Conflict" in await stage.event_reasons("my-app-scaling")
 
 
