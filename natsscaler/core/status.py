@@ -18,7 +18,6 @@ from msgspec.structs import astuple, replace
 from natsscaler.core.decision.rates import KEPT, MOST_LEARNT
 from natsscaler.core.jetstream.backlog import Via
 from natsscaler.core.jetstream.counters import Counters
-from natsscaler.core.jetstream.documents import INT64_MAX
 from natsscaler.core.jetstream.sources import Source
 from natsscaler.core.reasons import Reason
 from natsscaler.core.selector import MOST_SOURCES
@@ -49,6 +48,8 @@ TALLIED_COUNTERS = 16
 """Of so many consumers of a rule, counters are kept."""
 YEARS = 1970, 9000
 """What a time may be of: nothing that is computed from it then leaves what a datetime can be."""
+MOST_DELIVERED = 10**18
+"""More than any stream has. The API server keeps bounds as floats, and gives this one back as it is."""
 LearntRate = Annotated[float, Meta(ge=1e-9, le=1e9)]
 NEW_RATE = 0.1
 """The share by which a rate must change to be told anew."""
@@ -141,7 +142,7 @@ class Remembered(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
         Time | None, Meta(description="With minReplicas 0: when a message last waited or moved.")
     ] = None
     delivered: Annotated[
-        Annotated[int, Meta(ge=0, le=INT64_MAX)] | None,
+        Annotated[int, Meta(ge=0, le=MOST_DELIVERED)] | None,
         Meta(description="With minReplicas 0: how many messages had been delivered then."),
     ] = None
     waiting_since: Annotated[Time | None, Meta(description="At zero replicas: since when messages wait.")] = (
