@@ -122,9 +122,8 @@ class Explainer:
 
         Raises KubernetesError.
         """
-        seen = self._options.settings.namespaces or ("",)
         try:
-            return [body for one in seen for body in await self._cluster.rules(one)]
+            return await self._cluster.rules(*self._options.settings.namespaces)
         except KubernetesError as error:
             if error.reason is not Reason.FORBIDDEN:
                 raise

@@ -35,9 +35,9 @@ async def events(options: Options, style: Callable[[], Style], say: Say) -> None
 async def _looks(options: Options, *, again: bool) -> AsyncIterator[list[Body]]:
     async with await connect(options.kubeconfig, options.settings.in_cluster, options.context) as api:
         api.user_agent = f"natsscaler/{__version__}"
-        cluster, seen = ClusterReader(api), options.namespaces or ("",)
+        cluster = ClusterReader(api)
         while True:
-            yield [body for one in seen for body in await cluster.rules(one)]
+            yield await cluster.rules(*options.namespaces)
             if not again:
                 return
             await asyncio.sleep(WATCH_SECONDS)

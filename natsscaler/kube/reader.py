@@ -39,8 +39,11 @@ class ClusterReader:
         self._api = api
         self._scales = Scales(api)
 
-    async def rules(self, namespace: str = "") -> list[Mapping[str, Any]]:
-        """List ScalingRules, as they are."""
+    async def rules(self, *namespaces: str) -> list[Mapping[str, Any]]:
+        """List the ScalingRules of these namespaces, as they are; none: of all."""
+        return [rule for one in namespaces or ("",) for rule in await self._rules(one)]
+
+    async def _rules(self, namespace: str) -> list[Mapping[str, Any]]:
         one = self._custom.list_namespaced_custom_object_without_preload_content
         every = self._custom.list_cluster_custom_object_without_preload_content
         where = (GROUP, VERSION, namespace, PLURAL) if namespace else (GROUP, VERSION, PLURAL)

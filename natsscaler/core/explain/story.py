@@ -164,15 +164,14 @@ def _waits(rule: Rule, seen: Observation, known: Backlog) -> Step:
 
 
 def _counted(backlog: Backlog) -> str:
+    messages, verb = amount(backlog.messages, "message"), "is" if backlog.messages == 1 else "are"
     if backlog.source.match is Match.STREAM:
-        verb = "is" if backlog.messages == 1 else "are"
-        return f"{amount(backlog.messages, 'message')} {verb} in the stream"
+        return f"{messages} {verb} in the stream"
     if backlog.mode is BacklogMode.PENDING:
         rest = f"the {backlog.unacknowledged} not yet acknowledged do not count (spec.backlog)"
-        verb = "is" if backlog.messages == 1 else "are"
-        return f"{amount(backlog.messages, 'message')} {verb} not yet delivered; {rest}"
+        return f"{messages} {verb} not yet delivered; {rest}"
     return (
-        f"{amount(backlog.messages, 'message')}: {backlog.pending:,} not yet delivered"
+        f"{messages}: {backlog.pending:,} not yet delivered"
         f" and {backlog.unacknowledged:,} not yet acknowledged"
     )
 
