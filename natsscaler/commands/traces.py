@@ -57,7 +57,7 @@ def from_operator(url: str, key: RuleKey, token: str, seconds: float) -> Recordi
     if not history:
         raise SettingsError(f"{place} knows no past of {key} yet: try again once it was evaluated")
     now = max(_since_epoch(answer["timestamp"]), history[-1][0])
-    points = [Recorded(float(at), backlog, replicas) for at, backlog, replicas in history]
+    points = [Recorded(float(at), backlog, replicas) for at, backlog, replicas, *_ in history]
     points.append(Recorded(float(now), points[-1].backlog, points[-1].replicas))
     return Recording(
         namespace=key.namespace,

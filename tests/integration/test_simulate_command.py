@@ -1,5 +1,6 @@
 """`natsscaler simulate` and `record`, as a person or a pull request's check runs them."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -11,6 +12,12 @@ from typing import Any, ClassVar
 
 import pytest
 import yaml
+
+from natsscaler.core.status import RuleStatus
+from tests.support.activity import NOW, facts
+from tests.support.activity import RULE as SHOWN
+from tests.support.factories import seen
+from tests.support.serving import HOST, free_settings, serve
 
 ROOT = Path(__file__).parents[2]
 RULE = ROOT / "config/samples/scaling_v1_scalingrule.yaml"
@@ -136,6 +143,18 @@ def test_the_past_of_a_rule_on_the_page(answering: str, tmp_path: Path) -> None:
     assert json.loads(recording.read_text())["format"] == "natsscaler-recording"
     again = result(RULE, "--trace", recording)
     assert again["results"] == found["results"]
+
+
+async def test_the_past_of_a_rule_as_the_page_gives_it() -> None:
+    async with serve(free_settings()) as running:
+        running.activity.learn(SHOWN.key, SHOWN, RuleStatus())
+        for after, backlog in ((60, 900), (30, 40), (0, 0)):
+            running.activity.evaluated(facts(seen(backlog, 3), now=NOW - after), RuleStatus(), {})
+        page = f"http://{HOST}:{running.settings.activity_port}"
+        asked = (RULE, "--from-operator", page, "--rule", SHOWN.key, "--replica-rate", "10")
+        found = await asyncio.to_thread(result, *asked)
+    assert found["start"] == NOW - 60
+    assert found["results"][0]["figures"]["messages"] == 40, "of 900 as many were worked off"
 
 
 def test_the_past_of_a_rule_in_prometheus(answering: str) -> None:
