@@ -234,13 +234,17 @@ async def test_servers_are_told_with_the_rules_that_are_read_from_them(
 ) -> None:
     gallery.gallery.show(rule("a"), 20, 2)
     gallery.gallery.show(rule("b", natsMonitoringURL="http://other:8222"), LOST, 2, events=DEAF)
+    never_read = rule("c", natsMonitoringURL="http://third:8222")
+    gallery.gallery.activity.learn(never_read.key, never_read, RuleStatus())
     page = await visitor.live(f"{gallery.url}servers")
     servers = page.locator(".server")
-    await expect(servers).to_have_count(2)
-    await expect(servers.first).to_contain_text("all rules known")
-    await expect(servers.last).to_contain_text("http://other:8222")
+    await expect(servers).to_have_count(3)
     await expect(servers.last).to_contain_text("1 rule unknown")
-    await expect(servers.last).to_contain_text("nats://nats:4222: connection refused")
+    await expect(servers.first).to_contain_text("all rules known")
+    other = servers.nth(1)
+    await expect(other).to_contain_text("http://other:8222")
+    await expect(other).to_contain_text("1 rule unknown")
+    await expect(other).to_contain_text("nats://nats:4222: connection refused")
 
 
 async def test_rates_and_the_time_to_drain_stand_in_the_row(visitor: Visitor, gallery: Served) -> None:

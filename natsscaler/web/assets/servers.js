@@ -29,7 +29,9 @@ export function View() {
 }
 
 function Server({ url, used }) {
-  const unread = used.filter((rule) => rule.backlog === null && rule.problems.some(({ type }) => type === "ScalingActive"));
+  const unknown = used.filter((rule) => rule.backlog === null);
+  const unread = unknown.filter((rule) => rule.problems.some(({ type }) => type === "ScalingActive"));
+  const [first] = unread.length ? unread : unknown;
   const deaf = used.filter((rule) => rule.events.listening === false && rule.state.state !== "ok");
   const nodes = [...new Set(used.flatMap((rule) => rule.natsServers))].sort();
   const state = unread.length ? "blocked" : deaf.length ? "attention" : "ok";
@@ -37,7 +39,7 @@ function Server({ url, used }) {
   return html`<section class="panel server">
     <h2><${Sign} state=${state} /> ${url}</h2>
     <dl class="strip">
-      <div><dt>Reading the backlog</dt><dd>${unread.length ? html`${plural(unread.length, "rule")} unknown<small>${local(unread[0].state.text)}</small>` : "all rules known"}</dd></div>
+      <div><dt>Reading the backlog</dt><dd>${first ? html`${plural(unknown.length, "rule")} unknown<small>${local(first.state.text)}</small>` : "all rules known"}</dd></div>
       <div><dt>Connection for events</dt><dd>${deaf.length ? html`${plural(deaf.length, "rule")} polled<small>${deaf[0].events.message}</small>` : "connected"}</dd></div>
       <div><dt>Servers that answered</dt><dd>${nodes.length ? nodes.join(", ") : "–"}</dd></div>
       <div><dt>Rules</dt><dd>${used.length}</dd></div>
